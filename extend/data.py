@@ -1,0 +1,325 @@
+"""What a user hands in, checked and brought to one form: arrays, ``{name: array}``, or a folder or archive of images.
+
+Everything becomes `Samples`: inputs, integer labels, class names, and a content key for every sample. The key is the
+start of the SHA-256 of the image file's bytes, or of the array's bytes, so it depends on nothing but the sample.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image as Picture
+from PIL import UnidentifiedImageError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".zip")
+
+
+@dataclass(frozen=True)
+class Image:
+    """How a picture becomes an input: resized, scaled, normalised; float32 ``[height, width, channels]``.
+
+    Args:
+        height, width: pixels of one input.
+        channels: 3 (RGB) or 1 (grey).
+        scale: factor on the 8-bit values, before normalisation.
+        mean, std: per channel (or one value for all), after scaling.
+        resize: ``"bilinear"``, ``"bicubic"``, ``"nearest"``, ``"box"`` or ``"lanczos"``, Pillow's filters.
+
+    >>> Image(32, 32).shape
+    (32, 32, 3)
+    """
+
+    height: int
+    width: int
+    channels: int = 3
+    scale: float = 1 / 255
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    resize: str = "bilinear"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.height, self.width, self.channels)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.float32)
+
+    def normalise(self, pictures: np.ndarray) -> np.ndarray:
+        """8-bit pictures ``[n, height, width, channels]`` -> float32 inputs of the same shape."""
+        slope = np.float32(self.scale) / np.asarray(self.std, np.float32)
+        offset = np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
+        return pictures.astype(np.float32) * slope - offset
+
+    def read(self, content: bytes) -> np.ndarray:
+        """Decode one image file's bytes to uint8 ``[height, width, channels]``; raises ``OSError`` if it is broken."""
+        with Picture.open(io.BytesIO(content)) as picture:
+            converted = picture.convert("RGB" if self.channels == 3 else "L")
+        if converted.size != (self.width, self.height):
+            converted = converted.resize((self.width, self.height), Picture.Resampling[self.resize.upper()])
+        return np.asarray(converted, np.uint8).reshape(self.shape)
+
+
+InputSpec = Any
+"""An `Image`, or a tree of ``jax.ShapeDtypeStruct``: the shape and dtype of one input, without the batch axis."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Checked samples: a tree of arrays ``[n, ...]``, labels int64 ``[n]`` into `classes`, content keys uint64 ``[n]``.
+
+    Pictures stay 8-bit until `batch` normalises them.
+    """
+
+    inputs: Any
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    keys: np.ndarray
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, rows: np.ndarray) -> Samples:
+        """The samples at these row numbers (or where this mask is true)."""
+        inputs = jax.tree.map(lambda a: a[rows], self.inputs)
+        return Samples(inputs, self.labels[rows], self.classes, self.keys[rows], self.skipped)
+
+    def batch(self, start: int, stop: int, spec: InputSpec) -> Any:
+        """Rows ``start:stop`` as the backbone wants them."""
+        rows = jax.tree.map(lambda a: a[start:stop], self.inputs)
+        return spec.normalise(rows) if isinstance(spec, Image) and rows.dtype == np.uint8 else rows
+
+
+def content_key(*parts: bytes | memoryview) -> np.uint64:
+    """The first 8 bytes, big-endian, of the SHA-256 of a sample's bytes."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return np.uint64(int.from_bytes(digest.digest()[:8], "big"))
+
+
+def read(
+    data: Any,
+    spec: InputSpec,
+    *,
+    names: Sequence[str] | None = None,
+    skip_broken: bool = False,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
+) -> Samples:
+    """Bring a user's data to checked `Samples`.
+
+    Args:
+        data: ``{name: inputs}``; ``(inputs, labels)`` with the labels class names, or integers into `names`;
+            ``(inputs, labels, names)``; or the path of a folder or archive that holds one folder of images a class.
+        spec: what one input is. Inputs are ``[n, *shape]``; for an `Image`, uint8 arrays are pictures to normalise.
+        names: what integer labels mean.
+        skip_broken: leave out images that cannot be read, and list them in `Samples.skipped`.
+        progress: wraps the iteration over image files (`total` given), such as a progress bar.
+
+    Raises:
+        ValueError: wrong shape or dtype, NaN or infinity, no samples, integer labels without names, a folder without
+            images, an image that cannot be read. The message says what was given and what was expected.
+    """
+    if isinstance(data, Samples):
+        return data
+    if isinstance(data, (str, os.PathLike)):
+        return read_images(data, spec, skip_broken=skip_broken, progress=progress)
+    if isinstance(data, Mapping):
+        if not data:
+            raise ValueError("no classes given: the mapping of names to samples is empty")
+        parts = [_checked(inputs, spec, f"class {name!r}") for name, inputs in data.items()]
+        counts = [_count(part) for part in parts]
+        inputs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        labels = np.repeat(np.arange(len(parts)), counts)
+        return Samples(inputs, labels, _names(data), _array_keys(inputs))
+    if isinstance(data, tuple) and len(data) in (2, 3):
+        inputs = _checked(data[0], spec, "the samples")
+        labels, classes = _labels(data[1], data[2] if len(data) == 3 else names, _count(inputs))
+        return Samples(inputs, labels, classes, _array_keys(inputs))
+    raise ValueError(
+        f"data is a {type(data).__name__}; expected {{name: array}}, (inputs, labels) with class names as labels, "
+        "(inputs, integer labels, names), or the path of a folder or archive with one folder of images a class"
+    )
+
+
+def read_images(
+    path: str | os.PathLike[str],
+    spec: InputSpec,
+    *,
+    within: str = "",
+    classes: Sequence[str] | None = None,
+    skip_broken: bool = False,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
+) -> Samples:
+    """Read a folder or archive (tar, zip) of images; an image's class is the name of the folder that holds it.
+
+    Args:
+        path: the folder or archive.
+        within: read only what lies below this folder inside it.
+        classes: read only these classes; all by default, in alphabetical order.
+    """
+    if not isinstance(spec, Image):
+        raise ValueError(f"{path}: images were given, but this classifier's inputs are {describe(spec)}; give arrays")
+    found = sorted(_image_files(Path(path), within))
+    folders = sorted({(name.parent.name, str(name.parent)) for name, _ in found})
+    names = [name for name, _ in folders]
+    for one, two in zip(folders, folders[1:], strict=False):
+        if one[0] == two[0]:
+            raise ValueError(f"{path}: two folders are called {one[0]!r} ({one[1]} and {two[1]}); give one of them")
+    if classes is not None:
+        if missing := [name for name in classes if name not in names]:
+            raise ValueError(f"{path}: no images of {', '.join(map(repr, missing))}; there are {', '.join(names)}")
+        names = list(classes)
+    kept = [item for item in found if item[0].parent.name in set(names)]
+    if not kept:
+        raise ValueError(f"{path}: no images found; expected one folder of images ({', '.join(SUFFIXES)}) a class")
+    index = {name: number for number, name in enumerate(names)}
+    pictures, labels, keys, skipped = [], [], [], []
+    for name, content in progress(kept, len(kept)) if progress else kept:
+        content_bytes = content()
+        try:
+            pictures.append(spec.read(content_bytes))
+        except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Picture.DecompressionBombError) as error:
+            if not skip_broken:
+                raise ValueError(
+                    f"{path}: {name} cannot be read as an image ({error}); "
+                    "repair or remove it, or pass skip_broken=True (--skip-broken) to go on without it"
+                ) from error
+            skipped.append(str(name))
+            continue
+        labels.append(index[name.parent.name])
+        keys.append(content_key(content_bytes))
+    if empty := sorted(set(range(len(names))) - set(labels)):
+        raise ValueError(f"{path}: class {names[empty[0]]!r} has no image that can be read")
+    return Samples(
+        np.stack(pictures), np.asarray(labels, np.int64), tuple(names), np.asarray(keys, np.uint64), tuple(skipped)
+    )
+
+
+def describe(spec: InputSpec) -> str:
+    """A spec in words, for messages."""
+    if isinstance(spec, Image):
+        return f"images {list(spec.shape)} {spec.dtype.name}"
+    return ", ".join(f"arrays {list(leaf.shape)} {np.dtype(leaf.dtype).name}" for leaf in jax.tree.leaves(spec))
+
+
+def _image_files(path: Path, within: str) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
+    inside = PurePosixPath(within)
+    for name, content in _files(path):
+        wanted = name.suffix.lower() in SUFFIXES and name.parent.name and not name.name.startswith(".")
+        if wanted and (not within or inside in name.parents):
+            yield name, content
+
+
+def _files(path: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
+    if path.is_dir():
+        for file in path.rglob("*"):
+            if file.is_file():
+                yield PurePosixPath(file.relative_to(path).as_posix()), file.read_bytes
+    elif not path.exists():
+        raise ValueError(f"{path}: no such folder or archive")
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if not entry.is_dir():
+                    yield PurePosixPath(entry.filename), _constant(archive.read(entry))
+    elif tarfile.is_tarfile(path):
+        with tarfile.open(path) as archive:
+            for member in archive:
+                file = archive.extractfile(member) if member.isfile() else None
+                if file is not None:
+                    yield PurePosixPath(member.name), _constant(file.read())
+    else:
+        raise ValueError(f"{path}: neither a folder nor an archive ({', '.join(ARCHIVES)})")
+
+
+def _constant(content: bytes) -> Callable[[], bytes]:
+    return lambda: content
+
+
+def _names(names: Iterable[Any]) -> tuple[str, ...]:
+    result = tuple(str(name) for name in names)
+    if doubled := sorted({name for name in result if result.count(name) > 1}):
+        raise ValueError(f"class {doubled[0]!r} is named twice; names must differ")
+    return result
+
+
+def _labels(labels: Any, names: Sequence[str] | None, count: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    given = np.asarray(labels)
+    if given.shape != (count,):
+        raise ValueError(f"labels have shape {list(given.shape)}; expected one a sample, [{count}]")
+    if given.dtype.kind in "UOS":
+        text = [label.decode() if isinstance(label, bytes) else str(label) for label in given.tolist()]
+        classes = _names(names) if names is not None else tuple(dict.fromkeys(text))
+        index = {name: number for number, name in enumerate(classes)}
+        if unknown := sorted(set(text) - set(index)):
+            raise ValueError(f"label {unknown[0]!r} is not one of the classes {', '.join(classes)}")
+        return np.asarray([index[label] for label in text], np.int64), classes
+    if given.dtype.kind not in "iub":
+        raise ValueError(f"labels are {given.dtype}; expected class names, or integers with names")
+    if names is None:
+        raise ValueError("integer labels without names: pass (inputs, labels, names), names[i] being what label i means")
+    classes = _names(names)
+    if given.min() < 0 or given.max() >= len(classes):
+        raise ValueError(f"labels run from {given.min()} to {given.max()}, but there are {len(classes)} names")
+    return given.astype(np.int64), classes
+
+
+def _count(inputs: Any) -> int:
+    return len(jax.tree.leaves(inputs)[0])
+
+
+def _checked(inputs: Any, spec: InputSpec, what: str) -> Any:
+    """The inputs as arrays of the spec's dtype; an error says both shapes where they differ."""
+    leaves, structure = jax.tree.flatten(spec)
+    given = [inputs] if len(leaves) == 1 and structure == jax.tree.structure(0) else jax.tree.leaves(inputs)
+    if len(given) != len(leaves):
+        raise ValueError(f"{what}: {len(given)} arrays given; expected {len(leaves)}: {describe(spec)}")
+    checked = [_checked_array(array, leaf, what) for array, leaf in zip(given, leaves, strict=True)]
+    if len({len(array) for array in checked}) > 1:
+        raise ValueError(f"{what}: the arrays have different lengths {[len(array) for array in checked]}")
+    return jax.tree.unflatten(structure, checked)
+
+
+def _checked_array(given: Any, leaf: Any, what: str) -> np.ndarray:
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"{what}: samples of different shapes; expected [n, {_dims(leaf.shape)}]") from error
+    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+        raise ValueError(f"{what}: dtype {array.dtype} given; expected {np.dtype(leaf.dtype).name}")
+    if array.ndim and len(array) == 0:
+        raise ValueError(f"{what}: no samples given; at least one is needed")
+    if array.shape[1:] != tuple(leaf.shape):
+        hint = "; add a leading axis for a single sample" if array.shape == tuple(leaf.shape) else ""
+        raise ValueError(f"{what}: shape {list(array.shape)} given; expected [n, {_dims(leaf.shape)}]{hint}")
+    wanted = np.dtype(leaf.dtype)
+    if isinstance(leaf, Image) and array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if wanted.kind in "iu" and array.dtype.kind == "f":
+        raise ValueError(f"{what}: dtype {array.dtype} given; expected {wanted.name}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+        raise ValueError(f"{what}: {len(bad)} samples hold NaN or infinity, the first at row {bad[0]}")
+    return np.ascontiguousarray(array, wanted)
+
+
+def _dims(shape: Sequence[int]) -> str:
+    return ", ".join(map(str, shape))
+
+
+def _array_keys(inputs: Any) -> np.ndarray:
+    leaves = jax.tree.leaves(inputs)
+    return np.asarray([content_key(*(leaf[i].tobytes() for leaf in leaves)) for i in range(len(leaves[0]))], np.uint64)
