@@ -15,7 +15,7 @@ from extend.memory import held_out_rows
 from extend.models import ResNet
 from extend.models.training import Phase, Recipe, train
 
-CIFAR_RECIPE = Recipe((Phase(6, 20), Phase(10, 24), Phase(3)), learning_rate=0.2, padding=4, flip=True)
+CIFAR_RECIPE = Recipe((Phase(6, 20), Phase(12, 24), Phase(4)), learning_rate=0.2, padding=4, flip=True)
 
 
 def train_cifar8(state_file: Path | None = None) -> nnx.Module:

@@ -154,6 +154,17 @@ def read(
     )
 
 
+def unlabelled(inputs: Any, spec: InputSpec) -> Samples:
+    """Checked inputs without labels: arrays ``[n, *shape]``. The labels are all 0.
+
+    Raises:
+        ValueError: wrong shape or dtype, NaN or infinity, no samples.
+    """
+    checked = _checked(inputs, spec, "the inputs")
+    count = _count(checked)
+    return Samples(checked, np.zeros(count, np.int64), ("",), np.zeros(count, np.uint64))
+
+
 def read_images(
     path: str | os.PathLike[str],
     spec: InputSpec,

@@ -1,17 +1,347 @@
+"""What a classifier keeps of the classes it has seen: statistics of their features, and a few held-out features.
+
+The statistics (count, mean, scatter, a class each) are sufficient for every closed-form head, and they add: the memory
+of two data sets together is the sum of their memories, by the pairwise update of Chan, Golub & LeVeque 1979. All
+statistics are float64; an input is never kept.
+
+A sample is a *candidate* for holding out when its content key (uint64) lies in the lowest tenth. Of a class's
+candidates the 50 with the smallest keys are kept apart from the statistics, the others join them; a class of fewer
+than 10 samples holds out none. As that depends on the class's own samples alone, merging is exact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
 import numpy as np
+
+from extend.numerics import gram, pack, unpack
+
 SHARE, MOST, FEWEST = 0.1, 50, 10
 
 
 def held_out_rows(keys: np.ndarray, labels: np.ndarray, *, most: int = MOST) -> np.ndarray:
-    """Which samples are held out: a mask bool ``[n]`` that depends on each class's own content keys only.
+    """Which samples are held out: a mask bool ``[n]`` by each class's own content keys (uint64 ``[n]``)."""
+    mask = _candidates(keys, labels, most)
+    for label in np.unique(labels):
+        if (labels == label).sum() < FEWEST:
+            mask[labels == label] = False
+    return mask
 
-    A key (uint64 ``[n]``) below a tenth of its range is a candidate; of a class's candidates the `most` smallest are
-    held out; a class of fewer than 10 samples holds out none.
-    """
+
+def _candidates(keys: np.ndarray, labels: np.ndarray, most: int) -> np.ndarray:
     mask = np.zeros(len(keys), bool)
     for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        if len(rows) >= FEWEST:
-            candidates = rows[keys[rows] < np.uint64(SHARE * 2.0**64)]
-            mask[candidates[np.argsort(keys[candidates], kind="stable")][:most]] = True
+        rows = np.flatnonzero((labels == label) & (keys < np.uint64(SHARE * 2.0**64)))
+        mask[_smallest(keys, rows, most)] = True
     return mask
+
+
+def _smallest(keys: np.ndarray, rows: np.ndarray, most: int) -> np.ndarray:
+    return rows[np.argsort(keys[rows], kind="stable")[:most]]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of k classes: count ``[k]``, mean ``[k, d]``, and the scatter about the mean.
+
+    `within` is the sum of all classes' scatters, ``[d, d]``. `scatters` holds one a class: packed upper triangle
+    ``[d (d + 1) / 2]``, or an exact factor ``[r, d]`` with ``scatter = factor.T @ factor`` while that is smaller; it
+    is None when the scatter is pooled.
+    """
+
+    count: np.ndarray
+    mean: np.ndarray
+    within: np.ndarray
+    scatters: tuple[np.ndarray, ...] | None
+
+    def scatter(self, label: int) -> np.ndarray:
+        """One class's scatter, ``[d, d]``.
+
+        Raises:
+            ValueError: the memory keeps one pooled scatter only.
+        """
+        if self.scatters is None:
+            raise ValueError('the memory keeps one pooled scatter; wrap with scatter="class" to keep one a class')
+        return _full(self.scatters[label])
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Statistics and held-out features of named classes; immutable.
+
+    Args:
+        classes: k names.
+        core: the statistics of all samples but the candidates.
+        features, label, key: the candidates: whole feature vectors float32 ``[m, offset + d]``, int64, uint64 ``[m]``.
+        seen: bool ``[k]``: the backbone was trained on this class's held-out samples.
+        offset: the memory describes ``features[:, offset : offset + d]`` of the classifier's feature vectors.
+        most: how many candidates a class keeps.
+        shrinkage, ridge: strengths frozen when the classifier was wrapped, in scatter units; None: chosen at each fit.
+
+    >>> m = Memory.of(np.eye(3), np.array([0, 0, 1]), np.arange(3, dtype=np.uint64) + 2**63, ("a", "b"))
+    >>> (m + m).statistics.count.tolist()
+    [4, 2]
+    """
+
+    classes: tuple[str, ...]
+    core: Statistics
+    features: np.ndarray
+    label: np.ndarray
+    key: np.ndarray
+    seen: np.ndarray
+    offset: int = 0
+    most: int = MOST
+    shrinkage: float | None = None
+    ridge: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        features: np.ndarray,
+        labels: np.ndarray,
+        keys: np.ndarray,
+        classes: tuple[str, ...],
+        *,
+        scatter: Literal["class", "pooled"] = "class",
+        most: int = MOST,
+        seen: bool = False,
+        offset: int = 0,
+    ) -> Memory:
+        """Measure features ``[n, offset + d]`` with labels ``[n]`` into `classes` and content keys uint64 ``[n]``."""
+        candidate = _candidates(keys, labels, most)
+        core = _measure(features[~candidate, offset:], labels[~candidate], len(classes), scatter)
+        return cls(
+            tuple(classes),
+            core,
+            np.asarray(features[candidate], np.float32),
+            labels[candidate],
+            keys[candidate],
+            np.full(len(classes), seen),
+            offset,
+            most,
+        )
+
+    def with_held_out(self, features: np.ndarray, labels: np.ndarray, keys: np.ndarray) -> Memory:
+        """This memory with held-out features that the user gives, whatever their keys; unseen by the backbone."""
+        most = max(self.most, int(np.bincount(labels, minlength=1).max())) if len(labels) else self.most
+        return replace(
+            self._absorb(np.ones(len(self.label), bool)),
+            features=np.asarray(features, np.float32),
+            label=labels,
+            key=keys,
+            seen=np.zeros(len(self.classes), bool),
+            most=most,
+        )
+
+    @property
+    def dim(self) -> int:
+        return self.core.mean.shape[1]
+
+    @property
+    def scatter_mode(self) -> Literal["class", "pooled"]:
+        return "pooled" if self.core.scatters is None else "class"
+
+    @cached_property
+    def _small(self) -> np.ndarray:
+        """Candidates of classes with fewer than 10 samples in all: they count as statistics, mask bool ``[m]``."""
+        total = self.core.count + np.bincount(self.label, minlength=len(self.classes))
+        return total[self.label] < FEWEST
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """The statistics that heads are fitted on: all samples but the held-out ones."""
+        return self._absorb(self._small).core if self._small.any() else self.core
+
+    @cached_property
+    def held_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """The held-out features float32 ``[m, offset + d]`` and their labels int64 ``[m]``."""
+        return self.features[~self._small], self.label[~self._small]
+
+    @property
+    def total(self) -> np.ndarray:
+        """Samples seen of each class, held-out ones included, int64 ``[k]``."""
+        return self.core.count + np.bincount(self.label, minlength=len(self.classes))
+
+    def __add__(self, other: Memory) -> Memory:
+        """The memory of both data sets together; classes of the same name are one class.
+
+        Raises:
+            ValueError: the memories describe different feature spaces or keep scatter differently.
+        """
+        if (self.dim, self.offset, self.scatter_mode) != (other.dim, other.offset, other.scatter_mode):
+            raise ValueError(
+                f"memories of {self.dim} features ({self.scatter_mode} scatter) and of {other.dim} "
+                f"({other.scatter_mode} scatter) cannot be added: they belong to different feature spaces"
+            )
+        classes = self.classes + tuple(name for name in other.classes if name not in self.classes)
+        place = np.asarray([classes.index(name) for name in other.classes], int)
+        seen = np.zeros(len(classes), bool)
+        seen[: len(self.classes)] = self.seen
+        seen[place] |= other.seen
+        merged = replace(
+            self,
+            classes=classes,
+            core=_merge(self.core, other.core, place, len(classes)),
+            features=np.concatenate([self.features, other.features]),
+            label=np.concatenate([self.label, place[other.label]]),
+            key=np.concatenate([self.key, other.key]),
+            seen=seen,
+            most=max(self.most, other.most),
+        )
+        kept = np.zeros(len(merged.label), bool)
+        for label in range(len(classes)):
+            kept[_smallest(merged.key, np.flatnonzero(merged.label == label), merged.most)] = True
+        return merged if kept.all() else merged._absorb(~kept)
+
+    def without(self, name: str) -> Memory:
+        """The memory as if this class had never been added.
+
+        Raises:
+            ValueError: there is no such class, or the scatter is pooled, so that the class's share is not known.
+        """
+        if name not in self.classes:
+            raise ValueError(f"no class {name!r}; there are {', '.join(self.classes)}")
+        if self.core.scatters is None:
+            raise ValueError(f'class {name!r} cannot be taken out of a pooled scatter; wrap with scatter="class"')
+        gone = self.classes.index(name)
+        stay = np.arange(len(self.classes)) != gone
+        rows = self.label != gone
+        scatters = tuple(s for s, keep in zip(self.core.scatters, stay, strict=True) if keep)
+        core = Statistics(self.core.count[stay], self.core.mean[stay], _sum(scatters, self.dim), scatters)
+        return replace(
+            self,
+            classes=tuple(n for n in self.classes if n != name),
+            core=core,
+            features=self.features[rows],
+            label=np.where(self.label > gone, self.label - 1, self.label)[rows],
+            key=self.key[rows],
+            seen=self.seen[stay],
+        )
+
+    def sample(self, name: str, n: int, seed: int = 0) -> np.ndarray:
+        """Draw n feature vectors float32 ``[n, d]`` from a class's Gaussian; keyed by the class's name and the seed.
+
+        The covariance is the class's own (the pooled one where only that is kept, or for a single sample).
+        """
+        label = self.classes.index(name)
+        statistics = self.statistics
+        count, mean = int(statistics.count[label]), statistics.mean[label]
+        digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+        rng = np.random.default_rng([seed, digest])
+        own = statistics.scatters[label] if statistics.scatters is not None and count > 1 else None
+        if own is not None and own.ndim == 2:
+            return (mean + rng.standard_normal((n, len(own))) @ own / np.sqrt(count - 1)).astype(np.float32)
+        freedom = count - 1 if own is not None else max(1, int(statistics.count.sum()) - len(self.classes))
+        covariance = (_full(own) if own is not None else statistics.within) / freedom
+        values, vectors = np.linalg.eigh(covariance)
+        root = vectors * np.sqrt(np.maximum(values, 0))
+        return (mean + rng.standard_normal((n, self.dim)) @ root.T).astype(np.float32)
+
+    def to_tree(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The arrays, and the rest as JSON; `from_tree` reads them back bit for bit."""
+        core, d = self.core, self.dim
+        arrays = {"count": core.count, "mean": core.mean, "within": pack(core.within)}
+        arrays |= {"features": self.features, "label": self.label, "key": self.key, "seen": self.seen}
+        if core.scatters is not None:
+            packed = [s for s in core.scatters if s.ndim == 1]
+            factors = [s for s in core.scatters if s.ndim == 2]
+            arrays["rank"] = np.asarray([len(s) if s.ndim == 2 else -1 for s in core.scatters])
+            arrays["packed"] = np.stack(packed) if packed else np.zeros((0, d * (d + 1) // 2))
+            arrays["factors"] = np.concatenate([np.zeros((0, d)), *factors])
+        names = ("offset", "most", "shrinkage", "ridge")
+        return arrays, {"classes": list(self.classes), **{name: getattr(self, name) for name in names}}
+
+    @classmethod
+    def from_tree(cls, arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> Memory:
+        """Read back what `to_tree` gave."""
+        scatters = None
+        if "rank" in arrays:
+            packed, factors, rows = iter(arrays["packed"]), arrays["factors"], 0
+            scatters = []
+            for rank in arrays["rank"].tolist():
+                scatters.append(next(packed) if rank < 0 else factors[rows : rows + rank])
+                rows += max(rank, 0)
+        core = Statistics(
+            arrays["count"], arrays["mean"], unpack(arrays["within"]), None if scatters is None else tuple(scatters)
+        )
+        held = {name: arrays[name] for name in ("features", "label", "key", "seen")}
+        return cls(core=core, **held, **{**rest, "classes": tuple(rest["classes"])})
+
+    def _absorb(self, rows: np.ndarray) -> Memory:
+        """This memory with these candidates moved into the statistics."""
+        more = _measure(self.features[rows, self.offset :], self.label[rows], len(self.classes), self.scatter_mode)
+        core = _merge(self.core, more, np.arange(len(self.classes)), len(self.classes))
+        return replace(self, core=core, features=self.features[~rows], label=self.label[~rows], key=self.key[~rows])
+
+
+def _measure(features: np.ndarray, labels: np.ndarray, k: int, mode: str) -> Statistics:
+    features = np.asarray(features, np.float64)
+    d = features.shape[1]
+    count = np.bincount(labels, minlength=k)
+    mean = np.zeros((k, d))
+    parts: list[np.ndarray] = []
+    for label in range(k):
+        rows = features[labels == label]
+        if len(rows):
+            mean[label] = rows.mean(axis=0)
+            rows = rows - mean[label]
+        parts.append(rows)
+    if mode == "pooled":
+        within = gram(np.concatenate(parts)) if parts else np.zeros((d, d))
+        return Statistics(count, mean, within, None)
+    scatters = tuple(_smaller(part) for part in parts)
+    return Statistics(count, mean, _sum(scatters, d), scatters)
+
+
+def _merge(one: Statistics, two: Statistics, place: np.ndarray, k: int) -> Statistics:
+    """Chan's pairwise update; class i of `two` is class ``place[i]`` of the k classes of the result."""
+    d = one.mean.shape[1]
+    pad = k - len(one.count)
+    count = np.concatenate([one.count, np.zeros(pad, one.count.dtype)])
+    mean = np.concatenate([one.mean, np.zeros((pad, d))])
+    scatters = None if one.scatters is None else [*one.scatters, *(np.zeros((0, d)) for _ in range(pad))]
+    shifts = []
+    for i in np.flatnonzero(two.count):
+        c, n1, n2 = place[i], count[place[i]], two.count[i]
+        difference = two.mean[i] - mean[c]
+        shift = np.sqrt(n1 * n2 / (n1 + n2)) * difference[None]
+        if n1:
+            shifts.append(shift)
+        if scatters is not None and two.scatters is not None:
+            scatters[c] = _join(scatters[c], two.scatters[i], shift if n1 else shift[:0])
+        mean[c] = mean[c] + difference * (n2 / (n1 + n2))
+        count[c] = n1 + n2
+    within = one.within + two.within
+    if shifts:
+        within = within + gram(np.concatenate(shifts))
+    return Statistics(count, mean, within, None if scatters is None else tuple(scatters))
+
+
+def _join(one: np.ndarray, two: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    if one.ndim == 2 and two.ndim == 2:
+        return _smaller(np.concatenate([one, two, shift]))
+    return pack(_full(one) + _full(two) + gram(shift))
+
+
+def _smaller(factor: np.ndarray) -> np.ndarray:
+    """A factor ``[r, d]`` as it is, or its packed Gram where that takes less room."""
+    return factor if len(factor) < (factor.shape[1] + 1) / 2 else pack(gram(factor))
+
+
+def _full(scatter: np.ndarray) -> np.ndarray:
+    return gram(scatter) if scatter.ndim == 2 else unpack(scatter)
+
+
+def _sum(scatters: Iterable[np.ndarray], d: int) -> np.ndarray:
+    packed, factors = np.zeros(d * (d + 1) // 2), [np.zeros((0, d))]
+    for scatter in scatters:
+        if scatter.ndim == 2:
+            factors.append(scatter)
+        else:
+            packed += scatter
+    return unpack(packed) + gram(np.concatenate(factors))

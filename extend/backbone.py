@@ -1,0 +1,310 @@
+"""Any model as a frozen feature function: Flax NNX, Flax Linen, or a plain function."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from extend.data import InputSpec
+from extend.head import LinearHead
+from extend.recording import Layer, choose_head, linen_heads, linen_record, nnx_heads, nnx_layers, nnx_record
+from extend.space import Space, Tap, Transform, Width
+
+BATCH_SIZE = 256
+Run = Callable[[Any, Any], tuple[jax.Array, tuple[jax.Array, ...]]]
+Taps = Iterable["str | Tap"]
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A frozen function from inputs to features, with the parameters it needs.
+
+    Args:
+        run: ``(network parameters, batch) -> (penultimate [n, p], tap outputs)``; pure where `traceable`.
+        params: ``{"network": {path: array}, "space": {name: array}}``.
+        input_spec: what one input is.
+        penultimate: p.
+        space: taps, transform, width.
+        joined: p and the taps' widths together.
+        description: JSON: how to build the network again.
+        own_head: the model's own head, on the penultimate features; None for a function.
+        traceable: JAX can trace `run`; otherwise it is called with NumPy arrays.
+        batch_size: inputs are padded to batches of this size, always: the size of a batch may change last bits.
+    """
+
+    run: Run
+    params: dict[str, Any]
+    input_spec: InputSpec
+    penultimate: int
+    space: Space
+    joined: int
+    description: Mapping[str, Any]
+    own_head: LinearHead | None = None
+    traceable: bool = True
+    batch_size: int = BATCH_SIZE
+
+    @classmethod
+    def from_nnx(
+        cls,
+        model: nnx.Module,
+        num_classes: int,
+        input_spec: InputSpec,
+        head: str | None = None,
+        call: Callable[[nnx.Module, Any], Any] | None = None,
+        taps: Taps = (),
+        transform: Transform | None = None,
+        width: int | Width | None = None,
+    ) -> Backbone:
+        """The part of an NNX model before its head; the model is copied, in evaluation mode, and never changed.
+
+        Args:
+            head: path of the head, such as ``"head"`` or ``"layers.3"``; found by running the model if None.
+            call: ``call(model, batch)``, if not ``model(batch)``.
+            taps: earlier layers whose outputs join the features.
+
+        Raises:
+            ValueError: the head is not found or ambiguous (candidates listed), or a tap is no layer of the model.
+
+        >>> from extend.models import MLP
+        >>> model = MLP(3, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))
+        >>> Backbone.from_nnx(model, 3, jax.ShapeDtypeStruct((4,), np.float32)).feature_dim
+        8
+        """
+        model = nnx.clone(model)
+        model.eval()
+        definition, noise, state = nnx.split(model, nnx.RngState, ...)
+        names, leaves, structure = named_leaves(state)
+        candidates = nnx_heads(model, None)
+        space = _space(taps, transform, width, [path for path, _ in nnx_layers(model)])
+        forward = call or (lambda module, x: module(x))
+
+        def record(params: Any, x: Any, paths: Sequence[str]) -> tuple[Any, list[Any]]:
+            # A copy of the noise, so that a stray draw in evaluation mode cannot change the next call.
+            merged = nnx.merge(
+                definition, noise, jax.tree.unflatten(structure, [params[name] for name in names]), copy=True
+            )
+            return nnx_record(merged, paths, lambda module: forward(module, x))
+
+        builder = {"class": type(model).__name__}
+        if type(model).__module__.startswith("extend.models."):
+            builder["config"] = dict(model.config)  # type: ignore[attr-defined]  # every shipped network has it
+        network = dict(zip(names, leaves, strict=True))
+        return _assemble(cls, record, network, candidates, num_classes, input_spec, head, space, "nnx", builder)
+
+    @classmethod
+    def from_linen(
+        cls,
+        model: nn.Module,
+        variables: Mapping[str, Any],
+        num_classes: int,
+        input_spec: InputSpec,
+        head: str | None = None,
+        call: Callable[[nn.Module, Any, Any], Any] | None = None,
+        taps: Taps = (),
+        transform: Transform | None = None,
+        width: int | Width | None = None,
+    ) -> Backbone:
+        """The part of a Linen model before its head; `call` is ``call(model, variables, batch)``.
+
+        Without `call`, a ``train`` or ``training`` argument of the model is given as False and ``deterministic`` as
+        True. Raises as `from_nnx`.
+        """
+        names, leaves, structure = named_leaves(dict(variables))
+        candidates = linen_heads(variables.get("params", {}), None)
+        space = _space(taps, transform, width, None)
+        flags = _evaluation_flags(model)
+        forward = call or (lambda module, values, x: module.apply(values, x, **flags))
+
+        def record(params: Any, x: Any, paths: Sequence[str]) -> tuple[Any, list[Any]]:
+            values = jax.tree.unflatten(structure, [params[name] for name in names])
+            return linen_record(lambda: forward(model, values, x), paths)
+
+        builder = {"class": type(model).__name__}
+        network = dict(zip(names, leaves, strict=True))
+        return _assemble(cls, record, network, candidates, num_classes, input_spec, head, space, "linen", builder)
+
+    @classmethod
+    def from_function(
+        cls,
+        function: Callable[..., Any],
+        input_spec: InputSpec,
+        params: Any = None,
+        head: LinearHead | None = None,
+        transform: Transform | None = None,
+        width: int | Width | None = None,
+        batch_size: int = BATCH_SIZE,
+    ) -> Backbone:
+        """Any function ``batch -> features [n, p]`` (``(params, batch)`` if parameters are given).
+
+        A function that JAX can trace is compiled; any other (PyTorch, ONNX Runtime) is called with NumPy arrays.
+
+        Args:
+            head: the classifier's present head on these features, if there is one.
+
+        Raises:
+            ValueError: the result is not ``[n, p]``.
+
+        >>> spec = jax.ShapeDtypeStruct((4,), np.float32)
+        >>> Backbone.from_function(lambda x: x[:, :2], spec).feature_dim
+        2
+        """
+        names, leaves, structure = named_leaves(params)
+
+        def run(network: Any, x: Any) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+            if params is None:
+                return function(x), ()
+            return function(jax.tree.unflatten(structure, [network[name] for name in names]), x), ()
+
+        network = dict(zip(names, leaves, strict=True))
+        traceable = True
+        try:
+            shape = jax.eval_shape(lambda p, x: run(p, x)[0], network, _example(input_spec)).shape
+        except Exception:  # Foreign runtimes raise errors of their own when they meet a tracer.
+            traceable = False
+            zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), _example(input_spec))
+            shape = np.shape(run(network, zeros)[0])
+        if len(shape) != 2 or shape[0] != 2:
+            raise ValueError(f"the function returned shape {list(shape)} for 2 inputs; expected features [2, p]")
+        space = replace(_space((), transform, width, None), keep=head is not None)
+        kind = {"kind": "function", "class": getattr(function, "__name__", type(function).__name__), "head": None}
+        values = {"network": network, "space": space.init(shape[1])}
+        return cls(run, values, input_spec, shape[1], space, shape[1], kind, head, traceable, batch_size)
+
+    @property
+    def feature_dim(self) -> int:
+        """d, the length of a feature vector."""
+        if self.space.plain:
+            return self.joined
+        return self.offset + (self.space.width.size if self.space.width else self.joined)
+
+    @property
+    def offset(self) -> int:
+        """Where the part of a feature vector begins that the memory describes."""
+        return self.space.offset(self.penultimate)
+
+    def join(self, params: Any, x: Any) -> jax.Array:
+        """A batch -> joined features ``[n, joined]``, before taps are scaled and anything is transformed."""
+        penultimate, taps = self.run(params["network"], x)
+        return self.space.join(jnp.asarray(penultimate), taps)
+
+    def finish(self, params: Any, joined: jax.Array) -> jax.Array:
+        """Joined features -> features ``[n, feature_dim]``."""
+        return self.space.map(params["space"], joined, self.penultimate)
+
+    def apply(self, params: Any, x: Any) -> jax.Array:
+        """A batch -> features float32 ``[n, feature_dim]``."""
+        return self.finish(params, self.join(params, x))
+
+    @cached_property
+    def compiled(self) -> tuple[Callable[..., jax.Array], Callable[..., jax.Array]]:
+        """`join` and `finish`, jit-compiled once a backbone (a host function's `join` is called as it is)."""
+        return (jax.jit(self.join) if self.traceable else self.join), jax.jit(self.finish)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over parameter paths, shapes and bytes, and the static settings."""
+        digest = hashlib.sha256(json.dumps([self.description, self.space.to_dict(), self.penultimate], sort_keys=True).encode())
+        for part in ("network", "space"):
+            for name in sorted(self.params[part]):
+                array = np.asarray(self.params[part][name])
+                digest.update(f"{part}/{name} {array.shape} {array.dtype}".encode())
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def with_space(self, params: Mapping[str, Any]) -> Backbone:
+        """This backbone with fitted parameters of its feature space."""
+        return replace(self, params={**self.params, "space": dict(params)})
+
+
+def named_leaves(tree: Any) -> tuple[list[str], list[Any], Any]:
+    """The leaves of a tree with dotted paths (a trailing ``value`` left out), and its structure."""
+    pairs, structure = jax.tree_util.tree_flatten_with_path(tree)
+    names = []
+    for path, _ in pairs:
+        parts = [str(getattr(p, "key", getattr(p, "name", getattr(p, "idx", p)))) for p in path]
+        names.append(".".join(parts[:-1] if len(parts) > 1 and parts[-1] in ("value", "raw_value") else parts))
+    return names, [leaf for _, leaf in pairs], structure
+
+
+def _assemble(
+    cls: type[Backbone],
+    record: Callable[..., tuple[Any, list[Any]]],
+    network: dict[str, Any],
+    candidates: list[Layer],
+    num_classes: int,
+    input_spec: InputSpec,
+    head: str | None,
+    space: Space,
+    kind: str,
+    builder: Mapping[str, Any],
+) -> Backbone:
+    """Trace once to find the head and the feature sizes."""
+    tap_paths = [tap.path for tap in space.taps]
+    found: list[Layer] = []
+
+    def trace(params: Any, x: Any) -> tuple[Any, Any]:
+        output, calls = record(params, x, [layer.path for layer in candidates] + tap_paths)
+        split = len(candidates)
+        chosen = choose_head(candidates, output, calls[:split], num_classes, head)
+        found.append(chosen)
+        made = calls[[layer.path for layer in candidates].index(chosen.path)]
+        return _single(made, chosen.path)[0], tuple(
+            _single(c, p)[1] for c, p in zip(calls[split:], tap_paths, strict=True)
+        )
+
+    penultimate, taps = jax.eval_shape(trace, network, _example(input_spec))
+    chosen = found[0]
+
+    def run(params: Any, x: Any) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        _, calls = record(params, x, [chosen.path, *tap_paths])
+        return calls[0][0][0], tuple(made[0][1] for made in calls[1:])
+
+    joined = jax.eval_shape(space.join, penultimate, taps).shape[1]
+    p = penultimate.shape[1]
+    return cls(
+        run,
+        {"network": network, "space": space.init(joined)},
+        input_spec,
+        p,
+        space,
+        joined,
+        {"kind": kind, "head": chosen.path, "num_classes": num_classes, **builder},
+        LinearHead.of(np.asarray(chosen.kernel, np.float32), np.asarray(chosen.bias, np.float32)),
+    )
+
+
+def _single(calls: list[Any], path: str) -> Any:
+    if len(calls) != 1:
+        raise ValueError(f"layer {path!r} is called {len(calls)} times in one pass; it must be called once")
+    return calls[0]
+
+
+def _space(taps: Taps, transform: Transform | None, width: int | Width | None, layers: list[str] | None) -> Space:
+    wanted = tuple(Tap(tap) if isinstance(tap, str) else tap for tap in taps)
+    for tap in wanted:
+        if layers is not None and tap.path not in layers:
+            raise ValueError(f"tap {tap.path!r} is not a layer of this model; there are: {', '.join(layers)}")
+    return Space(wanted, transform, Width(width) if isinstance(width, int) else width)
+
+
+def _example(spec: InputSpec) -> Any:
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape), leaf.dtype), spec)
+
+
+def _evaluation_flags(model: nn.Module) -> dict[str, bool]:
+    names = inspect.signature(type(model).__call__).parameters
+    known = {"train": False, "training": False, "is_training": False, "deterministic": True}
+    return {name: value for name, value in known.items() if name in names}
+
+

@@ -1,0 +1,299 @@
+"""A classifier: backbone, head, class names, memory and history. Immutable; every operation returns a new one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from extend import checkpoint, data, features, foreign
+from extend.backbone import Backbone
+from extend.checkpoint import CheckpointError
+from extend.data import Image, InputSpec
+from extend.head import Block, LinearHead
+from extend.memory import Memory
+from extend.space import Space
+
+
+@dataclass(frozen=True)
+class Event:
+    """One step of a classifier's history.
+
+    `action` is "wrap", "add", "update" or "remove"; `right` maps a class to the share of its held-out samples that
+    were right when the step was done, empty where nothing could be measured. `settings` are the method's.
+    """
+
+    action: str
+    classes: tuple[str, ...]
+    method: str
+    samples: int
+    right: Mapping[str, float]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A trained classifier that can be extended; made by `extend.wrap` or `extend.load`.
+
+    Args:
+        backbone: frozen, from inputs to features.
+        head: from features to one score a class.
+        classes: the k names, in the order of the head's columns.
+        memory: what is kept of the classes; None if never measured.
+        history: what was done to it.
+
+    Raises:
+        ValueError: names are not unique, or the head or the memory is of another number of classes.
+    """
+
+    backbone: Backbone
+    head: LinearHead
+    classes: tuple[str, ...]
+    memory: Memory | None = None
+    history: tuple[Event, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"class names are not unique: {', '.join(self.classes)}")
+        if self.head.num_classes != len(self.classes):
+            raise ValueError(f"the head has {self.head.num_classes} columns, but {len(self.classes)} classes are named")
+        if self.memory is not None and self.memory.classes != self.classes:
+            raise ValueError(f"the memory is of {', '.join(self.memory.classes)}; expected {', '.join(self.classes)}")
+
+    def features(self, x: Any) -> np.ndarray:
+        """Features float32 ``[n, d]`` of inputs ``[n, *input shape]``."""
+        return features.extract(self.backbone, data.unlabelled(x, self.backbone.input_spec)).features
+
+    def logits(self, x: Any) -> np.ndarray:
+        """Scores float32 ``[n, k]`` of inputs ``[n, *input shape]``."""
+        return _scores(self.head, self.features(x), self.backbone.batch_size)
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Probabilities float32 ``[n, k]``; columns in the order of `classes`."""
+        scores = self.logits(x)
+        return np.asarray(jax.nn.sigmoid(scores) if self.head.activation == "sigmoid" else jax.nn.softmax(scores))
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The names of the likeliest classes, ``[n]``.
+
+        Raises:
+            ValueError: wrong shape or dtype, NaN or infinity.
+        """
+        return np.asarray(self.classes)[self.logits(x).argmax(axis=1)]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint; what was there is replaced at once or, on an error, left as it is.
+
+        Raises:
+            CheckpointError: it could not be written.
+        """
+        backbone, head = self.backbone, self.head
+        if not all(block.kernel.size for block in head.blocks):
+            raise ValueError("the head has a block without columns")
+        blocks = {str(i): {"kernel": b.kernel, "bias": b.bias} for i, b in enumerate(head.blocks)}
+        tree: dict[str, Any] = {**backbone.params, "head": blocks, "temperature": np.asarray([head.temperature])}
+        description = {
+            "classes": list(self.classes),
+            "network": dict(backbone.description),
+            "space": backbone.space.to_dict(),
+            "fingerprint": backbone.fingerprint,
+            "batch_size": backbone.batch_size,
+            "input": _spec_to_json(backbone.input_spec),
+            "head": {"starts": [block.start for block in head.blocks], "activation": head.activation},
+            "history": [asdict(event) for event in self.history],
+            "versions": _versions(),
+            "memory": None,
+        }
+        if self.memory is not None:
+            tree["memory"], description["memory"] = self.memory.to_tree()
+        checkpoint.save(path, tree, description)
+
+
+def load(
+    path: str | os.PathLike[str],
+    model: Any = None,
+    *,
+    classes: Sequence[str] | None = None,
+    input_spec: InputSpec | None = None,
+    head: str | None = None,
+    call: Callable[..., Any] | None = None,
+    variables: Mapping[str, Any] | None = None,
+) -> Classifier:
+    """Restore a classifier: one that `Classifier.save` wrote, or any Orbax checkpoint of a Flax model.
+
+    Args:
+        path: a checkpoint folder.
+        model: the network, where the checkpoint does not name one of `extend.models`: an NNX module, a Linen module
+            (with `variables`, or `input_spec` to initialise them), a function that returns one of these, or the
+            function from inputs to features that was wrapped. For a checkpoint of this package it is optional.
+        classes: for a checkpoint that this package did not write: the names, in the order of the head's columns.
+        input_spec: for such a checkpoint: what one input is (`extend.Image` or ``jax.ShapeDtypeStruct``).
+        head, call: as for `Backbone.from_nnx` and `Backbone.from_linen`.
+
+    Raises:
+        CheckpointError: missing, damaged, from a newer version, or arrays that do not fit the model (both shapes are
+            named).
+        ValueError: the network must be given and is not, or its head is not found.
+    """
+    if checkpoint.is_ours(path) or model is None:
+        tree, description = checkpoint.load(path)
+        return _rebuild(path, tree, description, model, call)
+    if classes is None or input_spec is None:
+        raise ValueError(
+            f"{path} was not written by extend: pass classes=[...] (the names, in the order of the head's columns) and "
+            "input_spec= (extend.Image(...) for pictures, jax.ShapeDtypeStruct(shape, dtype) for arrays)"
+        )
+    names = tuple(map(str, classes))
+    backbone = build(model, len(names), input_spec, head=head, call=call, variables=variables)
+    wanted = {name: (np.shape(leaf), leaf.dtype) for name, leaf in backbone.params["network"].items()}
+    backbone = _with_network(backbone, foreign.restore(path, wanted), path)
+    assert backbone.own_head is not None  # from_nnx and from_linen always find one
+    return Classifier(
+        backbone, backbone.own_head, names, None, (Event("wrap", names, "own head", 0, {}),)
+    )
+
+
+def build(
+    model: Any,
+    num_classes: int,
+    input_spec: InputSpec,
+    *,
+    head: str | None = None,
+    call: Callable[..., Any] | None = None,
+    variables: Mapping[str, Any] | None = None,
+    **space: Any,
+) -> Backbone:
+    """A backbone from an NNX module, a Linen module (or ``(module, variables)``), or a function that returns one."""
+    if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], nn.Module):
+        model, variables = model
+    if not isinstance(model, (nnx.Module, nn.Module)):
+        made = model()
+        if not isinstance(made, (nnx.Module, nn.Module)):
+            raise ValueError(f"model is {type(model).__name__}; expected a Flax module, or a function that returns one")
+        model = made
+    if isinstance(model, nnx.Module):
+        return Backbone.from_nnx(model, num_classes, input_spec, head, call, **space)
+    if variables is None:
+        example = jax.tree.map(lambda s: jnp.zeros((1, *s.shape), s.dtype), input_spec)
+        variables = model.init(jax.random.key(0), example)
+    return Backbone.from_linen(model, variables, num_classes, input_spec, head, call, **space)
+
+
+def _rebuild(path: Any, tree: dict[str, Any], saved: dict[str, Any], model: Any, call: Any) -> Classifier:
+    network, spec, space = saved["network"], _spec_from_json(saved["input"]), Space.from_dict(saved["space"])
+    classes = tuple(saved["classes"])
+    heads = [tree["head"][str(i)] for i in range(len(saved["head"]["starts"]))]
+    columns = sum(len(block["bias"]) for block in heads)
+    if columns != len(classes):
+        raise CheckpointError(f"{path}: {len(classes)} classes are named, but the head has {columns} columns")
+    options: dict[str, Any] = {"transform": space.transform, "width": space.width}
+    if network["kind"] == "function":
+        if model is None:
+            raise ValueError(f"{path}: its features come from the function {network['class']!r}; pass it as model=")
+        own = LinearHead.of(np.zeros((1, 1)), np.zeros(1)) if space.keep else None
+        backbone = Backbone.from_function(model, spec, tree.get("network") or None, own, **options)
+        if backbone.penultimate != saved["network"].get("penultimate", backbone.penultimate):
+            raise CheckpointError(f"{path}: the function gives {backbone.penultimate} features; the saved one gave other")
+    else:
+        builder = model if model is not None else _shipped(path, network)
+        backbone = build(
+            builder, network["num_classes"], spec, head=network["head"], call=call, taps=space.taps, **options
+        )
+        backbone = _with_network(backbone, tree["network"], path)
+    backbone = replace(
+        backbone.with_space(tree["space"]), space=space, batch_size=saved["batch_size"], description=network
+    )
+    if backbone.fingerprint != saved["fingerprint"]:
+        raise CheckpointError(f"{path}: the model given is not the one that was saved (its fingerprint differs)")
+    starts = saved["head"]["starts"]
+    blocks = tuple(Block(b["kernel"], b["bias"], start) for b, start in zip(heads, starts, strict=True))
+    restored = LinearHead(blocks, saved["head"]["activation"], np.float32(tree["temperature"][0]))
+    memory = Memory.from_tree(tree["memory"], saved["memory"]) if saved["memory"] is not None else None
+    history = tuple(Event(**{**event, "classes": tuple(event["classes"])}) for event in saved["history"])
+    return Classifier(backbone, restored, classes, memory, history)
+
+
+def _shipped(path: Any, network: Mapping[str, Any]) -> Callable[[], nnx.Module]:
+    """The builder of one of the networks in `extend.models`, by name; nothing else is ever imported."""
+    from extend import models  # The engine needs no network until a checkpoint names one.
+
+    if network["class"] not in models.__all__ or "config" not in network:
+        raise ValueError(
+            f"{path}: the network {network['class']!r} is not one of extend.models ({', '.join(models.__all__)}); "
+            "pass it, or a function that makes it, as model="
+        )
+    config = {key: tuple(v) if isinstance(v, list) else v for key, v in network["config"].items()}
+    return lambda: getattr(models, network["class"])(**config, rngs=nnx.Rngs(0))
+
+
+def _with_network(backbone: Backbone, arrays: Mapping[str, np.ndarray], path: Any) -> Backbone:
+    """The backbone with these network parameters, and its own head taken from them."""
+    old = backbone.params["network"]
+    for name, leaf in old.items():
+        if name not in arrays:
+            raise CheckpointError(f"{path}: parameter {name!r} {list(np.shape(leaf))} of the model is not in it")
+        if np.shape(arrays[name]) != np.shape(leaf):
+            raise CheckpointError(
+                f"{path}: parameter {name!r} has shape {list(np.shape(arrays[name]))}; "
+                f"the model expects {list(np.shape(leaf))}"
+            )
+    if extra := sorted(set(arrays) - set(old)):
+        raise CheckpointError(f"{path}: parameter {extra[0]!r} {list(arrays[extra[0]].shape)} is not in the model")
+    path_of_head = backbone.description["head"]
+    prefix = "" if f"{path_of_head}.kernel" in arrays else "params."
+    kernel = np.asarray(arrays[f"{prefix}{path_of_head}.kernel"], np.float32)
+    bias = np.asarray(arrays.get(f"{prefix}{path_of_head}.bias", np.zeros(kernel.shape[1])), np.float32)
+    return replace(
+        backbone, params={**backbone.params, "network": dict(arrays)}, own_head=LinearHead.of(kernel, bias)
+    )
+
+
+_head_logits = jax.jit(lambda head, rows: head.logits(rows))
+
+
+def _scores(head: LinearHead, rows: np.ndarray, size: int) -> np.ndarray:
+    parts = []
+    for start in range(0, len(rows), size):
+        chunk = rows[start : start + size]
+        padded = np.concatenate([chunk, np.zeros((size - len(chunk), rows.shape[1]), np.float32)])
+        parts.append(_head_logits(head, padded))
+    return np.concatenate([np.asarray(part) for part in parts])[: len(rows)]
+
+
+def _spec_to_json(spec: InputSpec) -> dict[str, Any]:
+    if isinstance(spec, Image):
+        return {"image": asdict(spec)}
+    leaves, structure = jax.tree.flatten(spec)
+    if isinstance(spec, Mapping):
+        return {"tree": {name: _spec_to_json(part) for name, part in spec.items()}}
+    if len(leaves) != 1 or structure != jax.tree.structure(0):
+        return {"list": [_spec_to_json(part) for part in spec]}
+    return {"shape": list(spec.shape), "dtype": np.dtype(spec.dtype).name}
+
+
+def _spec_from_json(saved: dict[str, Any]) -> InputSpec:
+    if "image" in saved:
+        return Image(**{key: tuple(v) if isinstance(v, list) else v for key, v in saved["image"].items()})
+    if "tree" in saved:
+        return {name: _spec_from_json(part) for name, part in saved["tree"].items()}
+    if "list" in saved:
+        return tuple(_spec_from_json(part) for part in saved["list"])
+    return jax.ShapeDtypeStruct(tuple(saved["shape"]), jnp.dtype(saved["dtype"]))
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("class-extend", "jax", "flax", "orbax-checkpoint", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

@@ -1,0 +1,301 @@
+"""Give a classifier new classes, or take one away; each returns a new classifier and a report."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from extend import data, features, methods
+from extend.classifier import Classifier, Event, load
+from extend.evaluation import Evaluation, evaluate, evaluate_features
+from extend.features import Features, Progress
+from extend.memory import Memory
+from extend.methods import Auto, Method
+from extend.report import Report
+
+
+def add_classes(
+    classifier: Classifier | str | os.PathLike[str],
+    new: Any,
+    *,
+    method: str | Method = "auto",
+    old: Any = None,
+    validation: Any = None,
+    on_existing: Literal["error", "update"] = "error",
+    seed: int = 0,
+    skip_broken: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Classifier, Report]:
+    """A classifier that also knows the new classes, and what that cost. The old one is unchanged.
+
+    Args:
+        classifier: a `Classifier`, or the path of a checkpoint.
+        new: ``{name: inputs}``, ``(inputs, names)``, ``(inputs, integer labels, names)``, or the path of a folder or
+            archive with one folder of images a class; inputs are ``[n, *input shape]``.
+        method: ``"auto"``, ``"lda"``, ``"ridge"``, ``"nearest_mean"``, ``"svm"``, ``"new_units"``, or one of
+            `extend.methods` with hyper-parameters of its own.
+        old: real samples of old classes, in the same forms: the memory is measured from them if there is none, and
+            methods that are trained use them in place of pseudo-samples.
+        validation: labelled samples to measure on, in place of the memory's held-out features.
+        on_existing: what to do with a name that exists: ``"error"``, or ``"update"`` to add its samples to the class.
+        seed: of every random choice.
+        skip_broken: leave out images that cannot be read; the report lists them.
+        progress: wraps the batches, such as a progress bar.
+
+    Raises:
+        ValueError: bad samples or labels, a class that exists, an unknown method, a method that needs a memory where
+            there is none. The message says what was given, what was expected and what to do.
+        CheckpointError: the path's checkpoint cannot be restored.
+
+    >>> import jax, extend
+    >>> x = np.eye(4, dtype=np.float32).repeat(3, axis=0)
+    >>> old = extend.wrap(lambda x: x, ["a", "b"], (x[:6], np.repeat([0, 1], 3)))
+    >>> clf, report = extend.add_classes(old, {"c": x[6:9]})
+    >>> clf.predict(x[:9:3]).tolist()
+    ['a', 'b', 'c']
+    """
+    clf = classifier if isinstance(classifier, Classifier) else load(classifier)
+    chosen = resolve(method)
+    if on_existing not in ("error", "update"):
+        raise ValueError(f"on_existing is {on_existing!r}; expected 'error' or 'update'")
+    spec = clf.backbone.input_spec
+    samples = data.read(new, spec, skip_broken=skip_broken)
+    existing = [name for name in samples.classes if name in clf.classes]
+    if existing and on_existing == "error":
+        count = int((samples.labels == samples.classes.index(existing[0])).sum())
+        raise ValueError(
+            f'class {existing[0]!r} already exists; pass on_existing="update" to add these {count} samples to it, '
+            "or give the new class another name"
+        )
+    kept = _read_old(clf, old)
+    check = _read_validation(clf, samples.classes, validation)
+    _warn_of_single(samples)
+    added = tuple(name for name in samples.classes if name not in clf.classes)
+    classes = clf.classes + added
+
+    started = time.perf_counter()
+    fresh = features.extract(clf.backbone, samples, progress=progress)
+    real = features.extract(clf.backbone, kept, progress=progress) if kept is not None else None
+    fit_started = time.perf_counter()
+    memory = _memory(clf, fresh, real)
+    rows = _joined(fresh, real, classes)
+    reason = ""
+    if isinstance(chosen, Auto):
+        choice = chosen.choose(clf.head, memory, rows, seed)
+        chosen, head, reason = choice.method, choice.head, choice.reason
+        tried = [f"{_name(s.method)} {s.accuracy:.1%}, log-loss {s.log_loss:.3f}" for s in choice.scores]
+        reason = f"chosen: {reason}" + (f"; {'; '.join(tried)}" if tried else "")
+    else:
+        head = chosen.fit(clf.head, memory, rows, seed)
+    now = time.perf_counter()
+
+    action = "add" if added else "update"
+    extended = Classifier(clf.backbone, head, classes, memory, clf.history)
+    before, after, measured_on = _measure(clf, extended, check)
+    notes = [f"{len(samples.skipped)} broken images left out: {', '.join(samples.skipped)}"] if samples.skipped else []
+    if memory is None:
+        notes.append("there is no memory of the old classes: what was forgotten is measured on validation= only")
+    report = Report(
+        action,
+        samples.classes,
+        _name(chosen),
+        reason,
+        before,
+        after,
+        _since_learnt(clf, after) if check is None else None,
+        measured_on,
+        now - started,
+        now - fit_started,
+        len(samples),
+        memory_bytes(memory),
+        tuple(notes),
+    )
+    event = Event(action, samples.classes, _name(chosen), len(samples), _right(memory, head, classes, added), asdict(chosen))
+    return replace(extended, history=(*clf.history, event)), report
+
+
+def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
+    """A classifier without this class: exact for the memory and for closed-form heads, which are fitted anew.
+
+    Its name, counts, statistics and held-out features are gone from a file saved afterwards. What the backbone itself
+    learnt of a class that it was trained on stays.
+
+    Raises:
+        ValueError: there is no such class, it is the last but one, or the memory keeps one pooled scatter only.
+    """
+    if name not in classifier.classes:
+        raise ValueError(f"no class {name!r}; there are {', '.join(classifier.classes)}")
+    if len(classifier.classes) <= 2:
+        raise ValueError(f"class {name!r} cannot be removed: a classifier keeps at least two")
+    started = time.perf_counter()
+    column = classifier.classes.index(name)
+    classes = tuple(c for c in classifier.classes if c != name)
+    memory = classifier.memory.without(name) if classifier.memory is not None else None
+    head = classifier.head.drop([column])
+    last = classifier.history[-1] if classifier.history else None
+    how = "dropping its column"
+    if memory is not None and last is not None and last.method in CLOSED:
+        how = last.method
+        nothing = Features(np.zeros((0, classifier.backbone.feature_dim), np.float32), np.zeros(0, int), classes, np.zeros(0))
+        fitted = type(methods.NAMED[last.method])(**last.settings).fit(None, memory, nothing, 0)
+        head = replace(fitted, temperature=classifier.head.temperature)
+    now = time.perf_counter()
+    scrubbed = []
+    for event in classifier.history:
+        left = tuple(c for c in event.classes if c != name)
+        right = {c: value for c, value in event.right.items() if c != name}
+        if left or not event.classes:
+            scrubbed.append(replace(event, classes=left, right=right))
+    settings = last.settings if last is not None and last.method in CLOSED else {}
+    done = Event("remove", (), how, 0, {}, settings)
+    smaller = Classifier(classifier.backbone, head, classes, memory, (*scrubbed, done))
+    before, after, measured_on = _measure(classifier, smaller, None)
+    report = Report(
+        "remove", (name,), how, "", None, after, None, measured_on, now - started, now - started, 0, memory_bytes(memory)
+    )
+    return smaller, report
+
+
+CLOSED = ("lda", "ridge", "nearest_mean")
+"""The methods whose head is a function of the memory alone."""
+
+
+def resolve(method: str | Method) -> Method:
+    """A method by its name, or as it is.
+
+    Raises:
+        ValueError: no method has that name; the message lists them.
+    """
+    if not isinstance(method, str):
+        return method
+    if method not in methods.NAMED:
+        raise ValueError(f"method {method!r} is unknown; there are {', '.join(methods.NAMED)}")
+    return methods.NAMED[method]
+
+
+def memory_bytes(memory: Memory | None) -> int:
+    """What a memory takes in a checkpoint, before compression."""
+    return 0 if memory is None else sum(array.nbytes for array in memory.to_tree()[0].values())
+
+
+def held_out_evaluation(memory: Memory | None, head: Any, classes: tuple[str, ...]) -> Evaluation | None:
+    """A head measured on those held-out features whose classes it knows; None if there are none."""
+    if memory is None:
+        return None
+    rows, labels = memory.held_out
+    known = np.asarray([memory.classes[label] in classes for label in labels], bool)
+    if not known.any():
+        return None
+    place = np.asarray([classes.index(memory.classes[label]) for label in labels[known]])
+    return evaluate_features(head, classes, rows[known], place)
+
+
+def _name(method: Method) -> str:
+    for name, known in methods.NAMED.items():
+        if type(known) is type(method):
+            return name
+    return type(method).__name__
+
+
+def _read_old(clf: Classifier, old: Any) -> data.Samples | None:
+    if old is None:
+        return None
+    names = clf.classes if isinstance(old, tuple) and len(old) == 2 else None
+    samples = data.read(old, clf.backbone.input_spec, names=names)
+    if unknown := [name for name in samples.classes if name not in clf.classes]:
+        raise ValueError(f"old= holds class {unknown[0]!r}, which is not one of {', '.join(clf.classes)}")
+    return samples
+
+
+def _read_validation(clf: Classifier, added: tuple[str, ...], validation: Any) -> data.Samples | None:
+    if validation is None:
+        return None
+    classes = clf.classes + tuple(name for name in added if name not in clf.classes)
+    names = classes if isinstance(validation, tuple) and len(validation) == 2 else None
+    samples = data.read(validation, clf.backbone.input_spec, names=names)
+    if unknown := [name for name in samples.classes if name not in classes]:
+        raise ValueError(f"validation= holds class {unknown[0]!r}, which is not one of {', '.join(classes)}")
+    return samples
+
+
+def _warn_of_single(samples: data.Samples) -> None:
+    counts = np.bincount(samples.labels, minlength=len(samples.classes))
+    for name, count in zip(samples.classes, counts, strict=True):
+        if count == 0:
+            raise ValueError(f"class {name!r} has no samples; at least one is needed")
+        if count == 1:
+            warnings.warn(
+                f"class {name!r} has one sample: its spread is taken from the other classes, and nothing of it can be "
+                "held out to measure on; add more samples with on_existing='update' when you have them",
+                stacklevel=3,
+            )
+
+
+def _memory(clf: Classifier, fresh: Features, real: Features | None) -> Memory | None:
+    """The memory with the new samples; measured from the real old ones where there was none; else None."""
+    known, offset = clf.memory, clf.backbone.offset
+    mode = known.scatter_mode if known is not None else "class"
+    if known is None and real is not None:
+        real = real.relabel(clf.classes)
+        missing = np.flatnonzero(np.bincount(real.labels, minlength=len(clf.classes)) == 0)
+        if len(missing):
+            raise ValueError(f"old= has no samples of class {clf.classes[missing[0]]!r}; every old class is needed")
+        known = Memory.of(real.features, real.labels, real.keys, clf.classes, offset=offset, seen=True)
+    if known is None:
+        return None
+    return known + Memory.of(fresh.features, fresh.labels, fresh.keys, fresh.classes, scatter=mode, offset=offset)
+
+
+def _joined(fresh: Features, real: Features | None, classes: tuple[str, ...]) -> Features:
+    fresh = fresh.relabel(classes)
+    if real is None:
+        return fresh
+    real = real.relabel(classes)
+    return Features(
+        np.concatenate([fresh.features, real.features]),
+        np.concatenate([fresh.labels, real.labels]),
+        classes,
+        np.concatenate([fresh.keys, real.keys]),
+    )
+
+
+def _measure(
+    old: Classifier, new: Classifier, check: data.Samples | None
+) -> tuple[Evaluation | None, Evaluation | None, str]:
+    """Old classifier on the old classes, new one on all, and on what they were measured."""
+    if check is not None:
+        rows = np.isin(np.asarray(check.classes)[check.labels], old.classes)
+        before = None
+        if rows.any():
+            known = tuple(name for name in check.classes if name in old.classes)
+            place = np.asarray([known.index(n) if n in known else 0 for n in check.classes])
+            part = check.take(rows)
+            before = evaluate(old, replace(part, labels=place[part.labels], classes=known))
+        return before, evaluate(new, check), "validation samples"
+    before = held_out_evaluation(old.memory if old.memory is not None else new.memory, old.head, old.classes)
+    after = held_out_evaluation(new.memory, new.head, new.classes)
+    if after is None or new.memory is None:
+        return before, None, "nothing"
+    seen = new.memory.seen[np.unique(new.memory.held_out[1])].any()
+    return before, after, "held-out features" + (" (seen by the backbone: optimistic, no guarantee)" if seen else "")
+
+
+def _right(memory: Memory | None, head: Any, classes: tuple[str, ...], names: tuple[str, ...]) -> Mapping[str, float]:
+    measured = held_out_evaluation(memory, head, classes)
+    return {} if measured is None else {name: v for name, v in measured.by_class.items() if name in names}
+
+
+def _since_learnt(clf: Classifier, after: Evaluation | None) -> float | None:
+    """Held-out accuracy of the old classes when each was learnt, minus now, averaged over samples."""
+    if after is None:
+        return None
+    learnt = {name: value for event in clf.history for name, value in event.right.items()}
+    then = [(value, *after.counts([name])) for name, value in learnt.items() if name in after.by_class]
+    total = sum(count for _, _, count in then)
+    return sum(value * count - right for value, right, count in then) / total if total else None

@@ -1,0 +1,20 @@
+"""The methods, one file each. A new one is a new file and one line here."""
+
+from extend.methods.auto import Auto, Choice, Score
+from extend.methods.lda import LDA
+from extend.methods.method import Method
+from extend.methods.nearest_mean import NearestMean
+from extend.methods.new_units import ForgettingWarning, NewUnits
+from extend.methods.ridge import Ridge
+from extend.methods.svm import SVM
+
+NAMED: dict[str, Method] = {
+    "auto": Auto(),
+    "lda": LDA(),
+    "nearest_mean": NearestMean(),
+    "new_units": NewUnits(),
+    "ridge": Ridge(),
+    "svm": SVM(),
+}
+
+__all__ = ["LDA", "NAMED", "SVM", "Auto", "Choice", "ForgettingWarning", "Method", "NearestMean", "NewUnits", "Ridge", "Score"]

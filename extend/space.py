@@ -1,0 +1,138 @@
+"""The feature space of a classifier: penultimate features, joined with taps, transformed, widened.
+
+These belong to the backbone: a classifier has one feature space, its memory lives there, and what is chosen here can
+not be computed from statistics afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Transform = Literal["sqrt", "l2", "standardise"]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """An earlier layer whose output is joined to the penultimate features.
+
+    Args:
+        path: the layer, such as ``"stage2"`` or ``"stage2.layers.0"``.
+        grid: outputs ``[n, h, w, c]`` are averaged over at most ``grid x grid`` cells.
+    """
+
+    path: str
+    grid: int = 4
+
+
+@dataclass(frozen=True)
+class Width:
+    """A frozen layer of random features on top.
+
+    ``"relu"``: ``max(0, x W)`` (RanPAC, McDonnell et al. 2023, section 3.2). ``"fourier"``: ``cos(x W + b)``, whose
+    inner products approximate a Gaussian kernel (Rahimi & Recht 2007; KLDA, Momeni et al. 2025).
+    """
+
+    size: int
+    kind: Literal["relu", "fourier"] = "relu"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Space:
+    """How ``(penultimate [n, p], tap outputs)`` become features ``[n, d]``.
+
+    With `keep`, a transform or width is appended after the untouched penultimate features, on which the model's own
+    head acts; `offset` is where the appended part begins.
+    """
+
+    taps: tuple[Tap, ...] = ()
+    transform: Transform | None = None
+    width: Width | None = None
+    keep: bool = True
+
+    def __post_init__(self) -> None:
+        if self.transform not in (None, "sqrt", "l2", "standardise"):
+            raise ValueError(f"transform is {self.transform!r}; expected 'sqrt', 'l2', 'standardise' or None")
+        if self.width is not None and (self.width.size < 1 or self.width.kind not in ("relu", "fourier")):
+            raise ValueError(f"width is {self.width}; expected Width(size >= 1, kind='relu' or 'fourier')")
+
+    @property
+    def plain(self) -> bool:
+        """Whether features are the joined ones, with neither transform nor width."""
+        return self.transform is None and self.width is None
+
+    def offset(self, penultimate: int) -> int:
+        return penultimate if self.keep and not self.plain else 0
+
+    def join(self, penultimate: jax.Array, taps: tuple[jax.Array, ...]) -> jax.Array:
+        """``[n, p]`` and tap outputs -> joined float32 ``[n, j]``, before any scaling."""
+        parts = [_pool(output, tap.grid) for output, tap in zip(taps, self.taps, strict=True)]
+        return jnp.concatenate([penultimate.reshape(len(penultimate), -1), *parts], axis=1).astype(jnp.float32)
+
+    def init(self, joined: int) -> dict[str, Any]:
+        """Parameters before any data: unit scale, and the random layer."""
+        params: dict[str, Any] = {"mean": np.zeros(joined, np.float32), "scale": np.ones(joined, np.float32)}
+        if self.width is not None:
+            rng = np.random.default_rng(self.width.seed)
+            params["weights"] = (rng.standard_normal((joined, self.width.size)) / np.sqrt(joined)).astype(np.float32)
+            params["phase"] = rng.uniform(0, 2 * np.pi, self.width.size).astype(np.float32)
+        return params
+
+    def fit(self, joined: np.ndarray) -> dict[str, Any]:
+        """Parameters from the base data's joined features ``[n, j]``: means, and scales to unit variance."""
+        params = self.init(joined.shape[1])
+        rows = np.asarray(joined, np.float64)
+        spread = rows.std(axis=0)
+        floor = max(1e-6, 1e-3 * float(np.median(spread)))
+        params["mean"] = rows.mean(axis=0).astype(np.float32)
+        params["scale"] = (1 / np.maximum(spread, floor)).astype(np.float32)
+        return params
+
+    def map(self, params: Any, joined: jax.Array, penultimate: int) -> jax.Array:
+        """Joined features ``[n, j]`` -> features ``[n, d]``."""
+        own = joined[:, :penultimate]
+        scaled = joined[:, penultimate:] * params["scale"][penultimate:]
+        features = jnp.concatenate([own, scaled], axis=1) if self.taps else joined
+        if self.plain:
+            return features
+        if self.transform == "sqrt":
+            features = jnp.sign(features) * jnp.sqrt(jnp.abs(features))
+        elif self.transform == "l2":
+            features = features / jnp.maximum(jnp.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+        elif self.transform == "standardise":
+            features = (joined - params["mean"]) * params["scale"]
+        if self.width is not None:
+            if self.transform is None:
+                features = joined * params["scale"]
+            product = features @ params["weights"]
+            features = jnp.maximum(product, 0) if self.width.kind == "relu" else jnp.cos(product + params["phase"])
+        return jnp.concatenate([own, features], axis=1) if self.keep else features
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Space:
+        width = Width(**saved["width"]) if saved["width"] else None
+        return cls(tuple(Tap(**tap) for tap in saved["taps"]), saved["transform"], width, saved["keep"])
+
+
+def _pool(output: jax.Array, grid: int) -> jax.Array:
+    """``[n, h, w, c]`` averaged over cells to ``[n, min(h, grid) * min(w, grid) * c]``; ``[n, ...]`` flattened."""
+    if output.ndim != 4:
+        return output.reshape(len(output), -1)
+    for axis in (1, 2):
+        cells = min(output.shape[axis], grid)
+        edges = [round(i * output.shape[axis] / cells) for i in range(cells + 1)]
+        means = [
+            jax.lax.slice_in_dim(output, a, b, axis=axis).mean(axis=axis, keepdims=True)
+            for a, b in zip(edges[:-1], edges[1:], strict=True)
+        ]
+        output = jnp.concatenate(means, axis=axis)
+    return output.reshape(len(output), -1)

@@ -1,0 +1,150 @@
+"""Adopt a user's own model: find its head, measure its memory, freeze its feature space and strengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import numpy as np
+from flax import nnx
+
+from extend import data as data_
+from extend import features
+from extend.backbone import Backbone, Taps
+from extend.classifier import Classifier, Event, build
+from extend.data import InputSpec
+from extend.extension import held_out_evaluation
+from extend.features import Features, Progress
+from extend.memory import MOST, Memory
+from extend.methods import Auto
+from extend.methods.lda import oas
+from extend.methods.ridge import gcv
+from extend.space import Transform, Width
+
+
+def wrap(
+    model: Any,
+    classes: Sequence[str],
+    data: Any = None,
+    *,
+    held_out: Any = None,
+    input_spec: InputSpec | None = None,
+    taps: Taps = (),
+    transform: Transform | None = None,
+    width: int | Width | None = None,
+    scatter: Literal["class", "pooled"] = "class",
+    head: str | None = None,
+    call: Callable[..., Any] | None = None,
+    variables: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Classifier:
+    """Make a trained model extensible.
+
+    Args:
+        model: an NNX module; a Linen module with `variables` (or the tuple of both); a `Backbone`; or any function
+            from a batch of inputs to features ``[n, d]``: then the head is fitted from `data`.
+        classes: the names, in the order of the head's columns.
+        data: labelled samples of the classes the model knows, in any form that `extend.add_classes` takes; integer
+            labels are places in `classes`. The memory is measured from them; without them the classifier has none.
+        held_out: ``(inputs, labels)`` that the model was **not** trained on, to measure with. None: some of `data` are
+            held out by their content hash, and figures are marked as optimistic. A number: how many a class; 0 for none.
+        input_spec: what one input is: `extend.Image`, or ``jax.ShapeDtypeStruct``; read off `data` where they are arrays.
+        taps, transform, width: the feature space, see `extend.Tap`, `extend.Width`; taps and "standardise" are scaled
+            by `data`.
+        scatter: ``"class"`` keeps a scatter matrix a class, ``"pooled"`` one for all.
+        head, call: see `Backbone.from_nnx`.
+
+    Raises:
+        ValueError: the head is not found, bad samples, a class without samples, or neither `data` nor `input_spec`.
+
+    >>> from extend.models import MLP
+    >>> model = MLP(2, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))
+    >>> wrap(model, ["a", "b"], input_spec=jax.ShapeDtypeStruct((4,), np.float32)).memory is None
+    True
+    """
+    names = tuple(map(str, classes))
+    spec = input_spec if input_spec is not None else _spec_of(model, data)
+    backbone = _backbone(model, names, spec, head, call, variables, taps=taps, transform=transform, width=width)
+    if data is None:
+        if backbone.own_head is None:
+            raise ValueError("a function has no head: pass data=(inputs, labels) so that one can be fitted")
+        return Classifier(backbone, backbone.own_head, names, None, (Event("wrap", names, "own head", 0, {}),))
+    pair = isinstance(data, tuple) and len(data) == 2
+    samples = data_.read(data, spec, names=names if pair else None)
+    samples = _into(samples, names, "data")
+    if len(missing := np.flatnonzero(np.bincount(samples.labels, minlength=len(names)) == 0)):
+        raise ValueError(f"data has no samples of class {names[missing[0]]!r}; every class needs some")
+    joined = features.join(backbone, samples, progress=progress)
+    backbone = backbone.with_space(backbone.space.fit(joined))
+    rows = features.finish(backbone, joined)
+    most = held_out if isinstance(held_out, int) else MOST
+    given = held_out is not None and not isinstance(held_out, int)
+    memory = Memory.of(
+        rows, samples.labels, samples.keys, names, scatter=scatter, most=most, seen=not given, offset=backbone.offset
+    )
+    if given:
+        pair = isinstance(held_out, tuple) and len(held_out) == 2
+        kept = _into(data_.read(held_out, spec, names=names if pair else None), names, "held_out")
+        measured = features.extract(backbone, kept)
+        memory = memory.with_held_out(measured.features, kept.labels, kept.keys)
+    memory = replace(memory, shrinkage=oas(memory.statistics), ridge=gcv(memory.statistics))
+    own, how = backbone.own_head, "own head"
+    if own is None:
+        fresh = Features(rows, samples.labels, names, samples.keys)
+        choice = Auto().choose(None, memory, fresh, 0)
+        own, how = choice.head, type(choice.method).__name__.lower()
+    measured_on = held_out_evaluation(memory, own, names)
+    right = measured_on.by_class if measured_on is not None else {}
+    event = Event("wrap", names, how, len(samples), right)
+    return Classifier(backbone, own, names, memory, (event,))
+
+
+def _backbone(
+    model: Any,
+    names: tuple[str, ...],
+    spec: InputSpec,
+    head: str | None,
+    call: Callable[..., Any] | None,
+    variables: Mapping[str, Any] | None,
+    **space: Any,
+) -> Backbone:
+    if isinstance(model, Backbone):
+        return model
+    linen = isinstance(model, nn.Module) or (isinstance(model, tuple) and isinstance(model[0], nn.Module))
+    if linen and variables is None and not isinstance(model, tuple):
+        raise ValueError("a Linen module holds no parameters: pass variables=, or (module, variables) as the model")
+    if linen or isinstance(model, nnx.Module):
+        return build(model, len(names), spec, head=head, call=call, variables=variables, **space)
+    if not callable(model):
+        raise ValueError(f"model is a {type(model).__name__}; expected an NNX or Linen module, or a function")
+    if taps := space.pop("taps"):
+        raise ValueError(f"taps {list(taps)}: a function has no layers to tap; return them as part of the features")
+    return Backbone.from_function(model, spec, **space)
+
+
+def _spec_of(model: Any, data: Any) -> InputSpec:
+    """The shape and dtype of one input, from the data."""
+    if isinstance(model, Backbone):
+        return model.input_spec
+    first = None
+    if isinstance(data, Mapping) and data:
+        first = next(iter(data.values()))
+    elif isinstance(data, tuple) and data:
+        first = data[0]
+    if first is None or not hasattr(first, "__len__") and not hasattr(first, "shape"):
+        raise ValueError(
+            "what one input is, is not known: pass input_spec=extend.Image(height, width, ...) for pictures, or "
+            "jax.ShapeDtypeStruct(shape, dtype) for arrays"
+        )
+    array = np.asarray(first)
+    return jax.ShapeDtypeStruct(array.shape[1:], np.dtype(np.float32) if array.dtype.kind == "f" else array.dtype)
+
+
+def _into(samples: data_.Samples, names: tuple[str, ...], what: str) -> data_.Samples:
+    if unknown := [name for name in samples.classes if name not in names]:
+        raise ValueError(f"{what} holds class {unknown[0]!r}, which is not one of {', '.join(names)}")
+    place = np.asarray([names.index(name) for name in samples.classes])
+    return replace(samples, labels=place[samples.labels], classes=names)
