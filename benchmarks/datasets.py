@@ -1,11 +1,9 @@
-"""The data sets of the benchmarks: scikit-learn's digits, and CIFAR-10 from the folder that EXTEND_DATA names."""
+"""CIFAR-10 and other data sets, from the folder that EXTEND_DATA names (the digits are in `extend.demo`)."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-
-import numpy as np
 
 from extend import data
 
@@ -33,14 +31,3 @@ def folder(name: str) -> Path:
     if not path.is_dir():
         raise SystemExit(f"{path} is missing; see README, Benchmarks, for where the data come from")
     return archives[0] if archives else path
-
-
-def digits(split: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """scikit-learn's digits as 8x8x1 pictures in [0, 1]: train inputs, test inputs, train and test labels."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    inputs, labels = load_digits(return_X_y=True)
-    pictures = (inputs / 16).astype(np.float32).reshape(-1, 8, 8, 1)
-    x, x_test, y, y_test = train_test_split(pictures, labels, test_size=0.25, stratify=labels, random_state=split)
-    return x, x_test, y, y_test

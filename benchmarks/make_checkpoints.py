@@ -10,18 +10,27 @@ from pathlib import Path
 
 from flax import nnx
 
+import extend
 from benchmarks import datasets
+from extend import demo
+from extend.data import Samples
 from extend.memory import held_out_rows
 from extend.models import ResNet
 from extend.models.training import Phase, Recipe, train
 
 CIFAR_RECIPE = Recipe((Phase(6, 20), Phase(12, 24), Phase(4)), learning_rate=0.2, padding=4, flip=True)
+CIFAR_TAPS = (extend.Tap("stage2", 2), extend.Tap("stage3", 2))
 
 
-def train_cifar8(state_file: Path | None = None) -> nnx.Module:
-    """ResNet-20 on the eight CIFAR-10 classes other than cat and dog, without the held-out samples."""
+def cifar8_samples() -> tuple[Samples, Samples]:
+    """The training images of the eight classes other than cat and dog: those to train on, and the held-out ones."""
     samples = datasets.cifar10("train", datasets.CIFAR8_NAMES)
-    kept = samples.take(~held_out_rows(samples.keys, samples.labels))
+    aside = held_out_rows(samples.keys, samples.labels)
+    return samples.take(~aside), samples.take(aside)
+
+
+def train_cifar8(kept: Samples, state_file: Path) -> nnx.Module:
+    """ResNet-20 on the eight classes; an interrupted training goes on from `state_file`."""
     return train(
         ResNet(8, rngs=nnx.Rngs(0)),
         kept.inputs,
@@ -36,9 +45,29 @@ def train_cifar8(state_file: Path | None = None) -> nnx.Module:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("which", choices=("digits", "cifar8"))
-    parser.add_argument("--state", type=Path, help="keep the state of an interrupted training in this file")
-    arguments = parser.parse_args()
-    train_cifar8(arguments.state)
+    parser.add_argument("--out", type=Path, default=Path("checkpoints"), help="folder to write to")
+    parser.add_argument(
+        "--state", type=Path, default=Path(".cache/cifar8.npz"), help="where cifar8 keeps its state after every epoch"
+    )
+    options = parser.parse_args()
+    if options.which == "digits":
+        clf = demo.train_base(0)
+        clf.save(options.out / "digits-0-7")
+        return
+    options.state.parent.mkdir(parents=True, exist_ok=True)
+    kept, held = cifar8_samples()
+    model = train_cifar8(kept, options.state)
+    clf = extend.wrap(
+        model,
+        datasets.CIFAR8_NAMES,
+        kept,
+        held_out=held,
+        input_spec=datasets.CIFAR10,
+        taps=CIFAR_TAPS,
+        scatter="pooled",
+    )
+    clf.save(options.out / "cifar10-8")
+    print(extend.evaluate(clf, datasets.cifar10("test", datasets.CIFAR8_NAMES)))
 
 
 if __name__ == "__main__":

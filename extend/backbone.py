@@ -214,7 +214,9 @@ class Backbone:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over parameter paths, shapes and bytes, and the static settings."""
-        digest = hashlib.sha256(json.dumps([self.description, self.space.to_dict(), self.penultimate], sort_keys=True).encode())
+        digest = hashlib.sha256(
+            json.dumps([self.description, self.space.to_dict(), self.penultimate], sort_keys=True).encode()
+        )
         for part in ("network", "space"):
             for name in sorted(self.params[part]):
                 array = np.asarray(self.params[part][name])
@@ -306,5 +308,3 @@ def _evaluation_flags(model: nn.Module) -> dict[str, bool]:
     names = inspect.signature(type(model).__call__).parameters
     known = {"train": False, "training": False, "is_training": False, "deterministic": True}
     return {name: value for name, value in known.items() if name in names}
-
-

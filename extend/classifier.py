@@ -156,9 +156,7 @@ def load(
     wanted = {name: (np.shape(leaf), leaf.dtype) for name, leaf in backbone.params["network"].items()}
     backbone = _with_network(backbone, foreign.restore(path, wanted), path)
     assert backbone.own_head is not None  # from_nnx and from_linen always find one
-    return Classifier(
-        backbone, backbone.own_head, names, None, (Event("wrap", names, "own head", 0, {}),)
-    )
+    return Classifier(backbone, backbone.own_head, names, None, (Event("wrap", names, "own head", 0, {}),))
 
 
 def build(
@@ -201,7 +199,9 @@ def _rebuild(path: Any, tree: dict[str, Any], saved: dict[str, Any], model: Any,
         own = LinearHead.of(np.zeros((1, 1)), np.zeros(1)) if space.keep else None
         backbone = Backbone.from_function(model, spec, tree.get("network") or None, own, **options)
         if backbone.penultimate != saved["network"].get("penultimate", backbone.penultimate):
-            raise CheckpointError(f"{path}: the function gives {backbone.penultimate} features; the saved one gave other")
+            raise CheckpointError(
+                f"{path}: the function gives {backbone.penultimate} features; the saved one gave other"
+            )
     else:
         builder = model if model is not None else _shipped(path, network)
         backbone = build(
@@ -251,9 +251,7 @@ def _with_network(backbone: Backbone, arrays: Mapping[str, np.ndarray], path: An
     prefix = "" if f"{path_of_head}.kernel" in arrays else "params."
     kernel = np.asarray(arrays[f"{prefix}{path_of_head}.kernel"], np.float32)
     bias = np.asarray(arrays.get(f"{prefix}{path_of_head}.bias", np.zeros(kernel.shape[1])), np.float32)
-    return replace(
-        backbone, params={**backbone.params, "network": dict(arrays)}, own_head=LinearHead.of(kernel, bias)
-    )
+    return replace(backbone, params={**backbone.params, "network": dict(arrays)}, own_head=LinearHead.of(kernel, bias))
 
 
 _head_logits = jax.jit(lambda head, rows: head.logits(rows))

@@ -121,7 +121,7 @@ def read(
     """Bring a user's data to checked `Samples`.
 
     Args:
-        data: ``{name: inputs}``; ``(inputs, labels)`` with the labels class names, or integers into `names`;
+        data: `Samples`; ``{name: inputs}``, or the path of an .npz file with one array a class; ``(inputs, labels)`` with the labels class names, or integers into `names`;
             ``(inputs, labels, names)``; or the path of a folder or archive that holds one folder of images a class.
         spec: what one input is. Inputs are ``[n, *shape]``; for an `Image`, uint8 arrays are pictures to normalise.
         names: what integer labels mean.
@@ -135,7 +135,9 @@ def read(
     if isinstance(data, Samples):
         return data
     if isinstance(data, (str, os.PathLike)):
-        return read_images(data, spec, skip_broken=skip_broken, progress=progress)
+        if Path(data).suffix.lower() != ".npz":
+            return read_images(data, spec, skip_broken=skip_broken, progress=progress)
+        data = _read_npz(Path(data))
     if isinstance(data, Mapping):
         if not data:
             raise ValueError("no classes given: the mapping of names to samples is empty")
@@ -219,6 +221,31 @@ def read_images(
     )
 
 
+def read_pictures(paths: Sequence[Path], spec: InputSpec) -> tuple[list[str], np.ndarray]:
+    """Image files, and all images in folders, as 8-bit pictures ``[n, height, width, channels]`` with their names.
+
+    Raises:
+        ValueError: the classifier does not take images, a path does not exist, or an image cannot be read.
+    """
+    if not isinstance(spec, Image):
+        raise ValueError(f"images were given, but this classifier's inputs are {describe(spec)}")
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files += sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        else:
+            files.append(path)
+    if not files:
+        raise ValueError(f"no images found in {', '.join(map(str, paths))}")
+    pictures = []
+    for file in files:
+        try:
+            pictures.append(spec.read(file.read_bytes()))
+        except (OSError, SyntaxError, ValueError, Picture.DecompressionBombError) as error:
+            raise ValueError(f"{file} cannot be read as an image ({error})") from error
+    return [str(file) for file in files], np.stack(pictures)
+
+
 def describe(spec: InputSpec) -> str:
     """A spec in words, for messages."""
     if isinstance(spec, Image):
@@ -256,6 +283,14 @@ def _files(path: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
         raise ValueError(f"{path}: neither a folder nor an archive ({', '.join(ARCHIVES)})")
 
 
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a readable .npz file with one array a class ({error})") from error
+
+
 def _constant(content: bytes) -> Callable[[], bytes]:
     return lambda: content
 
@@ -281,7 +316,9 @@ def _labels(labels: Any, names: Sequence[str] | None, count: int) -> tuple[np.nd
     if given.dtype.kind not in "iub":
         raise ValueError(f"labels are {given.dtype}; expected class names, or integers with names")
     if names is None:
-        raise ValueError("integer labels without names: pass (inputs, labels, names), names[i] being what label i means")
+        raise ValueError(
+            "integer labels without names: pass (inputs, labels, names), names[i] being what label i means"
+        )
     classes = _names(names)
     if given.min() < 0 or given.max() >= len(classes):
         raise ValueError(f"labels run from {given.min()} to {given.max()}, but there are {len(classes)} names")

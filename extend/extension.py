@@ -116,7 +116,9 @@ def add_classes(
         memory_bytes(memory),
         tuple(notes),
     )
-    event = Event(action, samples.classes, _name(chosen), len(samples), _right(memory, head, classes, added), asdict(chosen))
+    event = Event(
+        action, samples.classes, _name(chosen), len(samples), _right(memory, head, classes, added), asdict(chosen)
+    )
     return replace(extended, history=(*clf.history, event)), report
 
 
@@ -142,7 +144,9 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
     how = "dropping its column"
     if memory is not None and last is not None and last.method in CLOSED:
         how = last.method
-        nothing = Features(np.zeros((0, classifier.backbone.feature_dim), np.float32), np.zeros(0, int), classes, np.zeros(0))
+        nothing = Features(
+            np.zeros((0, classifier.backbone.feature_dim), np.float32), np.zeros(0, int), classes, np.zeros(0)
+        )
         fitted = type(methods.NAMED[last.method])(**last.settings).fit(None, memory, nothing, 0)
         head = replace(fitted, temperature=classifier.head.temperature)
     now = time.perf_counter()
@@ -157,7 +161,18 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
     smaller = Classifier(classifier.backbone, head, classes, memory, (*scrubbed, done))
     before, after, measured_on = _measure(classifier, smaller, None)
     report = Report(
-        "remove", (name,), how, "", None, after, None, measured_on, now - started, now - started, 0, memory_bytes(memory)
+        "remove",
+        (name,),
+        how,
+        "",
+        None,
+        after,
+        None,
+        measured_on,
+        now - started,
+        now - started,
+        0,
+        memory_bytes(memory),
     )
     return smaller, report
 

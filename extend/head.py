@@ -56,7 +56,11 @@ class LinearHead:
 
     @classmethod
     def of(
-        cls, kernel: np.ndarray | jax.Array, bias: np.ndarray | jax.Array, start: int = 0, activation: Activation = "softmax"
+        cls,
+        kernel: np.ndarray | jax.Array,
+        bias: np.ndarray | jax.Array,
+        start: int = 0,
+        activation: Activation = "softmax",
     ) -> LinearHead:
         """A head of one block: ``kernel [rows, k]``, ``bias [k]``.
 

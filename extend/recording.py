@@ -33,7 +33,9 @@ class Layer:
     bias: jax.Array
 
 
-def nnx_record(model: nnx.Module, paths: Sequence[str], run: Callable[[nnx.Module], Any]) -> tuple[Any, list[list[Call]]]:
+def nnx_record(
+    model: nnx.Module, paths: Sequence[str], run: Callable[[nnx.Module], Any]
+) -> tuple[Any, list[list[Call]]]:
     """Run an NNX model (a copy that may be changed) and return its output and the calls of each layer in `paths`."""
     layers = dict(nnx_layers(model))
     recorded = [layers[path] for path in paths]

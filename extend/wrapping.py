@@ -134,7 +134,7 @@ def _spec_of(model: Any, data: Any) -> InputSpec:
         first = next(iter(data.values()))
     elif isinstance(data, tuple) and data:
         first = data[0]
-    if first is None or not hasattr(first, "__len__") and not hasattr(first, "shape"):
+    if first is None or (not hasattr(first, "__len__") and not hasattr(first, "shape")):
         raise ValueError(
             "what one input is, is not known: pass input_spec=extend.Image(height, width, ...) for pictures, or "
             "jax.ShapeDtypeStruct(shape, dtype) for arrays"

@@ -17,4 +17,16 @@ NAMED: dict[str, Method] = {
     "svm": SVM(),
 }
 
-__all__ = ["LDA", "NAMED", "SVM", "Auto", "Choice", "ForgettingWarning", "Method", "NearestMean", "NewUnits", "Ridge", "Score"]
+__all__ = [
+    "LDA",
+    "NAMED",
+    "SVM",
+    "Auto",
+    "Choice",
+    "ForgettingWarning",
+    "Method",
+    "NearestMean",
+    "NewUnits",
+    "Ridge",
+    "Score",
+]
