@@ -83,7 +83,7 @@ class Backbone:
         """
         model = nnx.clone(model)
         model.eval()
-        definition, noise, state = nnx.split(model, nnx.RngState, ...)
+        definition, noise, *(state,) = nnx.split(model, nnx.RngState, ...)
         names, leaves, structure = named_leaves(state)
         candidates = nnx_heads(model, None)
         space = _space(taps, transform, width, [path for path, _ in nnx_layers(model)])
@@ -96,9 +96,9 @@ class Backbone:
             )
             return nnx_record(merged, paths, lambda module: forward(module, x))
 
-        builder = {"class": type(model).__name__}
+        builder: dict[str, Any] = {"class": type(model).__name__}
         if type(model).__module__.startswith("extend.models."):
-            builder["config"] = dict(model.config)  # type: ignore[attr-defined]  # every shipped network has it
+            builder["config"] = dict(getattr(model, "config"))  # noqa: B009  # every shipped network has it
         network = dict(zip(names, leaves, strict=True))
         return _assemble(cls, record, network, candidates, num_classes, input_spec, head, space, "nnx", builder)
 
@@ -123,7 +123,7 @@ class Backbone:
         names, leaves, structure = named_leaves(dict(variables))
         candidates = linen_heads(variables.get("params", {}), None)
         space = _space(taps, transform, width, None)
-        flags = _evaluation_flags(model)
+        flags: dict[str, Any] = _evaluation_flags(model)
         forward = call or (lambda module, values, x: module.apply(values, x, **flags))
 
         def record(params: Any, x: Any, paths: Sequence[str]) -> tuple[Any, list[Any]]:

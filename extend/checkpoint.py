@@ -158,7 +158,7 @@ def _split(tree: Tree) -> tuple[dict[str, Any], dict[str, Any]]:
     empty: dict[str, Any] = {}
 
     def walk(node: Tree, path: tuple[str, ...]) -> dict[str, Any]:
-        result = {}
+        result: dict[str, Any] = {}
         for key, value in node.items():
             if isinstance(value, Mapping):
                 result[key] = walk(value, (*path, key))

@@ -266,20 +266,24 @@ def _scores(head: LinearHead, rows: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([np.asarray(part) for part in parts])[: len(rows)]
 
 
+_LEAF = str(jax.tree.structure(0))
+
+
 def _spec_to_json(spec: InputSpec) -> dict[str, Any]:
     if isinstance(spec, Image):
         return {"image": asdict(spec)}
     leaves, structure = jax.tree.flatten(spec)
     if isinstance(spec, Mapping):
         return {"tree": {name: _spec_to_json(part) for name, part in spec.items()}}
-    if len(leaves) != 1 or structure != jax.tree.structure(0):
+    if len(leaves) != 1 or str(structure) != _LEAF:
         return {"list": [_spec_to_json(part) for part in spec]}
     return {"shape": list(spec.shape), "dtype": np.dtype(spec.dtype).name}
 
 
 def _spec_from_json(saved: dict[str, Any]) -> InputSpec:
     if "image" in saved:
-        return Image(**{key: tuple(v) if isinstance(v, list) else v for key, v in saved["image"].items()})
+        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in saved["image"].items()}
+        return Image(**fields)
     if "tree" in saved:
         return {name: _spec_from_json(part) for name, part in saved["tree"].items()}
     if "list" in saved:

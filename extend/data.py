@@ -13,6 +13,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -121,8 +122,9 @@ def read(
     """Bring a user's data to checked `Samples`.
 
     Args:
-        data: `Samples`; ``{name: inputs}``, or the path of an .npz file with one array a class; ``(inputs, labels)`` with the labels class names, or integers into `names`;
-            ``(inputs, labels, names)``; or the path of a folder or archive that holds one folder of images a class.
+        data: `Samples`; ``{name: inputs}``, or the path of an .npz file with one array a class; ``(inputs, labels)``
+            with the labels class names, or integers into `names`; ``(inputs, labels, names)``; or the path of a folder
+            or archive that holds one folder of images a class.
         spec: what one input is. Inputs are ``[n, *shape]``; for an `Image`, uint8 arrays are pictures to normalise.
         names: what integer labels mean.
         skip_broken: leave out images that cannot be read, and list them in `Samples.skipped`.
@@ -188,7 +190,7 @@ def read_images(
     found = sorted(_image_files(Path(path), within))
     folders = sorted({(name.parent.name, str(name.parent)) for name, _ in found})
     names = [name for name, _ in folders]
-    for one, two in zip(folders, folders[1:], strict=False):
+    for one, two in pairwise(folders):
         if one[0] == two[0]:
             raise ValueError(f"{path}: two folders are called {one[0]!r} ({one[1]} and {two[1]}); give one of them")
     if classes is not None:
@@ -274,11 +276,11 @@ def _files(path: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
                 if not entry.is_dir():
                     yield PurePosixPath(entry.filename), _constant(archive.read(entry))
     elif tarfile.is_tarfile(path):
-        with tarfile.open(path) as archive:
-            for member in archive:
-                file = archive.extractfile(member) if member.isfile() else None
-                if file is not None:
-                    yield PurePosixPath(member.name), _constant(file.read())
+        with tarfile.open(path) as tar:
+            for member in tar:
+                opened = tar.extractfile(member) if member.isfile() else None
+                if opened is not None:
+                    yield PurePosixPath(member.name), _constant(opened.read())
     else:
         raise ValueError(f"{path}: neither a folder nor an archive ({', '.join(ARCHIVES)})")
 
@@ -332,7 +334,8 @@ def _count(inputs: Any) -> int:
 def _checked(inputs: Any, spec: InputSpec, what: str) -> Any:
     """The inputs as arrays of the spec's dtype; an error says both shapes where they differ."""
     leaves, structure = jax.tree.flatten(spec)
-    given = [inputs] if len(leaves) == 1 and structure == jax.tree.structure(0) else jax.tree.leaves(inputs)
+    single = len(leaves) == 1 and str(structure) == str(jax.tree.structure(0))
+    given = [inputs] if single else jax.tree.leaves(inputs)
     if len(given) != len(leaves):
         raise ValueError(f"{what}: {len(given)} arrays given; expected {len(leaves)}: {describe(spec)}")
     checked = [_checked_array(array, leaf, what) for array, leaf in zip(given, leaves, strict=True)]

@@ -33,7 +33,7 @@ Bar = Callable[[Iterable[int], int, str], Iterable[int]]
 
 
 def digits(split: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """scikit-learn's digits as pictures float32 ``[n, 8, 8, 1]`` in [0, 1]: train and test inputs, train and test labels."""
+    """scikit-learn's digits as float32 ``[n, 8, 8, 1]`` in [0, 1]: train and test inputs, train and test labels."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 

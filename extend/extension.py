@@ -117,7 +117,7 @@ def add_classes(
         tuple(notes),
     )
     event = Event(
-        action, samples.classes, _name(chosen), len(samples), _right(memory, head, classes, added), asdict(chosen)
+        action, samples.classes, _name(chosen), len(samples), _right(memory, head, classes, added), _settings(chosen)
     )
     return replace(extended, history=(*clf.history, event)), report
 
@@ -159,7 +159,7 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
     settings = last.settings if last is not None and last.method in CLOSED else {}
     done = Event("remove", (), how, 0, {}, settings)
     smaller = Classifier(classifier.backbone, head, classes, memory, (*scrubbed, done))
-    before, after, measured_on = _measure(classifier, smaller, None)
+    _, after, measured_on = _measure(classifier, smaller, None)
     report = Report(
         "remove",
         (name,),
@@ -209,6 +209,11 @@ def held_out_evaluation(memory: Memory | None, head: Any, classes: tuple[str, ..
         return None
     place = np.asarray([classes.index(memory.classes[label]) for label in labels[known]])
     return evaluate_features(head, classes, rows[known], place)
+
+
+def _settings(method: Any) -> dict[str, Any]:
+    """A method's hyper-parameters, for the history."""
+    return {key: value for key, value in asdict(method).items() if isinstance(value, (str, int, float, type(None)))}
 
 
 def _name(method: Method) -> str:

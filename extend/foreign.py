@@ -124,7 +124,9 @@ def _some(names: list[str]) -> str:
 
 def _read(item: Path, paths: list[tuple[Any, ...]]) -> Any:
     """Only these leaves, as NumPy arrays."""
-    leaf, tree, arguments = object(), {}, {}
+    leaf: Any = object()
+    tree: dict[Any, Any] = {}
+    arguments: dict[Any, Any] = {}
     for keys in paths:
         for root, value in ((tree, leaf), (arguments, ocp.RestoreArgs(restore_type=np.ndarray))):
             node = root

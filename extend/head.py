@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 Activation = Literal["softmax", "sigmoid"]
+Array = np.ndarray | jax.Array
 
 
 class Head(Protocol):
@@ -35,8 +36,8 @@ class Head(Protocol):
 class Block:
     """Columns that act on ``features[:, start : start + rows]``: kernel float32 ``[rows, k]``, bias float32 ``[k]``."""
 
-    kernel: jax.Array
-    bias: jax.Array
+    kernel: Array
+    bias: Array
     start: int = 0
 
 
@@ -52,7 +53,7 @@ class LinearHead:
 
     blocks: tuple[Block, ...]
     activation: Activation = "softmax"
-    temperature: jax.Array = field(default_factory=lambda: np.float32(1))
+    temperature: Array | np.float32 = field(default_factory=lambda: np.float32(1))
 
     @classmethod
     def of(
@@ -94,7 +95,7 @@ class LinearHead:
         scores = self.logits(features)
         return jax.nn.sigmoid(scores) if self.activation == "sigmoid" else jax.nn.softmax(scores)
 
-    def append(self, kernel: np.ndarray | jax.Array, bias: np.ndarray | jax.Array, start: int = 0) -> LinearHead:
+    def append(self, kernel: Array, bias: Array, start: int = 0) -> LinearHead:
         """This head with a block of new columns at its end; the old columns are the same arrays."""
         return replace(self, blocks=(*self.blocks, _block(kernel, bias, start)))
 
@@ -142,7 +143,7 @@ class LinearHead:
         return np.concatenate(kernels, axis=1) / temperature, bias / temperature
 
 
-def _block(kernel: np.ndarray | jax.Array, bias: np.ndarray | jax.Array, start: int) -> Block:
+def _block(kernel: Array, bias: Array, start: int) -> Block:
     kernel, bias = np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
     if kernel.ndim != 2 or bias.shape != kernel.shape[1:] or start < 0:
         raise ValueError(f"kernel {list(kernel.shape)} and bias {list(bias.shape)} given; expected [d, k] and [k]")

@@ -269,7 +269,7 @@ class Memory:
         core = Statistics(
             arrays["count"], arrays["mean"], unpack(arrays["within"]), None if scatters is None else tuple(scatters)
         )
-        held = {name: arrays[name] for name in ("features", "label", "key", "seen")}
+        held: dict[str, Any] = {name: arrays[name] for name in ("features", "label", "key", "seen")}
         return cls(core=core, **held, **{**rest, "classes": tuple(rest["classes"])})
 
     def _absorb(self, rows: np.ndarray) -> Memory:

@@ -97,7 +97,7 @@ def linen_heads(params: Any, num_classes: int | None) -> list[Layer]:
 
 def choose_head(
     candidates: list[Layer], output: Any, calls: list[list[Call]], num_classes: int, wanted: str | None
-) -> Layer | None:
+) -> Layer:
     """The head: the candidate called once whose output *is* the model's output, or the one asked for by path.
 
     Raises:

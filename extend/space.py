@@ -7,6 +7,7 @@ not be computed from statistics afterwards.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import jax
@@ -131,8 +132,7 @@ def _pool(output: jax.Array, grid: int) -> jax.Array:
         cells = min(output.shape[axis], grid)
         edges = [round(i * output.shape[axis] / cells) for i in range(cells + 1)]
         means = [
-            jax.lax.slice_in_dim(output, a, b, axis=axis).mean(axis=axis, keepdims=True)
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
+            jax.lax.slice_in_dim(output, a, b, axis=axis).mean(axis=axis, keepdims=True) for a, b in pairwise(edges)
         ]
         output = jnp.concatenate(means, axis=axis)
     return output.reshape(len(output), -1)

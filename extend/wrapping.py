@@ -50,8 +50,8 @@ def wrap(
         data: labelled samples of the classes the model knows, in any form that `extend.add_classes` takes; integer
             labels are places in `classes`. The memory is measured from them; without them the classifier has none.
         held_out: ``(inputs, labels)`` that the model was **not** trained on, to measure with. None: some of `data` are
-            held out by their content hash, and figures are marked as optimistic. A number: how many a class; 0 for none.
-        input_spec: what one input is: `extend.Image`, or ``jax.ShapeDtypeStruct``; read off `data` where they are arrays.
+            held out by their content hash, and figures are marked as optimistic. A number: how many a class, or 0.
+        input_spec: what one input is: `extend.Image`, or ``jax.ShapeDtypeStruct``; read off `data` if they are arrays.
         taps, transform, width: the feature space, see `extend.Tap`, `extend.Width`; taps and "standardise" are scaled
             by `data`.
         scatter: ``"class"`` keeps a scatter matrix a class, ``"pooled"`` one for all.

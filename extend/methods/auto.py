@@ -99,7 +99,7 @@ def _tempered(
         return float(weights @ (logsumexp(scaled, axis=1) - scaled[np.arange(len(labels)), labels]))
 
     found = minimize_scalar(loss, bounds=(-8.0, 8.0), method="bounded", options={"xatol": 1e-3})
-    temperature = np.float32(np.exp(found.x)) * np.float32(head.temperature)
+    temperature = np.float32(np.exp(found.x) * float(head.temperature))
     return replace(head, temperature=temperature), float(found.fun)
 
 

@@ -45,7 +45,9 @@ def standardise(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return ((rows - mean) / spread).astype(np.float32), mean, spread
 
 
-def raw_units(kernel: np.ndarray, bias: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, ...]:
+def raw_units(
+    kernel: np.ndarray, bias: np.ndarray, mean: np.ndarray, spread: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """A kernel ``[d, k]`` and bias for standardised rows, as kernel and bias for the rows themselves."""
     kernel = np.asarray(kernel, np.float64) / spread[:, None]
     return kernel, bias - mean @ kernel

@@ -58,4 +58,5 @@ class SVM:
             kernel, bias = fitted.coef_.T, fitted.intercept_
         if kernel.shape[1] == 1:  # Two classes: scikit-learn gives one column, positive for the second.
             kernel, bias = np.hstack([-kernel, kernel]), np.hstack([-bias, bias])
-        return LinearHead.of(*raw_units(kernel, bias, mean, spread), memory.offset)
+        kernel, bias = raw_units(kernel, bias, mean, spread)
+        return LinearHead.of(kernel, bias, memory.offset)

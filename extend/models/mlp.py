@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ class MLP(nnx.Module):
 
     def __init__(self, num_classes: int, inputs: int, hidden: tuple[int, ...] = (128,), *, rngs: nnx.Rngs) -> None:
         widths = (inputs, *hidden)
-        layers = [nnx.Linear(a, b, rngs=rngs) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+        layers = [nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(widths)]
         self.layers = nnx.List(layers)
         self.head = nnx.Linear(widths[-1], num_classes, rngs=rngs)
         self.config: dict[str, Any] = nnx.static(

@@ -71,7 +71,7 @@ def train(
     per_epoch = len(labels) // batch_size
     epochs = [phase.size for phase in recipe.phases for _ in range(phase.epochs)]
     model.train()
-    definition, params, rest = nnx.split(model, nnx.Param, ...)
+    definition, params, *(rest,) = nnx.split(model, nnx.Param, ...)
     schedule = optax.cosine_onecycle_schedule(per_epoch * len(epochs), recipe.learning_rate, pct_start=0.25)
     optimiser = optax.chain(
         optax.add_decayed_weights(recipe.weight_decay, mask=lambda tree: jax.tree.map(lambda a: a.ndim > 1, tree)),
@@ -91,7 +91,7 @@ def train(
             network = nnx.merge(definition, params, rest, copy=True)
             logits = network(x)
             error = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-            return error, (nnx.split(network, nnx.Param, ...)[2], (logits.argmax(-1) == y).mean())
+            return error, (nnx.split(network, nnx.Param, ...)[-1], (logits.argmax(-1) == y).mean())
 
         (error, (rest, right)), gradient = jax.value_and_grad(loss, has_aux=True)(params)
         update, momentum = optimiser.update(gradient, momentum, params)
@@ -124,7 +124,7 @@ def _augment(batch: np.ndarray, size: int | None, recipe: Recipe, rng: np.random
         return batch
     count, height, width = batch.shape[:3]
     if recipe.flip:
-        mirrored = rng.random(count) < 0.5
+        mirrored = np.asarray(rng.random(count) < 0.5)
         batch = np.where(mirrored[:, None, None, None], batch[:, :, ::-1], batch)
     rows, columns = (size, size) if size else (height, width)
     pad = recipe.padding if (rows, columns) == (height, width) else 0
@@ -136,7 +136,7 @@ def _augment(batch: np.ndarray, size: int | None, recipe: Recipe, rng: np.random
 
 
 def _store(path: Path, state: Any, epoch: int) -> None:
-    leaves = {str(number): np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(state))}
+    leaves: dict[str, Any] = {str(number): np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(state))}
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, epoch=epoch, **leaves)
     os.replace(partial, path)
