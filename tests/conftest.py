@@ -1,0 +1,72 @@
+"""What several test files need: small classifiers on known features, and the folder of the data sets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import settings
+
+import extend
+from extend.classifier import Classifier
+from extend.models import MLP
+
+
+def identity(x: np.ndarray) -> np.ndarray:
+    """The simplest backbone: the inputs are the features."""
+    return x
+
+
+def blobs(classes: int, each: int, dim: int, seed: int = 0, spread: float = 0.6) -> tuple[np.ndarray, np.ndarray]:
+    """Gaussian classes around random centres: float32 ``[n, dim]``, labels ``[n]``."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(classes), each)
+    centres = rng.normal(size=(classes, dim)) * 2
+    return (centres[labels] + spread * rng.normal(size=(len(labels), dim))).astype(np.float32), labels
+
+
+def names(count: int) -> list[str]:
+    return [f"class {i}" for i in range(count)]
+
+
+@pytest.fixture
+def plain() -> Classifier:
+    """Three classes of 40 samples in 5 dimensions, features = inputs, head fitted from the data."""
+    x, y = blobs(4, 40, 5)
+    return extend.wrap(identity, names(3), (x[y < 3], y[y < 3]))
+
+
+@pytest.fixture
+def network() -> Classifier:
+    """An MLP with a head of its own, and a memory."""
+    x, y = blobs(4, 40, 5)
+    model = MLP(3, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
+    return extend.wrap(model, names(3), (x[y < 3], y[y < 3]))
+
+
+@pytest.fixture
+def fourth() -> np.ndarray:
+    """Samples of a fourth class for `plain` and `network`: float32 ``[40, 5]``."""
+    x, y = blobs(4, 40, 5)
+    return x[y == 3]
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder that EXTEND_DATA names; a missing one fails the test and says so."""
+    root = os.environ.get("EXTEND_DATA")
+    if not root or not Path(root).is_dir():
+        pytest.fail("EXTEND_DATA must name the folder of the data sets for this test (see README)")
+    return Path(root)
+
+
+def spec(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, np.dtype(np.float32))
+
+
+settings.register_profile("extend", deadline=None, derandomize=True)
+settings.load_profile("extend")

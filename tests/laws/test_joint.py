@@ -1,0 +1,69 @@
+"""The closed-form heads equal the same head fitted from scratch on all data ever seen, less the held-out."""
+
+import numpy as np
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import Ridge as SklearnRidge
+from sklearn.neighbors import NearestCentroid
+
+from extend.features import Features
+from extend.head import LinearHead
+from extend.memory import Memory, held_out_rows
+from extend.methods import LDA, Method, NearestMean, Ridge
+from tests.laws.strategies import Labelled, close, labelled
+
+
+def incremental(data: Labelled, method: Method) -> tuple[LinearHead, np.ndarray, np.ndarray]:
+    """A head after adding the classes one at a time, and the rows that it may use."""
+    memory = None
+    for label, name in enumerate(data.names):
+        x, _, keys = data.part(data.y == label)
+        part = Memory.of(x, np.zeros(len(x), int), keys, (name,))
+        memory = part if memory is None else memory + part
+    kept = ~held_out_rows(data.keys, data.y)
+    assume(len(np.unique(data.y[kept])) == len(data.names))
+    nothing = Features(data.x[:0], data.y[:0], data.names, data.keys[:0])
+    return method.fit(None, memory, nothing, 0), data.x[kept].astype(np.float64), data.y[kept]
+
+
+@settings(max_examples=40)
+@given(labelled(fewest=4), st.floats(0.01, 0.99), st.sampled_from(["uniform", "empirical"]))
+def test_lda_is_scikit_learns(data: Labelled, shrinkage: float, priors: str) -> None:
+    head, x, y = incremental(data, LDA(shrinkage, priors))
+    k = len(data.names)
+    given_priors = np.full(k, 1 / k) if priors == "uniform" else np.bincount(y) / len(y)
+    # scikit-learn weighs class covariances by the priors it is given; the data's own shares weigh samples equally.
+    joint = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(x, y)
+    directions = joint.coef_ if k > 2 else None
+    kernel, bias = head.dense(x.shape[1])
+    if directions is None:
+        difference = kernel[:, 1] - kernel[:, 0]
+        assert close(difference, joint.coef_[0], 1e-5)
+        return
+    assert close(kernel.T, directions, 1e-5)
+    expected = joint.intercept_ - np.log(np.bincount(y) / len(y)) + (0 if priors == "uniform" else np.log(given_priors))
+    assert close(bias, expected, 1e-5)
+
+
+@settings(max_examples=40)
+@given(labelled(), st.floats(0.1, 1000))
+def test_ridge_is_scikit_learns(data: Labelled, strength: float) -> None:
+    head, x, y = incremental(data, Ridge(strength))
+    joint = SklearnRidge(alpha=strength, solver="cholesky").fit(x, np.eye(len(data.names))[y])
+    kernel, bias = head.dense(x.shape[1])
+    scores = x @ kernel + bias
+    assert np.abs(scores - joint.predict(x)).max() < 2e-5
+
+
+@settings(max_examples=40)
+@given(labelled())
+def test_nearest_mean_is_scikit_learns(data: Labelled) -> None:
+    head, x, y = incremental(data, NearestMean())
+    joint = NearestCentroid().fit(x, y)
+    kernel, bias = head.dense(x.shape[1])
+    assert close(kernel.T, joint.centroids_)
+    scores = x @ kernel + bias
+    top = np.sort(scores, axis=1)
+    clear = top[:, -1] - top[:, -2] > 1e-5 * np.abs(scores).max()
+    assert np.array_equal(scores.argmax(axis=1)[clear], joint.predict(x)[clear])
