@@ -123,7 +123,7 @@ class Backbone:
         names, leaves, structure = named_leaves(dict(variables))
         candidates = linen_heads(variables.get("params", {}), None)
         space = _space(taps, transform, width, None)
-        flags: dict[str, Any] = _evaluation_flags(model)
+        flags: dict[str, Any] = evaluation_flags(model)
         forward = call or (lambda module, values, x: module.apply(values, x, **flags))
 
         def record(params: Any, x: Any, paths: Sequence[str]) -> tuple[Any, list[Any]]:
@@ -304,7 +304,8 @@ def _example(spec: InputSpec) -> Any:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape), leaf.dtype), spec)
 
 
-def _evaluation_flags(model: nn.Module) -> dict[str, bool]:
+def evaluation_flags(model: nn.Module) -> dict[str, Any]:
+    """The usual names of a Linen model's mode, for evaluation; those that its ``__call__`` takes."""
     names = inspect.signature(type(model).__call__).parameters
     known = {"train": False, "training": False, "is_training": False, "deterministic": True}
     return {name: value for name, value in known.items() if name in names}

@@ -73,9 +73,10 @@ def save(path: str | os.PathLike[str], tree: Tree, description: Mapping[str, Any
     except Exception as error:
         # Orbax reports a full disk through several exception types.
         with contextlib.suppress(OSError):
-            shutil.rmtree(data, ignore_errors=True)
-            for partial in folder.glob("manifest-*"):
-                partial.unlink()
+            for leftover in folder.glob(f"{data.name}*"):  # Orbax appends a suffix while it writes.
+                shutil.rmtree(leftover, ignore_errors=True)
+            for leftover in folder.glob("manifest-*"):
+                leftover.unlink()
         raise CheckpointError(f"{folder}: could not be saved ({error}); what was there before is unchanged") from error
 
 

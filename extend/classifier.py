@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 from extend import checkpoint, data, features, foreign
-from extend.backbone import Backbone
+from extend.backbone import Backbone, evaluation_flags
 from extend.checkpoint import CheckpointError
 from extend.data import Image, InputSpec
 from extend.head import Block, LinearHead
@@ -181,7 +181,7 @@ def build(
         return Backbone.from_nnx(model, num_classes, input_spec, head, call, **space)
     if variables is None:
         example = jax.tree.map(lambda s: jnp.zeros((1, *s.shape), s.dtype), input_spec)
-        variables = model.init(jax.random.key(0), example)
+        variables = model.init(jax.random.key(0), example, **evaluation_flags(model))
     return Backbone.from_linen(model, variables, num_classes, input_spec, head, call, **space)
 
 
