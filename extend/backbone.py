@@ -226,7 +226,10 @@ class Backbone:
 
     def with_space(self, params: Mapping[str, Any]) -> Backbone:
         """This backbone with fitted parameters of its feature space."""
-        return replace(self, params={**self.params, "space": dict(params)})
+        fitted = replace(self, params={**self.params, "space": dict(params)})
+        if "compiled" in self.__dict__:  # It takes parameters as arguments: nothing to compile again.
+            fitted.__dict__["compiled"] = self.compiled
+        return fitted
 
 
 def named_leaves(tree: Any) -> tuple[list[str], list[Any], Any]:

@@ -150,9 +150,9 @@ def _step(tally: Tally, head: LinearHead, features: jax.Array, labels: jax.Array
     counts = labels >= 0
     true = jnp.where(counts, labels, 0)
     scores = head.logits(features)
-    probabilities = jax.nn.softmax(scores) if head.activation == "softmax" else jax.nn.sigmoid(scores)
-    predicted, confidence = scores.argmax(axis=1), probabilities.max(axis=1)
-    loss = -jnp.log(jnp.maximum(probabilities[jnp.arange(len(true)), true], 1e-12))
+    log_probabilities = jax.nn.log_softmax(scores) if head.activation == "softmax" else jax.nn.log_sigmoid(scores)
+    predicted, confidence = scores.argmax(axis=1), jnp.exp(log_probabilities.max(axis=1))
+    loss = -log_probabilities[jnp.arange(len(true)), true]
     weight = counts.astype(jnp.float32)
     place = jnp.clip((confidence * BINS).astype(jnp.int32), 0, BINS - 1)
     return {
