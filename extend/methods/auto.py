@@ -43,7 +43,7 @@ class Auto:
 
     Accuracy and log-loss are averaged over classes, on the memory's held-out features; each candidate's log-loss is
     taken at its best temperature, which the chosen head keeps. The order of `candidates` decides ties, and everything
-    when no held-out features exist. Costs what the candidates cost together.
+    while a class has no held-out features: a choice that cannot see a class may well lose it. Costs what the candidates cost together.
 
     >>> from extend.methods import Auto
     >>> len(Auto().candidates)
@@ -60,10 +60,12 @@ class Auto:
         """Fit every candidate, score it, and take one."""
         memory = statistics_of(memory, "auto")
         rows, labels = memory.held_out
-        if not len(rows):
+        unseen = sorted(set(range(len(memory.classes))) - set(labels.tolist()))
+        if unseen:
             first = self.candidates[0]
             fitted = first.fit(head, memory, new, key)
-            return Choice(first, fitted, (), "no held-out features to choose by: the first of the fixed order")
+            reason = f"the first of the fixed order, as {memory.classes[unseen[0]]!r} has no held-out features to judge by"
+            return Choice(first, fitted, (), reason)
         heads = [method.fit(head, memory, new, key) for method in self.candidates]
         weights = _class_weights(labels)
         scored, right = [], []
@@ -92,11 +94,18 @@ def _class_weights(labels: np.ndarray) -> np.ndarray:
 def _tempered(
     head: LinearHead, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray
 ) -> tuple[LinearHead, float]:
-    """The head at the temperature that minimises its log-loss, and that log-loss (Guo et al. 2017, section 4.2)."""
+    """The head at the temperature that minimises its log-loss, and that log-loss (Guo et al. 2017, section 4.2).
+
+    Of m rows, each counts as 1 / (m + 2) of a sample of the other classes (Platt 1999, section 2.2): otherwise rows that
+    are all right would ask for a temperature of zero.
+    """
+    doubt = 1 / (len(labels) + 2)
+    target = np.full(scores.shape, doubt / max(1, scores.shape[1] - 1))
+    target[np.arange(len(labels)), labels] = 1 - doubt
 
     def loss(log_temperature: float) -> float:
         scaled = scores / np.exp(log_temperature)
-        return float(weights @ (logsumexp(scaled, axis=1) - scaled[np.arange(len(labels)), labels]))
+        return float(weights @ (logsumexp(scaled, axis=1) - (target * scaled).sum(axis=1)))
 
     found = minimize_scalar(loss, bounds=(-8.0, 8.0), method="bounded", options={"xatol": 1e-3})
     temperature = np.float32(np.exp(found.x) * float(head.temperature))

@@ -55,7 +55,7 @@ class LDA:
                 strength = memory.shrinkage
             else:
                 strength = oas(known)
-            share = strength / (strength + average) if strength else 0.0
+            share = strength / (strength + average) if average else 0.0
             system = known.within.copy()
             system.flat[:: d + 1] += strength
             directions = solve(system, known.mean.T) * (n / (1 - share))

@@ -35,7 +35,7 @@ class NewUnits:
         old: ``"samples"``: old classes are drawn from the memory; ``"exemplars"``: only real rows given as ``old=``
             stand for them; ``"absent"``: they are not there at all, and will be forgotten (a warning says so).
         steps, learning_rate: of Adam, with a cosine decay.
-        weight_decay: penalty on the squared new kernel, for standardised features.
+        weight_decay: penalty on the squared new kernel, for standardised features and old scores of unit spread.
 
     >>> from extend.methods import NewUnits
     >>> NewUnits(steps=100).old
@@ -82,6 +82,7 @@ class NewUnits:
         scaled, mean, spread = standardise(rows[:, start:])
         weights = 1 / np.bincount(labels)[labels] / len(np.unique(labels))
         old_scores = np.asarray(head.logits(jnp.asarray(rows)), np.float32)
+        scale = max(1e-3, float(old_scores.std()))  # New columns learn in units of the old scores' spread.
         size = 1 << (len(rows) - 1).bit_length()  # Powers of two: few shapes, few compilations.
         kernel, bias = _train(
             _pad(scaled, size),
@@ -92,11 +93,12 @@ class NewUnits:
             self.steps,
             self.learning_rate,
             self.weight_decay,
+            scale,
             head.activation,
         )
         kernel, bias = raw_units(np.asarray(kernel), np.asarray(bias), mean, spread)
-        temperature = float(head.temperature)
-        return head.append(kernel * temperature, bias * temperature, start)
+        size_of_scores = scale * float(head.temperature)
+        return head.append(kernel * size_of_scores, bias * size_of_scores, start)
 
 
 @partial(jax.jit, static_argnames=("count", "steps", "activation"))
@@ -109,11 +111,12 @@ def _train(
     steps: int,
     learning_rate: float,
     decay: float,
+    scale: float,
     activation: str,
 ) -> tuple[jax.Array, jax.Array]:
     def loss(units: tuple[jax.Array, jax.Array]) -> jax.Array:
         kernel, bias = units
-        scores = jnp.concatenate([old_scores, rows @ kernel + bias], axis=1)
+        scores = jnp.concatenate([old_scores, scale * (rows @ kernel + bias)], axis=1)
         if activation == "sigmoid":
             target = jax.nn.one_hot(labels, scores.shape[1])
             errors = optax.sigmoid_binary_cross_entropy(scores, target).sum(axis=1)

@@ -1,0 +1,79 @@
+"""The rule by which auto chooses."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from extend.features import Features
+from extend.head import LinearHead
+from extend.memory import Memory
+from extend.methods import LDA, Auto, NearestMean
+from tests.conftest import blobs
+
+X, Y = blobs(3, 200, 4, spread=1.0)
+CLASSES = ("a", "b", "c")
+KEYS = np.random.default_rng(0).integers(0, 2**64, len(Y), dtype=np.uint64)
+NEW = Features(X, Y, CLASSES, KEYS)
+MEMORY = Memory.of(X, Y, KEYS, CLASSES)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A method that gives one head."""
+
+    kernel: tuple[tuple[float, ...], ...]
+    needs_memory: ClassVar[bool] = True
+
+    def fit(self, head: LinearHead | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
+        return LinearHead.of(np.asarray(self.kernel), np.zeros(3))
+
+
+CONSTANT = Fixed(tuple((0.0, 0.0, 0.0) for _ in range(4)))
+
+
+def test_it_takes_the_accurate_one_and_tells_the_scores() -> None:
+    choice = Auto((CONSTANT, LDA())).choose(None, MEMORY, NEW, 0)
+    assert choice.method == LDA() and choice.scores[1].accuracy > choice.scores[0].accuracy
+    assert choice.scores[0].accuracy == pytest.approx(1 / 3)  # Averaged over classes, whatever their sizes.
+    assert choice.scores[0].log_loss == pytest.approx(np.log(3))
+    assert "within one standard error" in choice.reason
+
+
+def test_among_equals_the_lowest_log_loss_then_the_order() -> None:
+    rotated = LDA(shrinkage=0.99)
+    choice = Auto((rotated, LDA())).choose(None, MEMORY, NEW, 0)
+    losses = {score.method: score.log_loss for score in choice.scores}
+    accuracies = {score.method: score.accuracy for score in choice.scores}
+    if accuracies[rotated] == accuracies[LDA()]:
+        assert choice.method == min(losses, key=lambda method: losses[method])
+    tied = Auto((LDA(0.5), LDA(0.5, "uniform"))).choose(None, MEMORY, NEW, 0)
+    assert tied.method is tied.scores[0].method
+
+
+def test_the_head_is_at_the_temperature_of_lowest_log_loss() -> None:
+    head = Auto((NearestMean(),)).fit(None, MEMORY, NEW, 0)
+    rows, labels = MEMORY.held_out
+
+    def loss(factor: float) -> float:
+        scores = np.asarray(head.logits(rows), np.float64) / factor
+        scores -= scores.max(axis=1, keepdims=True)
+        doubt = 1 / (len(labels) + 2)
+        target = np.where(np.eye(3, dtype=bool)[labels], 1 - doubt, doubt / 2)
+        errors = np.log(np.exp(scores).sum(axis=1)) - (target * scores).sum(axis=1)
+        return float(np.mean([errors[labels == c].mean() for c in range(3)]))
+
+    assert loss(1.0) < min(loss(0.7), loss(1.4))
+
+
+def test_held_out_rows_that_are_all_right_do_not_ask_for_certainty() -> None:
+    x, y = blobs(3, 200, 4, spread=0.01)
+    head = Auto().fit(None, Memory.of(x, y, KEYS, CLASSES), Features(x, y, CLASSES, KEYS), 0)
+    assert np.asarray(head.probabilities(x)).max() < 1 - 1e-5
+
+
+def test_without_held_out_rows_the_order_decides() -> None:
+    memory = Memory.of(X, Y, np.full(len(Y), 2**63, np.uint64), CLASSES)
+    choice = Auto().choose(None, memory, NEW, 0)
+    assert choice.method == LDA() and "'a' has no held-out features" in choice.reason

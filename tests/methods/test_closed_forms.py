@@ -1,0 +1,75 @@
+"""LDA, ridge and nearest mean beyond the joint law: strengths and extremes."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import RidgeCV
+
+from extend.features import Features
+from extend.memory import Memory
+from extend.methods import LDA, NearestMean, Ridge
+from extend.methods.lda import oas
+from extend.methods.ridge import gcv
+from tests.conftest import blobs
+
+
+def memory_of(x: np.ndarray, y: np.ndarray) -> tuple[Memory, Features]:
+    k = int(y.max()) + 1
+    keys = np.full(len(y), 2**63, np.uint64)
+    classes = tuple(f"c{i}" for i in range(k))
+    return Memory.of(x, y, keys, classes), Features(x, y, classes, keys)
+
+
+def test_full_shrinkage_is_nearest_mean() -> None:
+    x, y = blobs(4, 30, 6)
+    memory, new = memory_of(x, y)
+    lda = LDA(shrinkage=1.0).fit(None, memory, new, 0).dense(6)
+    near = NearestMean().fit(None, memory, new, 0).dense(6)
+    scale = lda[0][0, 0] / near[0][0, 0]
+    assert np.allclose(lda[0], scale * near[0], rtol=1e-4) and np.allclose(lda[1], scale * near[1], rtol=1e-4)
+
+
+def test_lda_survives_fewer_samples_than_features() -> None:
+    x, y = blobs(3, 4, 40)
+    memory, new = memory_of(x, y)
+    head = LDA().fit(None, memory, new, 0)
+    assert (np.asarray(head.logits(x)).argmax(axis=1) == y).all()
+
+
+def test_one_sample_a_class() -> None:
+    x = np.eye(3, 5, dtype=np.float32)
+    memory, new = memory_of(x, np.arange(3))
+    for method in (LDA(), Ridge(), NearestMean()):
+        assert np.asarray(method.fit(None, memory, new, 0).logits(x)).argmax(axis=1).tolist() == [0, 1, 2]
+
+
+def test_gcv_is_leave_one_outs_choice_roughly() -> None:
+    """Against scikit-learn's efficient leave-one-out: the strength found is as good, by that measure."""
+    x, y = blobs(4, 50, 20, spread=2.0)
+    memory, _ = memory_of(x, y)
+    target = np.eye(4)[y]
+    found = gcv(memory.statistics)
+    grid = np.logspace(-4, 6, 60)
+    best = RidgeCV(alphas=grid, alpha_per_target=False, store_cv_results=True).fit(x, target)
+    errors = best.cv_results_.mean(axis=(0, 1))
+    ours = RidgeCV(alphas=[found], store_cv_results=True).fit(x, target).cv_results_.mean()
+    assert ours <= errors.min() * 1.005
+
+
+def test_oas_grows_when_samples_are_few() -> None:
+    stretch = np.arange(1, 11, dtype=np.float32)
+    few, many = (memory_of(x * stretch, y)[0].statistics for x, y in (blobs(3, each, 10) for each in (5, 500)))
+    share = [oas(s) / (oas(s) + np.trace(s.within) / 10) for s in (few, many)]
+    assert share[0] > 5 * share[1]
+
+
+@pytest.mark.parametrize("method", [LDA, Ridge])
+def test_bad_strengths(method: type) -> None:
+    with pytest.raises(ValueError, match="expected a number"):
+        method(-1.0)
+
+
+@pytest.mark.parametrize("method", [LDA(), Ridge(), NearestMean()])
+def test_a_missing_memory_says_how_to_give_one(method: LDA | Ridge | NearestMean) -> None:
+    _, new = memory_of(*blobs(2, 3, 2))
+    with pytest.raises(ValueError, match=r"pass old=\(x, y\) with real samples of every old class, or wrap"):
+        method.fit(None, None, new, 0)
