@@ -19,7 +19,9 @@ from extend.models import ResNet
 from extend.models.training import Phase, Recipe, train
 
 CIFAR_RECIPE = Recipe((Phase(6, 20), Phase(12, 24), Phase(4)), learning_rate=0.2, padding=4, flip=True)
-CIFAR_TAPS = (extend.Tap("stage2", 2), extend.Tap("stage3", 2))
+CIFAR_TAPS = tuple(
+    extend.Tap(path, 2) for path in ("stage2", "stage3.layers.0", "stage3.layers.1", "stage3")
+)  # 960 features with the penultimate ones: what fits into 8 MB.
 
 
 def cifar8_samples() -> tuple[Samples, Samples]:
