@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 from extend import checkpoint, data, features, foreign
-from extend.backbone import Backbone, evaluation_flags
+from extend.backbone import Backbone, evaluation_flags, named_leaves
 from extend.checkpoint import CheckpointError
 from extend.data import Image, InputSpec
 from extend.head import Block, LinearHead
@@ -203,7 +203,7 @@ def _rebuild(path: Any, tree: dict[str, Any], saved: dict[str, Any], model: Any,
                 f"{path}: the function gives {backbone.penultimate} features; the saved one gave other"
             )
     else:
-        builder = model if model is not None else _shipped(path, network)
+        builder = model if model is not None else _shipped(path, network, tree["network"])
         backbone = build(
             builder, network["num_classes"], spec, head=network["head"], call=call, taps=space.taps, **options
         )
@@ -221,8 +221,11 @@ def _rebuild(path: Any, tree: dict[str, Any], saved: dict[str, Any], model: Any,
     return Classifier(backbone, restored, classes, memory, history)
 
 
-def _shipped(path: Any, network: Mapping[str, Any]) -> Callable[[], nnx.Module]:
-    """The builder of one of the networks in `extend.models`, by name; nothing else is ever imported."""
+def _shipped(path: Any, network: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> nnx.Module:
+    """One of the networks in `extend.models`, by name; nothing else is ever imported.
+
+    It is made without initial values (drawing them takes seconds of compilation) and filled with the saved arrays.
+    """
     from extend import models  # The engine needs no network until a checkpoint names one.
 
     if network["class"] not in models.__all__ or "config" not in network:
@@ -231,7 +234,12 @@ def _shipped(path: Any, network: Mapping[str, Any]) -> Callable[[], nnx.Module]:
             "pass it, or a function that makes it, as model="
         )
     config = {key: tuple(v) if isinstance(v, list) else v for key, v in network["config"].items()}
-    return lambda: getattr(models, network["class"])(**config, rngs=nnx.Rngs(0))
+    outline = nnx.eval_shape(lambda: getattr(models, network["class"])(**config, rngs=nnx.Rngs(0)))
+    definition, state = nnx.split(outline)
+    names, leaves, structure = named_leaves(state)
+    if [np.shape(arrays.get(name)) for name in names] != [leaf.shape for leaf in leaves]:
+        raise CheckpointError(f"{path}: its arrays do not fit the {network['class']} that it describes")
+    return nnx.merge(definition, jax.tree.unflatten(structure, [jnp.asarray(arrays[name]) for name in names]))
 
 
 def _with_network(backbone: Backbone, arrays: Mapping[str, np.ndarray], path: Any) -> Backbone:

@@ -265,8 +265,9 @@ def _image_files(path: Path, within: str) -> Iterator[tuple[PurePosixPath, Calla
 
 def _files(path: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
     if path.is_dir():
-        for file in path.rglob("*"):
-            if file.is_file():
+        for folder, _, names in os.walk(path, followlinks=True):
+            for name in names:
+                file = Path(folder, name)
                 yield PurePosixPath(file.relative_to(path).as_posix()), file.read_bytes
     elif not path.exists():
         raise ValueError(f"{path}: no such folder or archive")

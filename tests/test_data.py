@@ -82,6 +82,12 @@ def test_archives_read_as_their_folder(photos: Path, tmp_path: Path, kind: str) 
     assert np.array_equal(read.inputs, folder.inputs) and np.array_equal(read.keys, folder.keys)
 
 
+def test_links_are_followed(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "kitten").symlink_to(photos / "cat")
+    assert data.read(tmp_path / "links", SMALL).classes == ("kitten",)
+
+
 def test_grey_images(photos: Path) -> None:
     assert data.read(photos, Image(6, 8, 1)).inputs.shape == (6, 6, 8, 1)
 
