@@ -75,7 +75,7 @@ def resnet(checkpoint: Path, blocks: tuple[str, ...], grid: int) -> Parts:
     joined = join(backbone, train, cache=CACHE)
     known = np.isin(np.asarray(train.classes)[train.labels], datasets.CIFAR8_NAMES)
     base = joined[known & ~held_out_rows(train.keys, train.labels)]
-    fitted = backbone.with_space(backbone.space.fit(base))
+    fitted = backbone.with_space(backbone.space.fit(base, backbone.parts))
     return _parts(train, test, lambda samples: extract(fitted, samples, cache=CACHE), saved.own_head)
 
 

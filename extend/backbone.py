@@ -34,9 +34,8 @@ class Backbone:
         run: ``(network parameters, batch) -> (penultimate [n, p], tap outputs)``; pure where `traceable`.
         params: ``{"network": {path: array}, "space": {name: array}}``.
         input_spec: what one input is.
-        penultimate: p.
+        parts: p, and the width of each tap.
         space: taps, transform, width.
-        joined: p and the taps' widths together.
         description: JSON: how to build the network again.
         own_head: the model's own head, on the penultimate features; None for a function.
         traceable: JAX can trace `run`; otherwise it is called with NumPy arrays.
@@ -46,9 +45,8 @@ class Backbone:
     run: Run
     params: dict[str, Any]
     input_spec: InputSpec
-    penultimate: int
+    parts: tuple[int, ...]
     space: Space
-    joined: int
     description: Mapping[str, Any]
     own_head: LinearHead | None = None
     traceable: bool = True
@@ -179,7 +177,17 @@ class Backbone:
         space = replace(_space((), transform, width, None), keep=head is not None)
         kind = {"kind": "function", "class": getattr(function, "__name__", type(function).__name__), "head": None}
         values = {"network": network, "space": space.init(shape[1])}
-        return cls(run, values, input_spec, shape[1], space, shape[1], kind, head, traceable, batch_size)
+        return cls(run, values, input_spec, (shape[1],), space, kind, head, traceable, batch_size)
+
+    @property
+    def penultimate(self) -> int:
+        """p, the width of the penultimate features."""
+        return self.parts[0]
+
+    @property
+    def joined(self) -> int:
+        """The width of penultimate features and taps together."""
+        return sum(self.parts)
 
     @property
     def feature_dim(self) -> int:
@@ -215,7 +223,7 @@ class Backbone:
     def fingerprint(self) -> str:
         """SHA-256 over parameter paths, shapes and bytes, and the static settings."""
         digest = hashlib.sha256(
-            json.dumps([self.description, self.space.to_dict(), self.penultimate], sort_keys=True).encode()
+            json.dumps([self.description, self.space.to_dict(), self.parts], sort_keys=True).encode()
         )
         for part in ("network", "space"):
             for name in sorted(self.params[part]):
@@ -275,15 +283,16 @@ def _assemble(
         _, calls = record(params, x, [chosen.path, *tap_paths])
         return calls[0][0][0], tuple(made[0][1] for made in calls[1:])
 
-    joined = jax.eval_shape(space.join, penultimate, taps).shape[1]
-    p = penultimate.shape[1]
+    parts = [penultimate.shape[1]]
+    for number in range(len(taps)):
+        one = replace(space, taps=space.taps[number : number + 1])
+        parts.append(jax.eval_shape(one.join, penultimate, taps[number : number + 1]).shape[1] - parts[0])
     return cls(
         run,
-        {"network": network, "space": space.init(joined)},
+        {"network": network, "space": space.init(sum(parts))},
         input_spec,
-        p,
+        tuple(parts),
         space,
-        joined,
         {"kind": kind, "head": chosen.path, "num_classes": num_classes, **builder},
         LinearHead.of(np.asarray(chosen.kernel, np.float32), np.asarray(chosen.bias, np.float32)),
     )

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from extend.numerics import gram, pack, unpack
+from extend.numerics import gram, pack, packed_gram, unpack
 
 SHARE, MOST, FEWEST = 0.1, 50, 10
 
@@ -193,10 +193,13 @@ class Memory:
             seen=seen,
             most=max(self.most, other.most),
         )
-        kept = np.zeros(len(merged.label), bool)
-        for label in range(len(classes)):
-            kept[_smallest(merged.key, np.flatnonzero(merged.label == label), merged.most)] = True
-        return merged if kept.all() else merged._absorb(~kept)
+        held = np.bincount(merged.label, minlength=len(classes))
+        over = np.zeros(len(merged.label), bool)
+        for label in np.flatnonzero(held > merged.most):
+            rows = np.flatnonzero(merged.label == label)
+            over[rows] = True
+            over[_smallest(merged.key, rows, merged.most)] = False
+        return merged._absorb(over) if over.any() else merged
 
     def without(self, name: str) -> Memory:
         """The memory as if this class had never been added.
@@ -323,14 +326,16 @@ def _merge(one: Statistics, two: Statistics, place: np.ndarray, k: int) -> Stati
 
 
 def _join(one: np.ndarray, two: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    if not len(one) and not len(shift):
+        return two
     if one.ndim == 2 and two.ndim == 2:
         return _smaller(np.concatenate([one, two, shift]))
-    return pack(_full(one) + _full(two) + gram(shift))
+    return sum((part if part.ndim == 1 else packed_gram(part) for part in (one, two)), packed_gram(shift))
 
 
 def _smaller(factor: np.ndarray) -> np.ndarray:
     """A factor ``[r, d]`` as it is, or its packed Gram where that takes less room."""
-    return factor if len(factor) < (factor.shape[1] + 1) / 2 else pack(gram(factor))
+    return factor if len(factor) < (factor.shape[1] + 1) / 2 else packed_gram(factor)
 
 
 def _full(scatter: np.ndarray) -> np.ndarray:
@@ -344,4 +349,4 @@ def _sum(scatters: Iterable[np.ndarray], d: int) -> np.ndarray:
             factors.append(scatter)
         else:
             packed += scatter
-    return unpack(packed) + gram(np.concatenate(factors))
+    return unpack(packed + packed_gram(np.concatenate(factors)))

@@ -14,16 +14,26 @@ import numpy as np
 import scipy.linalg
 from threadpoolctl import ThreadpoolController
 
-SINGLE_THREAD_BELOW = 1024
+SINGLE_THREAD_BELOW = 1e9
+"""Flops: some 30 ms of one core."""
 
 
 def gram(rows: np.ndarray) -> np.ndarray:
     """``rows.T @ rows`` of float64 ``[n, d]``: symmetric ``[d, d]``, n d^2 flops (BLAS's syrk)."""
+    return _mirror(_upper_gram(rows))
+
+
+def packed_gram(rows: np.ndarray) -> np.ndarray:
+    """``pack(gram(rows))`` without the detour over the full matrix."""
+    return _upper_gram(rows)[_upper(rows.shape[1])]
+
+
+def _upper_gram(rows: np.ndarray) -> np.ndarray:
+    """The Gram matrix with its upper triangle alone filled in."""
     if not len(rows):
         return np.zeros((rows.shape[1], rows.shape[1]))
-    with one_thread(rows.shape[1]):
-        lower = scipy.linalg.blas.dsyrk(1.0, rows.T, lower=1)
-    return _mirror(lower)
+    with one_thread(rows.shape[0] * rows.shape[1] ** 2):
+        return scipy.linalg.blas.dsyrk(1.0, rows.T, lower=1).T
 
 
 def solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -32,7 +42,8 @@ def solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: the matrix is not positive definite.
     """
-    with one_thread(len(matrix)):
+    d, k = right.shape
+    with one_thread(d**3 / 3 + 2 * d**2 * k):
         try:
             factor = scipy.linalg.cho_factor(matrix, lower=True, check_finite=False)
         except np.linalg.LinAlgError as error:
@@ -52,12 +63,13 @@ def unpack(packed: np.ndarray) -> np.ndarray:
     d = int((np.sqrt(8 * len(packed) + 1) - 1) / 2)
     matrix = np.zeros((d, d))
     matrix[_upper(d)] = packed
-    return _mirror(matrix.T)
+    return _mirror(matrix)
 
 
-def _mirror(lower: np.ndarray) -> np.ndarray:
-    full = lower + lower.T
-    np.fill_diagonal(full, np.diagonal(lower))
+def _mirror(upper: np.ndarray) -> np.ndarray:
+    """The symmetric matrix of which this holds the upper triangle (and zeros below)."""
+    full = upper + upper.T
+    full.flat[:: len(full) + 1] *= 0.5
     return full
 
 
@@ -72,9 +84,9 @@ def _controller() -> ThreadpoolController:
 
 
 @contextmanager
-def one_thread(size: int) -> Iterator[None]:
-    """Limit BLAS to one thread for problems below a size where threads pay."""
-    if size >= SINGLE_THREAD_BELOW:
+def one_thread(flops: float) -> Iterator[None]:
+    """Limit BLAS to one thread for work too small for threads to pay."""
+    if flops >= SINGLE_THREAD_BELOW:
         yield
     else:
         with _controller().limit(limits=1, user_api="blas"):

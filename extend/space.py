@@ -77,27 +77,35 @@ class Space:
 
     def init(self, joined: int) -> dict[str, Any]:
         """Parameters before any data: unit scale, and the random layer."""
-        params: dict[str, Any] = {"mean": np.zeros(joined, np.float32), "scale": np.ones(joined, np.float32)}
+        names = ("mean", "scale", "tap_scale")
+        params: dict[str, Any] = {name: np.full(joined, name != "mean", np.float32) for name in names}
         if self.width is not None:
             rng = np.random.default_rng(self.width.seed)
             params["weights"] = (rng.standard_normal((joined, self.width.size)) / np.sqrt(joined)).astype(np.float32)
             params["phase"] = rng.uniform(0, 2 * np.pi, self.width.size).astype(np.float32)
         return params
 
-    def fit(self, joined: np.ndarray) -> dict[str, Any]:
-        """Parameters from the base data's joined features ``[n, j]``: means, and scales to unit variance."""
+    def fit(self, joined: np.ndarray, parts: tuple[int, ...]) -> dict[str, Any]:
+        """Parameters from the base data's joined features ``[n, j]``: means, and scales to unit variance.
+
+        `parts` are the widths of the penultimate features and of each tap. A tap has one scale, so that it has unit
+        variance on average: a scale a column would enlarge the noise of units that hardly ever fire.
+        """
         params = self.init(joined.shape[1])
         rows = np.asarray(joined, np.float64)
         spread = rows.std(axis=0)
         floor = max(1e-6, 1e-3 * float(np.median(spread)))
         params["mean"] = rows.mean(axis=0).astype(np.float32)
         params["scale"] = (1 / np.maximum(spread, floor)).astype(np.float32)
+        edges = np.cumsum(parts)
+        for start, stop in pairwise(edges):
+            params["tap_scale"][start:stop] = 1 / max(float(np.sqrt((spread[start:stop] ** 2).mean())), 1e-6)
         return params
 
     def map(self, params: Any, joined: jax.Array, penultimate: int) -> jax.Array:
         """Joined features ``[n, j]`` -> features ``[n, d]``."""
         own = joined[:, :penultimate]
-        scaled = joined[:, penultimate:] * params["scale"][penultimate:]
+        scaled = joined[:, penultimate:] * params["tap_scale"][penultimate:]
         features = jnp.concatenate([own, scaled], axis=1) if self.taps else joined
         if self.plain:
             return features

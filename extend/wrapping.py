@@ -78,7 +78,7 @@ def wrap(
     if len(missing := np.flatnonzero(np.bincount(samples.labels, minlength=len(names)) == 0)):
         raise ValueError(f"data has no samples of class {names[missing[0]]!r}; every class needs some")
     joined = features.join(backbone, samples, progress=progress)
-    backbone = backbone.with_space(backbone.space.fit(joined))
+    backbone = backbone.with_space(backbone.space.fit(joined, backbone.parts))
     rows = features.finish(backbone, joined)
     most = held_out if isinstance(held_out, int) else MOST
     given = held_out is not None and not isinstance(held_out, int)

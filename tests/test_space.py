@@ -24,16 +24,17 @@ def test_a_small_output_is_not_enlarged_and_an_odd_one_is_covered() -> None:
 def test_taps_get_unit_variance_and_penultimate_features_stay() -> None:
     rows = (np.random.default_rng(0).normal(size=(500, 6)) * [1, 2, 3, 4, 5, 6]).astype(np.float32)
     space = Space((Tap("layer"),))
-    mapped = np.asarray(space.map(space.fit(rows), jnp.asarray(rows), 2))
+    mapped = np.asarray(space.map(space.fit(rows, (2, 4)), jnp.asarray(rows), 2))
     assert np.array_equal(mapped[:, :2], rows[:, :2])
-    assert np.allclose(mapped[:, 2:].std(axis=0), 1, atol=1e-3)
+    assert np.allclose((mapped[:, 2:].std(axis=0) ** 2).mean(), 1, atol=1e-3)
+    assert np.allclose(mapped[:, 2] / rows[:, 2], mapped[:, 5] / rows[:, 5])  # One scale a tap.
 
 
 @pytest.mark.parametrize("transform", ["sqrt", "l2", "standardise"])
 def test_transforms(transform: str) -> None:
     rows = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
     space = Space(transform=transform, keep=False)  # type: ignore[arg-type]
-    mapped = np.asarray(space.map(space.fit(rows), jnp.asarray(rows), 4))
+    mapped = np.asarray(space.map(space.fit(rows, (4,)), jnp.asarray(rows), 4))
     expected = {
         "sqrt": np.sign(rows) * np.sqrt(np.abs(rows)),
         "l2": rows / np.linalg.norm(rows, axis=1, keepdims=True),
@@ -41,7 +42,7 @@ def test_transforms(transform: str) -> None:
     }[transform]
     assert np.allclose(mapped, expected, atol=1e-4)
     kept = Space(transform=transform)  # type: ignore[arg-type]
-    both = np.asarray(kept.map(kept.fit(rows), jnp.asarray(rows), 4))
+    both = np.asarray(kept.map(kept.fit(rows, (4,)), jnp.asarray(rows), 4))
     assert np.array_equal(both[:, :4], rows) and np.allclose(both[:, 4:], expected, atol=1e-4)
     assert kept.offset(4) == 4 and space.offset(4) == 0
 

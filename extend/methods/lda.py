@@ -59,7 +59,7 @@ class LDA:
             system = known.within.copy()
             system.flat[:: d + 1] += strength
             directions = solve(system, known.mean.T) * (n / (1 - share))
-        bias = -0.5 * np.einsum("kd,dk->k", known.mean, directions)
+        bias = -0.5 * (known.mean.T * directions).sum(axis=0)
         if self.priors == "empirical":
             bias = bias + np.log(known.count / n)
         return LinearHead.of(directions, bias, memory.offset)

@@ -58,7 +58,7 @@ def gcv(known: Statistics) -> float:
     """
     total, cross, _ = _moments(known)
     n = int(known.count.sum())
-    with one_thread(len(total)):
+    with one_thread(9 * len(total) ** 3):
         values, vectors = scipy.linalg.eigh(total, check_finite=False)
     values = np.maximum(values, 0)
     if values[-1] == 0:
