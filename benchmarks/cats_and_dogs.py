@@ -143,7 +143,9 @@ def table(parts: Parts, space: str, width: int | None = None, logistic: bool = T
         seconds, right = time.perf_counter() - started, predicted == truth
         fresh = np.isin(truth, ("cat", "dog"))
         cells = ["", f"{100 * right[~fresh].mean():.2f}", f"{100 * right[fresh].mean():.2f}"]
-        lines.append(f"| {space} | {label} | " + " | ".join([*cells, f"{100 * right.mean():.2f}", "", f"{seconds:.2f}"]) + " |")
+        lines.append(
+            f"| {space} | {label} | " + " | ".join([*cells, f"{100 * right.mean():.2f}", "", f"{seconds:.2f}"]) + " |"
+        )
         print(lines[-1], flush=True)
         joint = max(joint, 100 * right.mean())
     return lines, best, joint
@@ -236,7 +238,9 @@ def main() -> None:
         ):
             rows, best, joint = table(some, space, width, logistic=width is None)
             lines += [*rows, f"| {space} | **best exemplar-free {best:.2f}, best joint {joint:.2f}** | | | | | | |"]
-        write("cats_and_dogs_resnet", "CIFAR-10: eight classes, then cat, then dog; ResNet-20 trained on the eight", lines)
+        write(
+            "cats_and_dogs_resnet", "CIFAR-10: eight classes, then cat, then dog; ResNet-20 trained on the eight", lines
+        )
     if options.backbone != "resnet":
         rows, best, joint = table(efficientnet(), "penultimate")
         note = f"| | **best exemplar-free {best:.2f}, best joint {joint:.2f}** | | | | | | |"

@@ -1,8 +1,8 @@
 """From features in memory to the first answer of the extended classifier: ``python -m benchmarks.speed``.
 
 Peers, in the same run: scikit-learn's LDA refitted on all data, and Deep_SLDA (Hayes & Kanan 2020), whose update is
-restated here: one sample at a time, then the inverse of the shrunk covariance. The floor is the flops of the Gram matrix
-and the solve over this machine's measured float64 matrix product.
+restated here: one sample at a time, then the inverse of the shrunk covariance. The floor is the flops of the Gram
+matrix and the solve over this machine's measured float64 matrix product.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def case(name: str, dim: int, old: int, old_each: int, new: int, new_each: int, 
     accuracy = evaluate_features(found[0], names, held, held_labels).accuracy
     return [
         f"| {name} | {1000 * ours_s:.1f} ± {1000 * ours_spread:.1f} | {1000 * slda_s:.0f} | {1000 * refit_s:.0f} "
-        f"| 1/{slda_s / ours_s:.1f} | 1/{refit_s / ours_s:.0f} | {1000 * floor:.1f} | {ours_s / floor:.1f} | {accuracy:.3f} |"
+        f"| 1/{slda_s / ours_s:.1f} | 1/{refit_s / ours_s:.0f} | {1000 * floor:.1f} "
+        f"| {ours_s / floor:.1f} | {accuracy:.3f} |"
     ]
 
 

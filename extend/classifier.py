@@ -237,7 +237,7 @@ def _shipped(path: Any, network: Mapping[str, Any], arrays: Mapping[str, np.ndar
     outline = nnx.eval_shape(lambda: getattr(models, network["class"])(**config, rngs=nnx.Rngs(0)))
     definition, state = nnx.split(outline)
     names, leaves, structure = named_leaves(state)
-    if [np.shape(arrays.get(name)) for name in names] != [leaf.shape for leaf in leaves]:
+    if [arrays[name].shape if name in arrays else None for name in names] != [leaf.shape for leaf in leaves]:
         raise CheckpointError(f"{path}: its arrays do not fit the {network['class']} that it describes")
     return nnx.merge(definition, jax.tree.unflatten(structure, [jnp.asarray(arrays[name]) for name in names]))
 

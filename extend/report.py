@@ -184,8 +184,8 @@ def draw_accuracy(axes: Any, before: dict[str, float], after: dict[str, float], 
     colours = ["tab:orange" if name in added else "tab:blue" for name in names]
     axes.bar(place + 0.2, [100 * after[name] for name in names], 0.4, color=colours, label="after (orange: new)")
     axes.set_xticks(place, names, rotation=45 if max(map(len, names)) > 3 else 0)
-    axes.set(ylabel="accuracy, %", ylim=(0, 102), title="accuracy by class")
-    axes.legend(loc="lower left")
+    axes.set(ylabel="accuracy, %", ylim=(0, 120), title="accuracy by class")
+    axes.legend(loc="upper center", ncols=2)
 
 
 def draw_confusion(axes: Any, evaluation: Evaluation) -> None:

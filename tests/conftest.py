@@ -57,10 +57,12 @@ def fourth() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """The folder that EXTEND_DATA names; a missing one fails the test and says so."""
+    """The folder that EXTEND_DATA names; if it is named and not there, the test fails."""
     root = os.environ.get("EXTEND_DATA")
-    if not root or not Path(root).is_dir():
-        pytest.fail("EXTEND_DATA must name the folder of the data sets for this test (see README)")
+    if not root:
+        # The data sets are not part of the project: without them there is nothing that this test could run on.
+        pytest.skip("EXTEND_DATA is not set; it names the folder of the data sets (see README, Benchmarks)")
+    assert Path(root).is_dir(), f"EXTEND_DATA is {root}, which is not a folder"
     return Path(root)
 
 

@@ -84,7 +84,7 @@ def test_linen_taps() -> None:
 
 
 def test_an_unknown_tap_lists_the_layers() -> None:
-    with pytest.raises(ValueError, match="tap 'nose' is not a layer of this model; there are: .*conv1.*head"):
+    with pytest.raises(ValueError, match=r"tap 'nose' is not a layer of this model; there are: .*conv1.*head"):
         Backbone.from_nnx(ConvNet(3, rngs=nnx.Rngs(0)), 3, spec(8, 8, 1), taps=["nose"])
 
 

@@ -70,7 +70,7 @@ def test_shipped_networks_are_rebuilt_from_the_file_alone(model, shape: tuple[in
 def test_own_networks_are_passed_or_made_by_a_function(tmp_path: Path) -> None:
     clf = extend.wrap(Own(nnx.Rngs(1)), names(3), input_spec=spec(5))
     extend.save(clf, tmp_path / "c")
-    with pytest.raises(ValueError, match="'Own' is not one of extend.models .*pass it"):
+    with pytest.raises(ValueError, match=r"'Own' is not one of extend.models .*pass it"):
         extend.load(tmp_path / "c")
     for model in (Own(nnx.Rngs(9)), lambda: Own(nnx.Rngs(9))):
         assert np.array_equal(extend.load(tmp_path / "c", model=model).logits(X), clf.logits(X))
@@ -134,7 +134,7 @@ def test_a_file_cannot_name_code_to_import(tmp_path: Path, network: Classifier) 
     for name in ("os.system", "training", "__class__", "Phase"):
         forged = {**description, "network": {**description["network"], "class": name}}
         checkpoint.save(tmp_path / "c", tree, json.loads(json.dumps(forged)))
-        with pytest.raises(ValueError, match="is not one of extend.models"):
+        with pytest.raises(ValueError, match=r"is not one of extend.models"):
             extend.load(tmp_path / "c")
 
 

@@ -123,7 +123,9 @@ def test_wrong_usage_is_2(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_does_not_import_jax() -> None:
-    script = "import sys; from extend import cli\ntry: cli.main(['--help'])\nexcept SystemExit: print('jax' in sys.modules)"
+    script = (
+        "import sys; from extend import cli\ntry: cli.main(['--help'])\nexcept SystemExit: print('jax' in sys.modules)"
+    )
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("False\n"), time.perf_counter() - started

@@ -19,7 +19,7 @@ def mlp() -> MLP:
     return MLP(3, inputs=5, hidden=(8,), rngs=nnx.Rngs(0))
 
 
-def test_the_models_own_head_stays(  ) -> None:
+def test_the_models_own_head_stays() -> None:
     model = mlp()
     clf = extend.wrap(model, names(3), (X, Y))
     assert np.allclose(clf.logits(X), model(X), atol=1e-5)
@@ -35,7 +35,7 @@ def test_the_memory_is_that_of_the_features() -> None:
         rows = features[kept & (Y == label)]
         assert clf.memory.statistics.count[label] == len(rows)
         assert np.allclose(clf.memory.statistics.mean[label], rows.mean(axis=0), atol=1e-6)
-    assert 0 < len(clf.memory.held_out[0]) == (~kept).sum()
+    assert len(clf.memory.held_out[0]) == (~kept).sum() > 0
     assert clf.memory.seen.all()
 
 

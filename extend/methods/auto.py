@@ -43,7 +43,8 @@ class Auto:
 
     Accuracy and log-loss are averaged over classes, on the memory's held-out features; each candidate's log-loss is
     taken at its best temperature, which the chosen head keeps. The order of `candidates` decides ties, and everything
-    while a class has no held-out features: a choice that cannot see a class may well lose it. Costs what the candidates cost together.
+    while a class has no held-out features: a choice that cannot see a class may well lose it. Costs what the candidates
+    cost together.
 
     >>> from extend.methods import Auto
     >>> len(Auto().candidates)
@@ -64,7 +65,9 @@ class Auto:
         if unseen:
             first = self.candidates[0]
             fitted = first.fit(head, memory, new, key)
-            reason = f"the first of the fixed order, as {memory.classes[unseen[0]]!r} has no held-out features to judge by"
+            reason = (
+                f"the first of the fixed order, as {memory.classes[unseen[0]]!r} has no held-out features to judge by"
+            )
             return Choice(first, fitted, (), reason)
         heads = [method.fit(head, memory, new, key) for method in self.candidates]
         weights = _class_weights(labels)
@@ -96,8 +99,8 @@ def _tempered(
 ) -> tuple[LinearHead, float]:
     """The head at the temperature that minimises its log-loss, and that log-loss (Guo et al. 2017, section 4.2).
 
-    Of m rows, each counts as 1 / (m + 2) of a sample of the other classes (Platt 1999, section 2.2): otherwise rows that
-    are all right would ask for a temperature of zero.
+    Of m rows, each counts as 1 / (m + 2) of a sample of the other classes (Platt 1999, section 2.2): otherwise rows
+    that are all right would ask for a temperature of zero.
     """
     doubt = 1 / (len(labels) + 2)
     target = np.full(scores.shape, doubt / max(1, scores.shape[1] - 1))

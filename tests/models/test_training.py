@@ -62,7 +62,9 @@ def test_crops_grow_from_phase_to_phase() -> None:
 
 def test_crops_and_mirror_images_come_from_the_picture() -> None:
     picture = np.arange(36, dtype=np.uint8).reshape(1, 6, 6, 1)
-    windows = {bytes(p[i : i + 4, j : j + 4]) for p in (picture[0], picture[0, :, ::-1]) for i in range(3) for j in range(3)}
+    windows = {
+        bytes(p[i : i + 4, j : j + 4]) for p in (picture[0], picture[0, :, ::-1]) for i in range(3) for j in range(3)
+    }
     rng, seen = np.random.default_rng(0), set()
     for _ in range(300):
         seen.add(bytes(_augment(picture, 4, Recipe((), flip=True), rng)))
@@ -71,5 +73,5 @@ def test_crops_and_mirror_images_come_from_the_picture() -> None:
 
 
 def test_a_loss_that_diverges_is_reported() -> None:
-    with pytest.raises(ValueError, match="the loss is .* lower learning_rate"):
+    with pytest.raises(ValueError, match=r"the loss is .* lower learning_rate"):
         train(mlp(), X * 1e20, Y, Recipe((Phase(3),), batch_size=32, learning_rate=1e20))
