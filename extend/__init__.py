@@ -59,7 +59,7 @@ else:
 
 
 def save(classifier: Classifier, path: Any) -> None:
-    """Write a classifier to a checkpoint folder: ``classifier.save(path)``."""
+    """Write a classifier to a checkpoint folder: ``classifier.save(path)``; `load` has the example."""
     classifier.save(path)
 
 

@@ -139,7 +139,11 @@ def _manifest(folder: Path) -> dict[str, Any]:
     try:
         content = file.read_bytes()
     except FileNotFoundError:
-        what = "no such folder" if not folder.exists() else "no checkpoint of extend (it has no manifest)"
+        what = (
+            "no such folder"
+            if not folder.exists()
+            else "no checkpoint of extend (it has no manifest); to open another program's, pass model= and classes="
+        )
         raise CheckpointError(f"{folder}: {what}") from None
     except OSError as error:
         raise CheckpointError(f"{file}: cannot be read ({error})") from error

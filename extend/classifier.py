@@ -29,6 +29,9 @@ class Event:
 
     `action` is "wrap", "add", "update" or "remove"; `right` maps a class to the share of its held-out samples that
     were right when the step was done, empty where nothing could be measured. `settings` are the method's.
+
+    >>> Event("add", ("cat",), "lda", 40, {"cat": 0.95}).classes
+    ('cat',)
     """
 
     action: str
@@ -52,6 +55,11 @@ class Classifier:
 
     Raises:
         ValueError: names are not unique, or the head or the memory is of another number of classes.
+
+    >>> from extend.models import MLP
+    >>> backbone = Backbone.from_nnx(MLP(2, inputs=4, rngs=nnx.Rngs(0)), 2, jax.ShapeDtypeStruct((4,), np.float32))
+    >>> Classifier(backbone, backbone.own_head, ("a", "b")).predict_proba(np.zeros((3, 4))).shape
+    (3, 2)
     """
 
     backbone: Backbone
@@ -142,6 +150,15 @@ def load(
         CheckpointError: missing, damaged, from a newer version, or arrays that do not fit the model (both shapes are
             named).
         ValueError: the network must be given and is not, or its head is not found.
+
+    >>> import tempfile, extend
+    >>> from extend.models import MLP
+    >>> model = MLP(2, inputs=4, rngs=nnx.Rngs(0))
+    >>> clf = extend.wrap(model, ["a", "b"], input_spec=jax.ShapeDtypeStruct((4,), np.float32))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     clf.save(folder)
+    ...     load(folder).classes
+    ('a', 'b')
     """
     if checkpoint.is_ours(path) or model is None:
         tree, description = checkpoint.load(path)

@@ -23,6 +23,7 @@ from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".zip")
 
 
@@ -65,7 +66,7 @@ class Image:
 
     def read(self, content: bytes) -> np.ndarray:
         """Decode one image file's bytes to uint8 ``[height, width, channels]``; raises ``OSError`` if it is broken."""
-        with Picture.open(io.BytesIO(content)) as picture:
+        with Picture.open(io.BytesIO(content), formats=FORMATS) as picture:
             converted = picture.convert("RGB" if self.channels == 3 else "L")
         if converted.size != (self.width, self.height):
             converted = converted.resize((self.width, self.height), Picture.Resampling[self.resize.upper()])
@@ -257,31 +258,37 @@ def describe(spec: InputSpec) -> str:
 
 def _image_files(path: Path, within: str) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
     inside = PurePosixPath(within)
-    for name, content in _files(path):
-        wanted = name.suffix.lower() in SUFFIXES and name.parent.name and not name.name.startswith(".")
-        if wanted and (not within or inside in name.parents):
-            yield name, content
+
+    def wanted(name: PurePosixPath) -> bool:
+        image = name.suffix.lower() in SUFFIXES and bool(name.parent.name) and not name.name.startswith(".")
+        return image and (not within or inside in name.parents)
+
+    yield from _files(path, wanted)
 
 
-def _files(path: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
+def _files(path: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
+    """The wanted files with a function that gives their bytes; a folder's are read only when asked for."""
     if path.is_dir():
         for folder, _, names in os.walk(path, followlinks=True):
             for name in names:
                 file = Path(folder, name)
-                yield PurePosixPath(file.relative_to(path).as_posix()), file.read_bytes
+                inside = PurePosixPath(file.relative_to(path).as_posix())
+                if wanted(inside):
+                    yield inside, file.read_bytes
     elif not path.exists():
         raise ValueError(f"{path}: no such folder or archive")
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
-                if not entry.is_dir():
+                if not entry.is_dir() and wanted(PurePosixPath(entry.filename)):
                     yield PurePosixPath(entry.filename), _constant(archive.read(entry))
     elif tarfile.is_tarfile(path):
         with tarfile.open(path) as tar:
             for member in tar:
-                opened = tar.extractfile(member) if member.isfile() else None
+                member_name = PurePosixPath(member.name)
+                opened = tar.extractfile(member) if member.isfile() and wanted(member_name) else None
                 if opened is not None:
-                    yield PurePosixPath(member.name), _constant(opened.read())
+                    yield member_name, _constant(opened.read())
     else:
         raise ValueError(f"{path}: neither a folder nor an archive ({', '.join(ARCHIVES)})")
 

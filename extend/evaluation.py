@@ -25,6 +25,9 @@ class Evaluation:
 
     `confusion` int64 ``[k, k]``: rows are true classes, columns predicted ones. `log_loss` is the mean of
     ``-log p(true class)`` in nats. `ece` is the expected calibration error over 15 bins (Guo et al. 2017, equation 3).
+
+    >>> Evaluation(("a", "b"), np.array([[3, 1], [0, 4]]), 0.2, 0.05).by_class
+    {'a': 0.75, 'b': 1.0}
     """
 
     classes: tuple[str, ...]
@@ -97,11 +100,15 @@ def evaluate(
     Raises:
         ValueError: wrong inputs, or a label that is not one of the classes.
 
-    >>> from extend import wrap  # doctest: +SKIP
+    >>> import extend
+    >>> x = np.eye(2, dtype=np.float32).repeat(4, axis=0)
+    >>> clf = extend.wrap(lambda x: x, ["a", "b"], (x, np.repeat([0, 1], 4)))
+    >>> extend.evaluate(clf, {"b": x[4:]}).accuracy
+    1.0
     """
     spec = classifier.backbone.input_spec
     names = classifier.classes if isinstance(samples, tuple) and len(samples) == 2 else None
-    read = data.read(samples, spec, names=names, skip_broken=skip_broken)
+    read = data.read(samples, spec, names=names, skip_broken=skip_broken, progress=progress)
     if unknown := [name for name in read.classes if name not in classifier.classes]:
         raise ValueError(f"class {unknown[0]!r} is not one of the classifier's: {', '.join(classifier.classes)}")
     place = np.asarray([classifier.classes.index(name) for name in read.classes])

@@ -46,7 +46,7 @@ def add_classes(
         on_existing: what to do with a name that exists: ``"error"``, or ``"update"`` to add its samples to the class.
         seed: of every random choice.
         skip_broken: leave out images that cannot be read; the report lists them.
-        progress: wraps the batches, such as a progress bar.
+        progress: wraps the reading of images and the batches (`total` given), such as a progress bar.
 
     Raises:
         ValueError: bad samples or labels, a class that exists, an unknown method, a method that needs a memory where
@@ -65,7 +65,7 @@ def add_classes(
     if on_existing not in ("error", "update"):
         raise ValueError(f"on_existing is {on_existing!r}; expected 'error' or 'update'")
     spec = clf.backbone.input_spec
-    samples = data.read(new, spec, skip_broken=skip_broken)
+    samples = data.read(new, spec, skip_broken=skip_broken, progress=progress)
     existing = [name for name in samples.classes if name in clf.classes]
     if existing and on_existing == "error":
         count = int((samples.labels == samples.classes.index(existing[0])).sum())
@@ -130,6 +130,12 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
 
     Raises:
         ValueError: there is no such class, it is the last but one, or the memory keeps one pooled scatter only.
+
+    >>> import extend
+    >>> x = np.eye(3, dtype=np.float32).repeat(4, axis=0)
+    >>> clf = extend.wrap(lambda x: x, ["a", "b", "c"], (x, np.repeat([0, 1, 2], 4)))
+    >>> extend.remove(clf, "b")[0].classes
+    ('a', 'c')
     """
     if name not in classifier.classes:
         raise ValueError(f"no class {name!r}; there are {', '.join(classifier.classes)}")

@@ -39,18 +39,19 @@ def _upper_gram(rows: np.ndarray) -> np.ndarray:
 def solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Solve a symmetric positive definite system ``[d, d] x = [d, k]`` by Cholesky: d^3 / 3 + 2 d^2 k flops.
 
+    Straight from LAPACK: SciPy's `cho_factor` and `cho_solve` around it take half as long again.
+
     Raises:
         ValueError: the matrix is not positive definite.
     """
     d, k = right.shape
     with one_thread(d**3 / 3 + 2 * d**2 * k):
-        try:
-            factor = scipy.linalg.cho_factor(matrix, lower=True, check_finite=False)
-        except np.linalg.LinAlgError as error:
+        factor, failed = scipy.linalg.lapack.dpotrf(matrix.T, lower=1, clean=1)
+        if failed:
             raise ValueError(
                 "the scatter is singular at this strength: give a larger shrinkage or ridge strength, or more samples"
-            ) from error
-        return scipy.linalg.cho_solve(factor, right, check_finite=False)
+            )
+        return scipy.linalg.lapack.dpotrs(factor, right, lower=1)[0]
 
 
 def pack(matrix: np.ndarray) -> np.ndarray:

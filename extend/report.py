@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,12 @@ class Report:
             "validation data", or "nothing".
         seconds: features and fit together; `fit_seconds`: the fit alone.
         samples: new samples; `bytes`: the size of the memory, 0 without one.
+
+    >>> before = Evaluation(("a", "b"), np.array([[9, 1], [0, 10]]), 0.1, 0.0)
+    >>> after = Evaluation(("a", "b", "c"), np.array([[8, 0, 2], [0, 10, 0], [0, 0, 5]]), 0.1, 0.0)
+    >>> report = Report("add", ("c",), "lda", "", before, after, None, "validation samples", 0.1, 0.01, 50, 0)
+    >>> round(report.forgetting, 3), report.new
+    (0.05, 1.0)
     """
 
     action: str
@@ -157,8 +164,10 @@ class Report:
         """Draw the accuracy of every class, before and after, and the confusion matrix, as a PNG.
 
         Raises:
-            ValueError: nothing was measured.
+            ValueError: nothing was measured, or the name does not end in .png.
         """
+        if Path(path).suffix.lower() != ".png":
+            raise ValueError(f"{path}: reports are drawn as PNG; give a name that ends in .png")
         if self.after is None:
             raise ValueError("nothing was measured, so there is nothing to draw: pass validation=")
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # Half a second: only for those who draw.

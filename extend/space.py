@@ -24,6 +24,9 @@ class Tap:
     Args:
         path: the layer, such as ``"stage2"`` or ``"stage2.layers.0"``.
         grid: outputs ``[n, h, w, c]`` are averaged over at most ``grid x grid`` cells.
+
+    >>> Tap("stage2", grid=2)
+    Tap(path='stage2', grid=2)
     """
 
     path: str
@@ -36,6 +39,9 @@ class Width:
 
     ``"relu"``: ``max(0, x W)`` (RanPAC, McDonnell et al. 2023, section 3.2). ``"fourier"``: ``cos(x W + b)``, whose
     inner products approximate a Gaussian kernel (Rahimi & Recht 2007; KLDA, Momeni et al. 2025).
+
+    >>> Width(4000).kind
+    'relu'
     """
 
     size: int

@@ -19,9 +19,10 @@ def test_pack_and_unpack_are_inverse() -> None:
     assert np.array_equal(unpack(pack(matrix)), matrix)
 
 
-def test_solve_is_numpys() -> None:
+@pytest.mark.parametrize("k", [1, 3, 8, 20])
+def test_solve_is_numpys(k: int) -> None:
     rng = np.random.default_rng(0)
-    matrix, right = gram(rng.normal(size=(30, 8))), rng.normal(size=(8, 3))
+    matrix, right = gram(rng.normal(size=(30, 8))), rng.normal(size=(8, k))
     assert np.allclose(solve(matrix, right), np.linalg.solve(matrix, right))
 
 

@@ -77,6 +77,8 @@ def test_only_new_classes_measured() -> None:
 
 def test_the_picture_is_a_png(tmp_path: Path, plain: Classifier, fourth: np.ndarray) -> None:
     _, made = extend.add_classes(plain, {"new": fourth})
+    with pytest.raises(ValueError, match=r"give a name that ends in \.png"):
+        made.save(tmp_path / "r.html")
     made.save(tmp_path / "r.png")
     with Picture.open(tmp_path / "r.png") as picture:
         assert picture.format == "PNG" and picture.size[0] > 600
