@@ -245,7 +245,7 @@ def main() -> None:
         rows, best, joint = table(efficientnet(), "penultimate")
         note = f"| | **best exemplar-free {best:.2f}, best joint {joint:.2f}** | | | | | | |"
         title = "CIFAR-10: eight classes, then cat, then dog; EfficientNet-Lite0 (ImageNet)"
-        write("cats_and_dogs_efficientnet", title, [*HEAD, *rows, note])
+        write("cats_and_dogs_efficientnet", "cats_and_dogs --backbone efficientnet", title, [*HEAD, *rows, note])
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def main() -> None:
         row = [figures[name] for figures in found]
         lines.append(f"| {name} | {np.mean(row):.2f} | " + " | ".join(f"{value:.2f}" for value in row) + " |")
     title = "Digits: 0 to 7, then 8, then 9; overall accuracy in percent, forgetting in points, by split"
-    write("forgetting", title, lines)
+    write("forgetting", "forgetting", title, lines)
 
 
 if __name__ == "__main__":

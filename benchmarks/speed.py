@@ -131,7 +131,7 @@ def main() -> None:
         "",
         f"Matrix product: {matrix_rate() / 1e9:.0f} Gflop/s in float64. The floor counts the Gram, Cholesky and solve.",
     ]
-    write("speed", "From new features in memory to the first answer of the extended classifier", lines)
+    write("speed", "speed", "From new features in memory to the first answer of the extended classifier", lines)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,16 @@ from pathlib import Path
 import jax
 
 
-def write(name: str, title: str, lines: list[str]) -> None:
-    """Print a table and write it to ``results/<name>.md``."""
+def write(name: str, command: str, title: str, lines: list[str]) -> None:
+    """Print a table and write it to ``results/<name>.md``, with the command that made it."""
     text = "\n".join(lines)
     print(text, flush=True)
     packages = ", ".join(f"{p} {version(p)}" for p in ("jax", "flax", "numpy", "scipy", "scikit-learn"))
     machine = f"{_processor()}, {os.cpu_count()} cores, {jax.default_backend()}; Python {platform.python_version()}"
     target = Path(__file__).parent / f"{name}.md"
-    target.write_text(f"# {title}\n\n`python -m benchmarks.{name}`\n\n{text}\n\nMeasured on {machine}, {packages}.\n")
+    target.write_text(
+        f"# {title}\n\n`python -m benchmarks.{command}`\n\n{text}\n\nMeasured on {machine}, {packages}.\n"
+    )
 
 
 def _processor() -> str:

@@ -45,7 +45,7 @@ class NewUnits:
     old: Literal["samples", "exemplars", "absent"] = "samples"
     steps: int = 400
     learning_rate: float = 0.05
-    weight_decay: float = 1e-4
+    weight_decay: float = 0.1
     needs_memory: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ HEAD = LinearHead.of(RNG.normal(size=(5, 3)), RNG.normal(size=3))
 
 def test_the_new_column_minimises_the_stated_loss() -> None:
     """Against SciPy's minimiser of the same function in float64."""
-    wider = NewUnits(old="exemplars", steps=3000, learning_rate=0.1).fit(HEAD, None, EVERYTHING, 0)
+    wider = NewUnits(old="exemplars", steps=3000, learning_rate=0.1, weight_decay=1e-4).fit(HEAD, None, EVERYTHING, 0)
     mean, spread = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
     old = np.asarray(HEAD.logits(X), np.float64)
     scaled = (X - mean) / spread
