@@ -239,7 +239,10 @@ def main() -> None:
             rows, best, joint = table(some, space, width, logistic=width is None)
             lines += [*rows, f"| {space} | **best exemplar-free {best:.2f}, best joint {joint:.2f}** | | | | | | |"]
         write(
-            "cats_and_dogs_resnet", "CIFAR-10: eight classes, then cat, then dog; ResNet-20 trained on the eight", lines
+            "cats_and_dogs_resnet",
+            "cats_and_dogs --backbone resnet",
+            "CIFAR-10: eight classes, then cat, then dog; ResNet-20 trained on the eight",
+            lines,
         )
     if options.backbone != "resnet":
         rows, best, joint = table(efficientnet(), "penultimate")
