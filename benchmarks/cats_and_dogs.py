@@ -136,7 +136,7 @@ def table(parts: Parts, space: str, width: int | None = None, logistic: bool = T
     joint = 0.0
     heads: list[tuple[str, Any]] = [("joint LDA", LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"))]
     if logistic:
-        heads.append(("joint logistic regression", make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))))
+        heads.append(("joint logistic regression", make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))))
     for label, machine in heads:
         started = time.perf_counter()
         predicted = machine.fit(everything, names).predict(test)
@@ -232,6 +232,7 @@ def main() -> None:
         few, many = resnet(options.checkpoint, FEW, 2), resnet(options.checkpoint, BLOCKS, 2)
         for space, some, width in (
             ("penultimate, 64", few.columns(64), None),
+            ("penultimate, random ReLU 4000", few.columns(64), 4000),
             ("4 taps, 960 (as shipped)", few, None),
             ("7 taps, 1280", many, None),
             ("7 taps, random ReLU 4000", many, 4000),
