@@ -190,7 +190,7 @@ def build(
     if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], nn.Module):
         model, variables = model
     if not isinstance(model, (nnx.Module, nn.Module)):
-        made = model()
+        made = model() if callable(model) else model
         if not isinstance(made, (nnx.Module, nn.Module)):
             raise ValueError(f"model is {type(model).__name__}; expected a Flax module, or a function that returns one")
         model = made
@@ -213,6 +213,11 @@ def _rebuild(path: Any, tree: dict[str, Any], saved: dict[str, Any], model: Any,
     if network["kind"] == "function":
         if model is None:
             raise ValueError(f"{path}: its features come from the function {network['class']!r}; pass it as model=")
+        if isinstance(model, (nnx.Module, nn.Module)) or not callable(model):
+            raise ValueError(
+                f"{path}: model is {type(model).__name__}; expected the function {network['class']!r} from a batch of "
+                "inputs to features"
+            )
         own = LinearHead.of(np.zeros((1, 1)), np.zeros(1)) if space.keep else None
         backbone = Backbone.from_function(model, spec, tree.get("network") or None, own, **options)
         if backbone.penultimate != saved["network"].get("penultimate", backbone.penultimate):

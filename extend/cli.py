@@ -89,6 +89,8 @@ def _train(options: argparse.Namespace) -> None:
 def _add(options: argparse.Namespace) -> None:
     from extend import classifier, extension
 
+    if options.picture and options.picture.suffix.lower() != ".png":
+        raise ValueError(f"--picture {options.picture}: pictures are PNG; give a name that ends in .png")
     clf = classifier.load(options.checkpoint)
     extended, report = extension.add_classes(
         clf,

@@ -24,6 +24,8 @@ from PIL import UnidentifiedImageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+BROKEN = (OSError, SyntaxError, ValueError, Picture.DecompressionBombError)
+"""What Pillow raises for a file that it cannot decode."""
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".zip")
 
 
@@ -66,7 +68,11 @@ class Image:
 
     def read(self, content: bytes) -> np.ndarray:
         """Decode one image file's bytes to uint8 ``[height, width, channels]``; raises ``OSError`` if it is broken."""
-        with Picture.open(io.BytesIO(content), formats=FORMATS) as picture:
+        try:
+            opened = Picture.open(io.BytesIO(content), formats=FORMATS)
+        except UnidentifiedImageError:
+            raise OSError(f"it is none of {', '.join(FORMATS)}") from None
+        with opened as picture:
             converted = picture.convert("RGB" if self.channels == 3 else "L")
         if converted.size != (self.width, self.height):
             converted = converted.resize((self.width, self.height), Picture.Resampling[self.resize.upper()])
@@ -207,7 +213,7 @@ def read_images(
         content_bytes = content()
         try:
             pictures.append(spec.read(content_bytes))
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Picture.DecompressionBombError) as error:
+        except BROKEN as error:
             if not skip_broken:
                 raise ValueError(
                     f"{path}: {name} cannot be read as an image ({error}); "
@@ -244,7 +250,7 @@ def read_pictures(paths: Sequence[Path], spec: InputSpec) -> tuple[list[str], np
     for file in files:
         try:
             pictures.append(spec.read(file.read_bytes()))
-        except (OSError, SyntaxError, ValueError, Picture.DecompressionBombError) as error:
+        except BROKEN as error:
             raise ValueError(f"{file} cannot be read as an image ({error})") from error
     return [str(file) for file in files], np.stack(pictures)
 

@@ -70,8 +70,8 @@ def add_classes(
     if existing and on_existing == "error":
         count = int((samples.labels == samples.classes.index(existing[0])).sum())
         raise ValueError(
-            f'class {existing[0]!r} already exists; pass on_existing="update" to add these {count} samples to it, '
-            "or give the new class another name"
+            f'class {existing[0]!r} already exists; pass on_existing="update" (--on-existing update) to add these '
+            f"{count} samples to it, or give the new class another name"
         )
     kept = _read_old(clf, old)
     check = _read_validation(clf, samples.classes, validation)

@@ -146,16 +146,16 @@ class Report:
         for label, key, value in rows:
             if value is not None:
                 low, high = intervals[key]
-                lines.append(f"  {label:<20}{value:7.1%}   ({low:.1%} to {high:.1%})")
+                lines.append(f"  {label:<22}{value:7.1%}   ({low:.1%} to {high:.1%})")
         if self.forgetting is not None:
-            lines.append(f"  {'forgetting':<20}{100 * self.forgetting:+7.2f} points")
+            lines.append(f"  {'forgetting':<22}{100 * self.forgetting:+7.2f} points")
         if self.since_wrapped is not None:
-            lines.append(f"  {'since each was learnt':<20}{100 * self.since_wrapped:+6.2f} points")
+            lines.append(f"  {'since each was learnt':<22}{100 * self.since_wrapped:+7.2f} points")
         if self.worst is not None:
-            lines.append(f"  {'worst class':<20}{self.worst[1]:7.1%}   {self.worst[0]}")
+            lines.append(f"  {'worst class':<22}{self.worst[1]:7.1%}   {self.worst[0]}")
         if self.confused():
             pairs = ", ".join(f"{true} as {predicted} {count}" for true, predicted, count in self.confused()[:3])
-            lines.append(f"  {'old and new confused':<20} {pairs}")
+            lines.append(f"  {'old and new confused':<22} {pairs}")
         lines.append(f"  measured on {self.n_measured} {self.measured_on}" if self.after else "  nothing to measure on")
         lines.append(f"  {self.samples} samples, {self.seconds:.2f} s (fit {1000 * self.fit_seconds:.0f} ms)")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])

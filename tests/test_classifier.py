@@ -91,6 +91,17 @@ def test_linen_models_and_functions_come_back(tmp_path: Path) -> None:
         extend.load(tmp_path / "function")
 
 
+def test_things_that_are_no_model(tmp_path: Path) -> None:
+    x, y = blobs(3, 30, 5)
+    extend.wrap(Own(nnx.Rngs(1)), names(3), input_spec=spec(5)).save(tmp_path / "own")
+    extend.wrap(identity, names(3), (x, y)).save(tmp_path / "function")
+    with pytest.raises(ValueError, match="model is int; expected a Flax module"):
+        extend.load(tmp_path / "own", model=3)
+    for model in (3, Own(nnx.Rngs(1))):
+        with pytest.raises(ValueError, match="expected the function 'identity' from a batch of inputs to features"):
+            extend.load(tmp_path / "function", model=model)
+
+
 def test_image_preprocessing_is_saved(tmp_path: Path) -> None:
     image = extend.Image(8, 8, 3, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), resize="box")
     clf = extend.wrap(ResNet(3, depth=8, width=2, rngs=nnx.Rngs(1)), names(3), input_spec=image)

@@ -85,6 +85,7 @@ def test_failures_are_one_line_and_write_nothing(
         (["add", trained, "--new", photos / "base", "--out", out], "class 'green' already exists"),
         (["train", photos / "new", "--out", out], "one class only"),
         (["predict", trained, tmp_path / "none.png"], "cannot be read as an image"),
+        (["add", trained, "--new", photos / "new", "--out", out, "--picture", "x.jpg"], "ends in .png"),
         (["inspect", tmp_path], "no manifest"),
     ]
     for arguments, message in cases:

@@ -58,7 +58,7 @@ def test_forgetting_since_each_class_was_learnt(plain: Classifier, fourth: np.nd
 
 def test_a_class_that_exists(plain: Classifier, fourth: np.ndarray) -> None:
     with pytest.raises(
-        ValueError, match=r"class 'class 1' already exists; pass on_existing=\"update\" to add these 40"
+        ValueError, match=r"class 'class 1' already exists; pass on_existing=\"update\" .* to add these 40"
     ):
         extend.add_classes(plain, {"class 1": fourth})
     with pytest.raises(ValueError, match="on_existing is 'skip'"):
