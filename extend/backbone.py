@@ -40,6 +40,7 @@ class Backbone:
         own_head: the model's own head, on the penultimate features; None for a function.
         traceable: JAX can trace `run`; otherwise it is called with NumPy arrays.
         batch_size: inputs are padded to batches of this size, always: the size of a batch may change last bits.
+        layers: the layers at the top of the model that could be tapped, in the order in which they are called.
     """
 
     run: Run
@@ -51,6 +52,7 @@ class Backbone:
     own_head: LinearHead | None = None
     traceable: bool = True
     batch_size: int = BATCH_SIZE
+    layers: tuple[str, ...] = ()
 
     @classmethod
     def from_nnx(
@@ -84,7 +86,8 @@ class Backbone:
         definition, noise, *(state,) = nnx.split(model, nnx.RngState, ...)
         names, leaves, structure = named_leaves(state)
         candidates = nnx_heads(model, None)
-        space = _space(taps, transform, width, [path for path, _ in nnx_layers(model)])
+        layers = [path for path, _ in nnx_layers(model)]
+        space = _space(taps, transform, width, layers)
         forward = call or (lambda module, x: module(x))
 
         def record(params: Any, x: Any, paths: Sequence[str]) -> tuple[Any, list[Any]]:
@@ -98,7 +101,8 @@ class Backbone:
         if type(model).__module__.startswith("extend.models."):
             builder["config"] = dict(getattr(model, "config"))  # noqa: B009  # every shipped network has it
         network = dict(zip(names, leaves, strict=True))
-        return _assemble(cls, record, network, candidates, num_classes, input_spec, head, space, "nnx", builder)
+        tops = [path for path in layers if "." not in path]
+        return _assemble(cls, record, network, candidates, tops, num_classes, input_spec, head, space, "nnx", builder)
 
     @classmethod
     def from_linen(
@@ -130,7 +134,8 @@ class Backbone:
 
         builder = {"class": type(model).__name__}
         network = dict(zip(names, leaves, strict=True))
-        return _assemble(cls, record, network, candidates, num_classes, input_spec, head, space, "linen", builder)
+        tops = list(variables.get("params", {}))
+        return _assemble(cls, record, network, candidates, tops, num_classes, input_spec, head, space, "linen", builder)
 
     @classmethod
     def from_function(
@@ -255,6 +260,7 @@ def _assemble(
     record: Callable[..., tuple[Any, list[Any]]],
     network: dict[str, Any],
     candidates: list[Layer],
+    tops: list[str],
     num_classes: int,
     input_spec: InputSpec,
     head: str | None,
@@ -265,16 +271,16 @@ def _assemble(
     """Trace once to find the head and the feature sizes."""
     tap_paths = [tap.path for tap in space.taps]
     found: list[Layer] = []
+    layers: list[str] = []
 
     def trace(params: Any, x: Any) -> tuple[Any, Any]:
-        output, calls = record(params, x, [layer.path for layer in candidates] + tap_paths)
-        split = len(candidates)
+        output, calls = record(params, x, [layer.path for layer in candidates] + tap_paths + tops)
+        split, end = len(candidates), len(candidates) + len(tap_paths)
         chosen = choose_head(candidates, output, calls[:split], num_classes, head)
         found.append(chosen)
-        made = calls[[layer.path for layer in candidates].index(chosen.path)]
-        return _single(made, chosen.path)[0], tuple(
-            _single(c, p)[1] for c, p in zip(calls[split:], tap_paths, strict=True)
-        )
+        features = _single(calls[[layer.path for layer in candidates].index(chosen.path)], chosen.path)[0]
+        layers.extend(_tappable(dict(zip(tops, calls[end:], strict=True)), features, output))
+        return features, tuple(_single(c, p)[1] for c, p in zip(calls[split:end], tap_paths, strict=True))
 
     penultimate, taps = jax.eval_shape(trace, network, _example(input_spec))
     chosen = found[0]
@@ -295,7 +301,18 @@ def _assemble(
         space,
         {"kind": kind, "head": chosen.path, "num_classes": num_classes, **builder},
         LinearHead.of(np.asarray(chosen.kernel, np.float32), np.asarray(chosen.bias, np.float32)),
+        layers=tuple(layers),
     )
+
+
+def _tappable(tops: Mapping[str, list[Any]], *ends: Any) -> list[str]:
+    """Of these layers and their calls, those that were called once and gave a batch, in the order of the calls."""
+    once = [(calls[0][2], path, calls[0][1]) for path, calls in tops.items() if len(calls) == 1]
+    return [
+        path
+        for _, path, output in sorted(once, key=lambda call: call[0])
+        if getattr(output, "ndim", 0) in (2, 3, 4) and len(output) == 2 and not any(output is end for end in ends)
+    ]
 
 
 def _single(calls: list[Any], path: str) -> Any:

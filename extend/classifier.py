@@ -18,7 +18,7 @@ from extend import checkpoint, data, features, foreign
 from extend.backbone import Backbone, evaluation_flags, named_leaves
 from extend.checkpoint import CheckpointError
 from extend.data import Image, InputSpec
-from extend.head import Block, LinearHead
+from extend.head import QUADRATIC, Block, Calibrated, Head, LinearHead, QuadraticHead
 from extend.memory import Memory
 from extend.space import Space
 
@@ -28,7 +28,8 @@ class Event:
     """One step of a classifier's history.
 
     `action` is "wrap", "add", "update" or "remove"; `right` maps a class to the share of its held-out samples that
-    were right when the step was done, empty where nothing could be measured. `settings` are the method's.
+    were right when the step was done, empty where nothing could be measured. `settings` are the method's. `risk` is the
+    share of old examples that a forgetting budget let turn wrong; None without a budget.
 
     >>> Event("add", ("cat",), "lda", 40, {"cat": 0.95}).classes
     ('cat',)
@@ -40,6 +41,7 @@ class Event:
     samples: int
     right: Mapping[str, float]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    risk: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,7 @@ class Classifier:
     """
 
     backbone: Backbone
-    head: LinearHead
+    head: Head
     classes: tuple[str, ...]
     memory: Memory | None = None
     history: tuple[Event, ...] = ()
@@ -103,11 +105,9 @@ class Classifier:
         Raises:
             CheckpointError: it could not be written.
         """
-        backbone, head = self.backbone, self.head
-        if not all(block.kernel.size for block in head.blocks):
-            raise ValueError("the head has a block without columns")
-        blocks = {str(i): {"kernel": b.kernel, "bias": b.bias} for i, b in enumerate(head.blocks)}
-        tree: dict[str, Any] = {**backbone.params, "head": blocks, "temperature": np.asarray([head.temperature])}
+        backbone = self.backbone
+        arrays, head = _head_to_tree(self.head)
+        tree: dict[str, Any] = {**backbone.params, **arrays}
         description = {
             "classes": list(self.classes),
             "network": dict(backbone.description),
@@ -115,7 +115,7 @@ class Classifier:
             "fingerprint": backbone.fingerprint,
             "batch_size": backbone.batch_size,
             "input": _spec_to_json(backbone.input_spec),
-            "head": {"starts": [block.start for block in head.blocks], "activation": head.activation},
+            "head": head,
             "history": [asdict(event) for event in self.history],
             "versions": _versions(),
             "memory": None,
@@ -205,10 +205,11 @@ def build(
 def _rebuild(path: Any, tree: dict[str, Any], saved: dict[str, Any], model: Any, call: Any) -> Classifier:
     network, spec, space = saved["network"], _spec_from_json(saved["input"]), Space.from_dict(saved["space"])
     classes = tuple(saved["classes"])
-    heads = [tree["head"][str(i)] for i in range(len(saved["head"]["starts"]))]
-    columns = sum(len(block["bias"]) for block in heads)
-    if columns != len(classes):
-        raise CheckpointError(f"{path}: {len(classes)} classes are named, but the head has {columns} columns")
+    restored = _head_from_tree(tree, saved["head"])
+    if restored.num_classes != len(classes):
+        raise CheckpointError(
+            f"{path}: {len(classes)} classes are named, but the head has {restored.num_classes} columns"
+        )
     options: dict[str, Any] = {"transform": space.transform, "width": space.width}
     if network["kind"] == "function":
         if model is None:
@@ -235,9 +236,6 @@ def _rebuild(path: Any, tree: dict[str, Any], saved: dict[str, Any], model: Any,
     )
     if backbone.fingerprint != saved["fingerprint"]:
         raise CheckpointError(f"{path}: the model given is not the one that was saved (its fingerprint differs)")
-    starts = saved["head"]["starts"]
-    blocks = tuple(Block(b["kernel"], b["bias"], start) for b, start in zip(heads, starts, strict=True))
-    restored = LinearHead(blocks, saved["head"]["activation"], np.float32(tree["temperature"][0]))
     memory = Memory.from_tree(tree["memory"], saved["memory"]) if saved["memory"] is not None else None
     history = tuple(Event(**{**event, "classes": tuple(event["classes"])}) for event in saved["history"])
     return Classifier(backbone, restored, classes, memory, history)
@@ -284,10 +282,49 @@ def _with_network(backbone: Backbone, arrays: Mapping[str, np.ndarray], path: An
     return replace(backbone, params={**backbone.params, "network": dict(arrays)}, own_head=LinearHead.of(kernel, bias))
 
 
+def _head_to_tree(head: Head) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A head's arrays, and the rest as JSON."""
+    arrays: dict[str, Any] = {}
+    calibrated = isinstance(head, Calibrated)
+    if isinstance(head, Calibrated):
+        arrays["calibration"] = {"scale": head.scale, "offset": head.offset}
+        arrays["calibration"]["temperature"] = np.asarray([head.temperature])
+        head = head.head
+    if isinstance(head, QuadraticHead):
+        arrays["head"] = {name: getattr(head, name) for name in QUADRATIC}
+        return arrays, {
+            "kind": "quadratic",
+            "start": head.start,
+            "activation": head.activation,
+            "calibrated": calibrated,
+        }
+    assert isinstance(head, LinearHead)
+    if not all(block.kernel.size for block in head.blocks):
+        raise ValueError("the head has a block without columns")
+    arrays["head"] = {str(i): {"kernel": b.kernel, "bias": b.bias} for i, b in enumerate(head.blocks)}
+    starts = [block.start for block in head.blocks]
+    return arrays, {"kind": "linear", "starts": starts, "activation": head.activation, "calibrated": calibrated}
+
+
+def _head_from_tree(tree: Mapping[str, Any], saved: Mapping[str, Any]) -> Head:
+    head: LinearHead | QuadraticHead
+    if saved.get("kind", "linear") == "quadratic":
+        head = QuadraticHead(**tree["head"], start=saved["start"], activation=saved["activation"])
+    else:
+        blocks = (tree["head"][str(i)] for i in range(len(saved["starts"])))
+        made = (Block(b["kernel"], b["bias"], start) for b, start in zip(blocks, saved["starts"], strict=True))
+        head = LinearHead(tuple(made), saved["activation"])
+    old = float(tree.get("temperature", [1.0])[0])  # Before heads were calibrated apart, a temperature was all.
+    if saved.get("calibrated"):
+        c = tree["calibration"]
+        return Calibrated(head, c["scale"], c["offset"], np.float32(c["temperature"][0]))
+    return head if old == 1 else replace(Calibrated.of(head), temperature=np.float32(old))
+
+
 _head_logits = jax.jit(lambda head, rows: head.logits(rows))
 
 
-def _scores(head: LinearHead, rows: np.ndarray, size: int) -> np.ndarray:
+def _scores(head: Head, rows: np.ndarray, size: int) -> np.ndarray:
     parts = []
     for start in range(0, len(rows), size):
         chunk = rows[start : start + size]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = "extend"
-METHODS = ("auto", "lda", "ridge", "nearest_mean", "svm", "new_units")
+METHODS = ("auto", "lda", "ridge", "gaussian", "nearest_mean", "svm", "new_units", "imprint")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from extend import data
 from extend.classifier import Classifier
 from extend.features import Progress, batches, replicated
-from extend.head import LinearHead
+from extend.head import Head
 
 BINS = 15
 
@@ -124,7 +124,7 @@ def evaluate(
 
 
 def evaluate_features(
-    head: LinearHead, classes: tuple[str, ...], rows: np.ndarray, labels: np.ndarray, batch_size: int = 1024
+    head: Head, classes: tuple[str, ...], rows: np.ndarray, labels: np.ndarray, batch_size: int = 1024
 ) -> Evaluation:
     """Measure a head on features float32 ``[n, d]`` with labels ``[n]`` into `classes`."""
     tally = _empty(len(classes))
@@ -152,7 +152,7 @@ def _empty(k: int) -> Tally:
 
 
 @partial(jax.jit, donate_argnums=0)
-def _step(tally: Tally, head: LinearHead, features: jax.Array, labels: jax.Array) -> Tally:
+def _step(tally: Tally, head: Head, features: jax.Array, labels: jax.Array) -> Tally:
     """Add one padded batch; rows with label -1 do not count."""
     counts = labels >= 0
     true = jnp.where(counts, labels, 0)

@@ -15,8 +15,10 @@ from extend import data, features, methods
 from extend.classifier import Classifier, Event, load
 from extend.evaluation import Evaluation, evaluate, evaluate_features
 from extend.features import Features, Progress
+from extend.fitting import CLOSED, fit, name_of, plain, resolve
+from extend.head import Calibrated, LinearHead, QuadraticHead
 from extend.memory import Memory
-from extend.methods import Auto, Method
+from extend.methods import Method
 from extend.report import Report
 
 
@@ -28,6 +30,7 @@ def add_classes(
     old: Any = None,
     validation: Any = None,
     on_existing: Literal["error", "update"] = "error",
+    max_forgetting: float | None = None,
     seed: int = 0,
     skip_broken: bool = False,
     progress: Progress | None = None,
@@ -38,19 +41,22 @@ def add_classes(
         classifier: a `Classifier`, or the path of a checkpoint.
         new: ``{name: inputs}``, ``(inputs, names)``, ``(inputs, integer labels, names)``, or the path of a folder or
             archive with one folder of images a class; inputs are ``[n, *input shape]``.
-        method: ``"auto"``, ``"lda"``, ``"ridge"``, ``"nearest_mean"``, ``"svm"``, ``"new_units"``, or one of
-            `extend.methods` with hyper-parameters of its own.
+        method: ``"auto"``, ``"lda"``, ``"ridge"``, ``"gaussian"``, ``"nearest_mean"``, ``"svm"``, ``"new_units"``,
+            ``"imprint"``, or one of `extend.methods` with hyper-parameters of its own.
         old: real samples of old classes, in the same forms: the memory is measured from them if there is none, and
             methods that are trained use them in place of pseudo-samples.
         validation: labelled samples to measure on, in place of the memory's held-out features.
         on_existing: what to do with a name that exists: ``"error"``, or ``"update"`` to add its samples to the class.
+        max_forgetting: the share of old examples that may turn wrong, such as 0.01; the new classes' scores are raised
+        or
+            lowered by the largest common offset within it (see `extend.budget`). It is spent: ask for what you accept.
         seed: of every random choice.
         skip_broken: leave out images that cannot be read; the report lists them.
         progress: wraps the reading of images and the batches (`total` given), such as a progress bar.
 
     Raises:
         ValueError: bad samples or labels, a class that exists, an unknown method, a method that needs a memory where
-            there is none. The message says what was given, what was expected and what to do.
+            there is none, a budget that is no share. The message says what was given, what was expected and what to do.
         CheckpointError: the path's checkpoint cannot be restored.
 
     >>> import jax, extend
@@ -85,14 +91,8 @@ def add_classes(
     fit_started = time.perf_counter()
     memory = _memory(clf, fresh, real)
     rows = _joined(fresh, real, classes)
-    reason = ""
-    if isinstance(chosen, Auto):
-        choice = chosen.choose(clf.head, memory, rows, seed)
-        chosen, head, reason = choice.method, choice.head, choice.reason
-        tried = [f"{_name(s.method)} {s.accuracy:.1%}, log-loss {s.log_loss:.3f}" for s in choice.scores]
-        reason = f"chosen: {reason}" + (f"; {'; '.join(tried)}" if tried else "")
-    else:
-        head = chosen.fit(clf.head, memory, rows, seed)
+    fitted = fit(clf.head, memory, rows, chosen, seed, max_forgetting)
+    chosen, head, budget = fitted.method, fitted.head, fitted.budget
     now = time.perf_counter()
 
     action = "add" if added else "update"
@@ -101,11 +101,14 @@ def add_classes(
     notes = [f"{len(samples.skipped)} broken images left out: {', '.join(samples.skipped)}"] if samples.skipped else []
     if memory is None:
         notes.append("there is no memory of the old classes: what was forgotten is measured on validation= only")
+    spent = [event.risk for event in clf.history if event.risk is not None]
+    if budget is not None:
+        spent.append(budget.guaranteed if budget.guaranteed is not None else budget.risk)
     report = Report(
         action,
         samples.classes,
-        _name(chosen),
-        reason,
+        name_of(chosen),
+        fitted.reason,
         before,
         after,
         _since_learnt(clf, after) if check is None else None,
@@ -115,9 +118,17 @@ def add_classes(
         len(samples),
         memory_bytes(memory),
         tuple(notes),
+        budget,
+        sum(spent) if budget is not None else None,
     )
     event = Event(
-        action, samples.classes, _name(chosen), len(samples), _right(memory, head, classes, added), _settings(chosen)
+        action,
+        samples.classes,
+        name_of(chosen),
+        len(samples),
+        _right(memory, head, classes, added),
+        settings_of(chosen),
+        spent[-1] if budget is not None else None,
     )
     return replace(extended, history=(*clf.history, event)), report
 
@@ -154,7 +165,9 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
             np.zeros((0, classifier.backbone.feature_dim), np.float32), np.zeros(0, int), classes, np.zeros(0)
         )
         fitted = type(methods.NAMED[last.method])(**last.settings).fit(None, memory, nothing, 0)
-        head = replace(fitted, temperature=classifier.head.temperature)
+        kept = Calibrated.of(classifier.head).drop([column])
+        assert isinstance(fitted, (LinearHead, QuadraticHead))  # Every closed form gives one of these.
+        head = plain(replace(kept, head=fitted))
     now = time.perf_counter()
     scrubbed = []
     for event in classifier.history:
@@ -183,23 +196,6 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
     return smaller, report
 
 
-CLOSED = ("lda", "ridge", "nearest_mean")
-"""The methods whose head is a function of the memory alone."""
-
-
-def resolve(method: str | Method) -> Method:
-    """A method by its name, or as it is.
-
-    Raises:
-        ValueError: no method has that name; the message lists them.
-    """
-    if not isinstance(method, str):
-        return method
-    if method not in methods.NAMED:
-        raise ValueError(f"method {method!r} is unknown; there are {', '.join(methods.NAMED)}")
-    return methods.NAMED[method]
-
-
 def memory_bytes(memory: Memory | None) -> int:
     """What a memory takes in a checkpoint, before compression."""
     return 0 if memory is None else sum(array.nbytes for array in memory.to_tree()[0].values())
@@ -217,16 +213,10 @@ def held_out_evaluation(memory: Memory | None, head: Any, classes: tuple[str, ..
     return evaluate_features(head, classes, rows[known], place)
 
 
-def _settings(method: Any) -> dict[str, Any]:
+def settings_of(method: Any) -> dict[str, Any]:
     """A method's hyper-parameters, for the history."""
-    return {key: value for key, value in asdict(method).items() if isinstance(value, (str, int, float, type(None)))}
-
-
-def _name(method: Method) -> str:
-    for name, known in methods.NAMED.items():
-        if type(known) is type(method):
-            return name
-    return type(method).__name__
+    plainly = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(method).items()}
+    return {key: value for key, value in plainly.items() if isinstance(value, (str, int, float, list, type(None)))}
 
 
 def _read_old(clf: Classifier, old: Any) -> data.Samples | None:

@@ -5,23 +5,26 @@ of two data sets together is the sum of their memories, by the pairwise update o
 statistics are float64; an input is never kept.
 
 A sample is a *candidate* for holding out when its content key (uint64) lies in the lowest tenth. Of a class's
-candidates the 50 with the smallest keys are kept apart from the statistics, the others join them; a class of fewer
-than 10 samples holds out none. As that depends on the class's own samples alone, merging is exact.
+candidates the 50 with the smallest keys are kept apart from the statistics, the others join them. A class of fewer
+than 10 samples holds out none: all its samples are kept apart and count as statistics, so that methods can be compared
+by leaving one out. As all this depends on the class's own samples alone, merging is exact.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
-from extend.numerics import gram, pack, packed_gram, unpack
+from extend.inverse import Inverse, shorter
+from extend.numerics import pack, unpack
+from extend.statistics import Statistics, full, measure, merge, total_scatter
 
 SHARE, MOST, FEWEST = 0.1, 50, 10
+LOWEST = np.uint64(SHARE * 2.0**64)
 
 
 def held_out_rows(keys: np.ndarray, labels: np.ndarray, *, most: int = MOST) -> np.ndarray:
@@ -36,38 +39,13 @@ def held_out_rows(keys: np.ndarray, labels: np.ndarray, *, most: int = MOST) -> 
 def _candidates(keys: np.ndarray, labels: np.ndarray, most: int) -> np.ndarray:
     mask = np.zeros(len(keys), bool)
     for label in np.unique(labels):
-        rows = np.flatnonzero((labels == label) & (keys < np.uint64(SHARE * 2.0**64)))
+        rows = np.flatnonzero((labels == label) & (keys < LOWEST))
         mask[_smallest(keys, rows, most)] = True
     return mask
 
 
 def _smallest(keys: np.ndarray, rows: np.ndarray, most: int) -> np.ndarray:
     return rows[np.argsort(keys[rows], kind="stable")[:most]]
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Of k classes: count ``[k]``, mean ``[k, d]``, and the scatter about the mean.
-
-    `within` is the sum of all classes' scatters, ``[d, d]``. `scatters` holds one a class: packed upper triangle
-    ``[d (d + 1) / 2]``, or an exact factor ``[r, d]`` with ``scatter = factor.T @ factor`` while that is smaller; it
-    is None when the scatter is pooled.
-    """
-
-    count: np.ndarray
-    mean: np.ndarray
-    within: np.ndarray
-    scatters: tuple[np.ndarray, ...] | None
-
-    def scatter(self, label: int) -> np.ndarray:
-        """One class's scatter, ``[d, d]``.
-
-        Raises:
-            ValueError: the memory keeps one pooled scatter only.
-        """
-        if self.scatters is None:
-            raise ValueError('the memory keeps one pooled scatter; wrap with scatter="class" to keep one a class')
-        return _full(self.scatters[label])
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +55,13 @@ class Memory:
     Args:
         classes: k names.
         core: the statistics of all samples but the candidates.
-        features, label, key: the candidates: whole feature vectors float32 ``[m, offset + d]``, int64, uint64 ``[m]``.
+        features, label, key: what is kept apart: whole feature vectors float32 ``[m, offset + d]``, int64, uint64
+            ``[m]``.
         seen: bool ``[k]``: the backbone was trained on this class's held-out samples.
         offset: the memory describes ``features[:, offset : offset + d]`` of the classifier's feature vectors.
         most: how many candidates a class keeps.
         shrinkage, ridge: strengths frozen when the classifier was wrapped, in scatter units; None: chosen at each fit.
+        inverses: of the within-class scatter at these strengths, kept up to date; empty: solve anew at each fit.
 
     >>> m = Memory.of(np.eye(3), np.array([0, 0, 1]), np.arange(3, dtype=np.uint64) + 2**63, ("a", "b"))
     >>> (m + m).statistics.count.tolist()
@@ -98,6 +78,7 @@ class Memory:
     most: int = MOST
     shrinkage: float | None = None
     ridge: float | None = None
+    inverses: tuple[Inverse, ...] = ()
 
     @classmethod
     def of(
@@ -113,14 +94,16 @@ class Memory:
         offset: int = 0,
     ) -> Memory:
         """Measure features ``[n, offset + d]`` with labels ``[n]`` into `classes` and content keys uint64 ``[n]``."""
-        candidate = _candidates(keys, labels, most)
-        core = _measure(features[~candidate, offset:], labels[~candidate], len(classes), scatter)
+        apart = _candidates(keys, labels, most)
+        if most:
+            apart |= np.bincount(labels, minlength=len(classes))[labels] < FEWEST
+        core = measure(features[~apart, offset:], labels[~apart], len(classes), scatter)
         return cls(
             tuple(classes),
             core,
-            np.asarray(features[candidate], np.float32),
-            labels[candidate],
-            keys[candidate],
+            np.asarray(features[apart], np.float32),
+            labels[apart],
+            keys[apart],
             np.full(len(classes), seen),
             offset,
             most,
@@ -133,9 +116,10 @@ class Memory:
             self._absorb(np.ones(len(self.label), bool)),
             features=np.asarray(features, np.float32),
             label=labels,
-            key=keys,
+            key=np.asarray(keys, np.uint64) // np.uint64(10),  # Into the lowest tenth: held out by the user's choice.
             seen=np.zeros(len(self.classes), bool),
             most=most,
+            inverses=(),
         )
 
     @property
@@ -148,9 +132,8 @@ class Memory:
 
     @cached_property
     def _small(self) -> np.ndarray:
-        """Candidates of classes with fewer than 10 samples in all: they count as statistics, mask bool ``[m]``."""
-        total = self.core.count + np.bincount(self.label, minlength=len(self.classes))
-        return total[self.label] < FEWEST
+        """Rows of classes with fewer than 10 samples in all: they count as statistics, mask bool ``[m]``."""
+        return self.total[self.label] < FEWEST
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -161,6 +144,25 @@ class Memory:
     def held_out(self) -> tuple[np.ndarray, np.ndarray]:
         """The held-out features float32 ``[m, offset + d]`` and their labels int64 ``[m]``."""
         return self.features[~self._small], self.label[~self._small]
+
+    @property
+    def held_out_keys(self) -> np.ndarray:
+        """The content keys of the held-out features, uint64 ``[m]``."""
+        return self.key[~self._small]
+
+    @cached_property
+    def few(self) -> tuple[np.ndarray, np.ndarray]:
+        """All samples of the classes of 2 to 9 samples, which count as statistics: float64 ``[r, d]``, labels ``[r]``.
+
+        A class some of whose samples are known by their statistics alone is not among them.
+        """
+        whole = (self.core.count == 0) & (self.total >= 2)
+        rows = self._small & whole[self.label]
+        return self.features[rows, self.offset :].astype(np.float64), self.label[rows]
+
+    def inverse_at(self, strength: float) -> Inverse | None:
+        """The inverse that is kept for this strength, if there is one."""
+        return next((inverse for inverse in self.inverses if inverse.strength == strength), None)
 
     @property
     def total(self) -> np.ndarray:
@@ -186,20 +188,32 @@ class Memory:
         merged = replace(
             self,
             classes=classes,
-            core=_merge(self.core, other.core, place, len(classes)),
+            core=merge(self.core, other.core, place, len(classes)),
             features=np.concatenate([self.features, other.features]),
             label=np.concatenate([self.label, place[other.label]]),
             key=np.concatenate([self.key, other.key]),
             seen=seen,
             most=max(self.most, other.most),
         )
-        held = np.bincount(merged.label, minlength=len(classes))
-        over = np.zeros(len(merged.label), bool)
-        for label in np.flatnonzero(held > merged.most):
-            rows = np.flatnonzero(merged.label == label)
-            over[rows] = True
-            over[_smallest(merged.key, rows, merged.most)] = False
-        return merged._absorb(over) if over.any() else merged
+        over = (merged.total[merged.label] >= FEWEST) & ~_candidates(merged.key, merged.label, merged.most)
+        merged = merged._absorb(over) if over.any() else merged
+        return replace(merged, inverses=self._inverses_after(other, merged)) if self.inverses else merged
+
+    def with_inverses(self, *strengths: float) -> Memory:
+        """This memory with inverses of its within-class scatter at these strengths, which additions then update."""
+        known = self.statistics
+        return replace(self, inverses=tuple(Inverse.of(known.within, known.mean, s) for s in dict.fromkeys(strengths)))
+
+    def _inverses_after(self, other: Memory, merged: Memory) -> tuple[Inverse, ...]:
+        """By a rank-n update if only whole classes came and that is shorter, else anew."""
+        known, came = merged.statistics, other.statistics
+        rows = came.factor
+        if came.scatters is not None and all(scatter.ndim == 2 for scatter in came.scatters):
+            rows = np.concatenate([np.zeros((0, self.dim)), *came.scatters])
+        apart = len(merged.classes) == len(self.classes) + len(other.classes)
+        if apart and rows is not None and shorter(len(rows), self.dim, len(merged.classes)):
+            return tuple(inverse.add(rows, known.mean) for inverse in self.inverses)
+        return merged.with_inverses(*(inverse.strength for inverse in self.inverses)).inverses
 
     def without(self, name: str) -> Memory:
         """The memory as if this class had never been added.
@@ -215,8 +229,8 @@ class Memory:
         stay = np.arange(len(self.classes)) != gone
         rows = self.label != gone
         scatters = tuple(s for s, keep in zip(self.core.scatters, stay, strict=True) if keep)
-        core = Statistics(self.core.count[stay], self.core.mean[stay], _sum(scatters, self.dim), scatters)
-        return replace(
+        core = Statistics(self.core.count[stay], self.core.mean[stay], total_scatter(scatters, self.dim), scatters)
+        left = replace(
             self,
             classes=tuple(n for n in self.classes if n != name),
             core=core,
@@ -224,7 +238,9 @@ class Memory:
             label=np.where(self.label > gone, self.label - 1, self.label)[rows],
             key=self.key[rows],
             seen=self.seen[stay],
+            inverses=(),
         )
+        return left.with_inverses(*(inverse.strength for inverse in self.inverses))
 
     def sample(self, name: str, n: int, seed: int = 0) -> np.ndarray:
         """Draw n feature vectors float32 ``[n, d]`` from a class's Gaussian; keyed by the class's name and the seed.
@@ -240,7 +256,7 @@ class Memory:
         if own is not None and own.ndim == 2:
             return (mean + rng.standard_normal((n, len(own))) @ own / np.sqrt(count - 1)).astype(np.float32)
         freedom = count - 1 if own is not None else max(1, int(statistics.count.sum()) - len(self.classes))
-        covariance = (_full(own) if own is not None else statistics.within) / freedom
+        covariance = (full(own) if own is not None else statistics.within) / freedom
         values, vectors = np.linalg.eigh(covariance)
         root = vectors * np.sqrt(np.maximum(values, 0))
         return (mean + rng.standard_normal((n, self.dim)) @ root.T).astype(np.float32)
@@ -256,8 +272,12 @@ class Memory:
             arrays["rank"] = np.asarray([len(s) if s.ndim == 2 else -1 for s in core.scatters])
             arrays["packed"] = np.stack(packed) if packed else np.zeros((0, d * (d + 1) // 2))
             arrays["factors"] = np.concatenate([np.zeros((0, d)), *factors])
+        if self.inverses:
+            arrays["inverse"] = np.stack([pack(inverse.matrix) for inverse in self.inverses])
+            arrays["product"] = np.stack([inverse.product for inverse in self.inverses])
         names = ("offset", "most", "shrinkage", "ridge")
-        return arrays, {"classes": list(self.classes), **{name: getattr(self, name) for name in names}}
+        rest = {"classes": list(self.classes), **{name: getattr(self, name) for name in names}}
+        return arrays, {**rest, "strengths": [inverse.strength for inverse in self.inverses]}
 
     @classmethod
     def from_tree(cls, arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> Memory:
@@ -273,80 +293,15 @@ class Memory:
             arrays["count"], arrays["mean"], unpack(arrays["within"]), None if scatters is None else tuple(scatters)
         )
         held: dict[str, Any] = {name: arrays[name] for name in ("features", "label", "key", "seen")}
-        return cls(core=core, **held, **{**rest, "classes": tuple(rest["classes"])})
+        settings = {**rest, "classes": tuple(rest["classes"])}
+        inverses = tuple(
+            Inverse(strength, unpack(arrays["inverse"][i]), arrays["product"][i])
+            for i, strength in enumerate(settings.pop("strengths", ()))
+        )
+        return cls(core=core, inverses=inverses, **held, **settings)
 
     def _absorb(self, rows: np.ndarray) -> Memory:
         """This memory with these candidates moved into the statistics."""
-        more = _measure(self.features[rows, self.offset :], self.label[rows], len(self.classes), self.scatter_mode)
-        core = _merge(self.core, more, np.arange(len(self.classes)), len(self.classes))
+        more = measure(self.features[rows, self.offset :], self.label[rows], len(self.classes), self.scatter_mode)
+        core = merge(self.core, more, np.arange(len(self.classes)), len(self.classes))
         return replace(self, core=core, features=self.features[~rows], label=self.label[~rows], key=self.key[~rows])
-
-
-def _measure(features: np.ndarray, labels: np.ndarray, k: int, mode: str) -> Statistics:
-    features = np.asarray(features, np.float64)
-    d = features.shape[1]
-    count = np.bincount(labels, minlength=k)
-    mean = np.zeros((k, d))
-    parts: list[np.ndarray] = []
-    for label in range(k):
-        rows = features[labels == label]
-        if len(rows):
-            mean[label] = rows.mean(axis=0)
-            rows = rows - mean[label]
-        parts.append(rows)
-    if mode == "pooled":
-        within = gram(np.concatenate(parts)) if parts else np.zeros((d, d))
-        return Statistics(count, mean, within, None)
-    scatters = tuple(_smaller(part) for part in parts)
-    return Statistics(count, mean, _sum(scatters, d), scatters)
-
-
-def _merge(one: Statistics, two: Statistics, place: np.ndarray, k: int) -> Statistics:
-    """Chan's pairwise update; class i of `two` is class ``place[i]`` of the k classes of the result."""
-    d = one.mean.shape[1]
-    pad = k - len(one.count)
-    count = np.concatenate([one.count, np.zeros(pad, one.count.dtype)])
-    mean = np.concatenate([one.mean, np.zeros((pad, d))])
-    scatters = None if one.scatters is None else [*one.scatters, *(np.zeros((0, d)) for _ in range(pad))]
-    shifts = []
-    for i in np.flatnonzero(two.count):
-        c, n1, n2 = place[i], count[place[i]], two.count[i]
-        difference = two.mean[i] - mean[c]
-        shift = np.sqrt(n1 * n2 / (n1 + n2)) * difference[None]
-        if n1:
-            shifts.append(shift)
-        if scatters is not None and two.scatters is not None:
-            scatters[c] = _join(scatters[c], two.scatters[i], shift if n1 else shift[:0])
-        mean[c] = mean[c] + difference * (n2 / (n1 + n2))
-        count[c] = n1 + n2
-    within = one.within + two.within
-    if shifts:
-        within = within + gram(np.concatenate(shifts))
-    return Statistics(count, mean, within, None if scatters is None else tuple(scatters))
-
-
-def _join(one: np.ndarray, two: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    if not len(one) and not len(shift):
-        return two
-    if one.ndim == 2 and two.ndim == 2:
-        return _smaller(np.concatenate([one, two, shift]))
-    return sum((part if part.ndim == 1 else packed_gram(part) for part in (one, two)), packed_gram(shift))
-
-
-def _smaller(factor: np.ndarray) -> np.ndarray:
-    """A factor ``[r, d]`` as it is, or its packed Gram where that takes less room."""
-    return factor if len(factor) < (factor.shape[1] + 1) / 2 else packed_gram(factor)
-
-
-def _full(scatter: np.ndarray) -> np.ndarray:
-    return gram(scatter) if scatter.ndim == 2 else unpack(scatter)
-
-
-def _sum(scatters: Iterable[np.ndarray], d: int) -> np.ndarray:
-    packed, factors = np.zeros(d * (d + 1) // 2), [np.zeros((0, d))]
-    for scatter in scatters:
-        if scatter.ndim == 2:
-            factors.append(scatter)
-        else:
-            packed += scatter
-    return unpack(packed + packed_gram(np.concatenate(factors)))

@@ -18,8 +18,8 @@ import jax
 import numpy as np
 from flax import nnx
 
-Call = tuple[Any, Any]
-"""Input and output of one call of a layer."""
+Call = tuple[Any, Any, int]
+"""Input and output of one call of a layer, and its place among all recorded calls."""
 
 _calls: ContextVar[dict[int, list[Call]] | None] = ContextVar("calls", default=None)
 
@@ -71,7 +71,7 @@ def linen_record(run: Callable[[], Any], paths: Sequence[str]) -> tuple[Any, lis
         output = call(*args, **kwargs)
         path = ".".join(context.module.path)
         if context.method_name == "__call__" and path in calls:
-            calls[path].append((args[0] if args else None, output))
+            calls[path].append((args[0] if args else None, output, sum(map(len, calls.values()))))
         return output
 
     with nn.intercept_methods(intercept):
@@ -144,7 +144,8 @@ def _recorder(kind: type) -> type:
         output = kind.__call__(self, *args, **kwargs)
         calls = _calls.get()
         if calls is not None:
-            calls.setdefault(id(self), []).append((args[0] if args else None, output))
+            place = sum(map(len, calls.values()))
+            calls.setdefault(id(self), []).append((args[0] if args else None, output, place))
         return output
 
     return type(kind)(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__})

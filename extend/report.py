@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from extend.budget import Budget
 from extend.evaluation import Evaluation
 
 Interval = tuple[float, float]
@@ -30,6 +31,8 @@ class Report:
             "validation data", or "nothing".
         seconds: features and fit together; `fit_seconds`: the fit alone.
         samples: new samples; `bytes`: the size of the memory, 0 without one.
+        budget: what ``max_forgetting=`` did; None without it. `spent`: the sum of this step's risk and of all earlier
+        ones'.
 
     >>> before = Evaluation(("a", "b"), np.array([[9, 1], [0, 10]]), 0.1, 0.0)
     >>> after = Evaluation(("a", "b", "c"), np.array([[8, 0, 2], [0, 10, 0], [0, 0, 5]]), 0.1, 0.0)
@@ -51,6 +54,8 @@ class Report:
     samples: int
     bytes: int
     notes: tuple[str, ...] = ()
+    budget: Budget | None = None
+    spent: float | None = None
 
     @property
     def old(self) -> tuple[str, ...]:
@@ -131,6 +136,8 @@ class Report:
             "samples": self.samples,
             "bytes": self.bytes,
             "notes": list(self.notes),
+            "budget": self.budget.to_dict() if self.budget else None,
+            "spent": self.spent,
         }
 
     def __str__(self) -> str:
@@ -156,6 +163,11 @@ class Report:
         if self.confused():
             pairs = ", ".join(f"{true} as {predicted} {count}" for true, predicted, count in self.confused()[:3])
             lines.append(f"  {'old and new confused':<22} {pairs}")
+        if self.budget is not None and self.spent is not None:
+            lines.append(f"  budget {self.budget.asked:.1%}: {self.budget}")
+            lines.append(
+                f"  {'risk since wrapped':<22}{100 * self.spent:7.2f} points, all steps with a budget together"
+            )
         lines.append(f"  measured on {self.n_measured} {self.measured_on}" if self.after else "  nothing to measure on")
         lines.append(f"  {self.samples} samples, {self.seconds:.2f} s (fit {1000 * self.fit_seconds:.0f} ms)")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
@@ -173,9 +185,12 @@ class Report:
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # Half a second: only for those who draw.
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(11, 4.5), layout="constrained")
+        curve = self.budget.curve if self.budget is not None else None
+        figure = Figure(figsize=(11 if curve is None else 16, 4.5), layout="constrained")
         FigureCanvasAgg(figure)
-        bars, matrix = figure.subplots(1, 2)
+        bars, matrix, *rest = figure.subplots(1, 2 if curve is None else 3)
+        if self.budget is not None and rest:
+            draw_trade_off(rest[0], self.budget)
         draw_accuracy(bars, self.before.by_class if self.before else {}, self.after.by_class, set(self.added))
         draw_confusion(matrix, self.after)
         figure.suptitle(f"{_DONE[self.action]} {', '.join(self.added)} with {self.method}")
@@ -195,6 +210,18 @@ def draw_accuracy(axes: Any, before: dict[str, float], after: dict[str, float], 
     axes.set_xticks(place, names, rotation=45 if max(map(len, names)) > 3 else 0)
     axes.set(ylabel="accuracy, %", ylim=(0, 120), title="accuracy by class")
     axes.legend(loc="upper center", ncols=2)
+
+
+def draw_trade_off(axes: Any, budget: Budget) -> None:
+    """What each offset of the new classes' scores costs the old ones and gives the new ones."""
+    curve = budget.curve
+    assert curve is not None
+    axes.plot(curve.offset, 100 * curve.old, color="tab:blue", label="old classes")
+    axes.plot(curve.offset, 100 * curve.new, color="tab:orange", label="new classes")
+    axes.plot(curve.offset, 100 * curve.risk, color="tab:red", label="old turned wrong")
+    axes.axvline(budget.offset, color="0.3", linestyle="--", label=f"taken, for {budget.asked:.1%}")
+    axes.set(xlabel="offset of the new classes' scores", ylabel="%", ylim=(-2, 120), title="the trade-off")
+    axes.legend(loc="upper center", ncols=2, fontsize=8)
 
 
 def draw_confusion(axes: Any, evaluation: Evaluation) -> None:

@@ -18,11 +18,14 @@ from extend.classifier import Classifier, Event, build
 from extend.data import InputSpec
 from extend.extension import held_out_evaluation
 from extend.features import Features, Progress
+from extend.fitting import name_of
+from extend.head import Head
 from extend.memory import MOST, Memory
 from extend.methods import Auto
-from extend.methods.lda import oas
+from extend.methods.lda import oas, shared_strength
 from extend.methods.ridge import gcv
 from extend.space import Transform, Width
+from extend.spaces import choose
 
 
 def wrap(
@@ -32,10 +35,11 @@ def wrap(
     *,
     held_out: Any = None,
     input_spec: InputSpec | None = None,
-    taps: Taps = (),
-    transform: Transform | None = None,
-    width: int | Width | None = None,
+    taps: Taps | Literal["auto"] = (),
+    transform: Transform | Literal["auto"] | None = None,
+    width: int | Width | Literal["auto"] | None = None,
     scatter: Literal["class", "pooled"] = "class",
+    recursive: bool = False,
     head: str | None = None,
     call: Callable[..., Any] | None = None,
     variables: Mapping[str, Any] | None = None,
@@ -53,8 +57,10 @@ def wrap(
             held out by their content hash, and figures are marked as optimistic. A number: how many a class, or 0.
         input_spec: what one input is: `extend.Image`, or ``jax.ShapeDtypeStruct``; read off `data` if they are arrays.
         taps, transform, width: the feature space, see `extend.Tap`, `extend.Width`; taps and "standardise" are scaled
-            by `data`.
+            by `data`. ``"auto"`` chooses by held-out samples (see `extend.spaces`); the history tells what was tried.
         scatter: ``"class"`` keeps a scatter matrix a class, ``"pooled"`` one for all.
+        recursive: keep the inverse of the scatter, so that adding few samples is a rank-n update and not a new solve:
+            faster with many classes or features, for 8 d^2 more bytes (twice, if LDA's and ridge's strengths differ).
         head, call: see `Backbone.from_nnx`.
 
     Raises:
@@ -67,7 +73,15 @@ def wrap(
     """
     names = tuple(map(str, classes))
     spec = input_spec if input_spec is not None else _spec_of(model, data)
-    backbone = _backbone(model, names, spec, head, call, variables, taps=taps, transform=transform, width=width)
+    space: dict[str, Any] = {"taps": taps, "transform": transform, "width": width}
+    automatic = any(isinstance(part, str) and part == "auto" for part in space.values())
+
+    def build_with(**space: Any) -> Backbone:
+        return _backbone(model, names, spec, head, call, variables, **{"transform": None, "width": None, **space})
+
+    if automatic and (data is None or isinstance(model, Backbone)):
+        raise ValueError(f"{space}: 'auto' chooses by the base data, for a model: pass the model itself, and data=")
+    backbone = build_with(**space) if not automatic else build_with(taps=())
     if data is None:
         if backbone.own_head is None:
             raise ValueError("a function has no head: pass data=(inputs, labels) so that one can be fitted")
@@ -77,28 +91,38 @@ def wrap(
     samples = _into(samples, names, "data")
     if len(missing := np.flatnonzero(np.bincount(samples.labels, minlength=len(names)) == 0)):
         raise ValueError(f"data has no samples of class {names[missing[0]]!r}; every class needs some")
+    given = held_out is not None and not isinstance(held_out, int)
+    kept = None
+    if given:
+        pair = isinstance(held_out, tuple) and len(held_out) == 2
+        kept = _into(data_.read(held_out, spec, names=names if pair else None), names, "held_out")
+    tried: tuple[str, ...] = ()
+    if automatic:
+        chosen = choose(build_with, samples, kept, taps, transform, width, progress)
+        backbone = build_with(taps=chosen.taps, transform=chosen.transform, width=chosen.width)
+        tried = chosen.tried
     joined = features.join(backbone, samples, progress=progress)
     backbone = backbone.with_space(backbone.space.fit(joined, backbone.parts))
     rows = features.finish(backbone, joined)
     most = held_out if isinstance(held_out, int) else MOST
-    given = held_out is not None and not isinstance(held_out, int)
     memory = Memory.of(
         rows, samples.labels, samples.keys, names, scatter=scatter, most=most, seen=not given, offset=backbone.offset
     )
-    if given:
-        pair = isinstance(held_out, tuple) and len(held_out) == 2
-        kept = _into(data_.read(held_out, spec, names=names if pair else None), names, "held_out")
+    if kept is not None:
         measured = features.extract(backbone, kept)
         memory = memory.with_held_out(measured.features, kept.labels, kept.keys)
     memory = replace(memory, shrinkage=oas(memory.statistics), ridge=gcv(memory.statistics))
-    own, how = backbone.own_head, "own head"
+    if recursive:
+        memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
+    own: Head | None = backbone.own_head
+    how = "own head"
     if own is None:
         fresh = Features(rows, samples.labels, names, samples.keys)
         choice = Auto().choose(None, memory, fresh, 0)
-        own, how = choice.head, type(choice.method).__name__.lower()
+        own, how = choice.head, name_of(choice.method)
     measured_on = held_out_evaluation(memory, own, names)
     right = measured_on.by_class if measured_on is not None else {}
-    event = Event("wrap", names, how, len(samples), right)
+    event = Event("wrap", names, how, len(samples), right, {"tried": list(tried)} if tried else {})
     return Classifier(backbone, own, names, memory, (event,))
 
 

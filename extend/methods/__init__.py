@@ -1,6 +1,8 @@
 """The methods, one file each. A new one is a new file and one line here."""
 
 from extend.methods.auto import Auto, Choice, Score
+from extend.methods.gaussian import Gaussian
+from extend.methods.imprint import Imprint
 from extend.methods.lda import LDA
 from extend.methods.method import Method
 from extend.methods.nearest_mean import NearestMean
@@ -10,6 +12,8 @@ from extend.methods.svm import SVM
 
 NAMED: dict[str, Method] = {
     "auto": Auto(),
+    "gaussian": Gaussian(),
+    "imprint": Imprint(),
     "lda": LDA(),
     "nearest_mean": NearestMean(),
     "new_units": NewUnits(),
@@ -24,6 +28,8 @@ __all__ = [
     "Auto",
     "Choice",
     "ForgettingWarning",
+    "Gaussian",
+    "Imprint",
     "Method",
     "NearestMean",
     "NewUnits",

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
+from extend.calibration import class_weights, temperature
 from extend.features import Features
-from extend.head import LinearHead
-from extend.memory import Memory
+from extend.head import Calibrated, Head
+from extend.memory import FEWEST, Memory
+from extend.methods.gaussian import Gaussian
+from extend.methods.imprint import Imprint
 from extend.methods.lda import LDA
-from extend.methods.method import Method, statistics_of
+from extend.methods.method import ClosedForm, Method
 from extend.methods.nearest_mean import NearestMean
 from extend.methods.ridge import Ridge
 
@@ -32,7 +33,7 @@ class Choice:
     """The method taken, its head, every candidate's score, and the reason in words."""
 
     method: Method
-    head: LinearHead
+    head: Head
     scores: tuple[Score, ...]
     reason: str
 
@@ -41,78 +42,86 @@ class Choice:
 class Auto:
     """Of the candidates within one paired standard error of the best accuracy, the one with the lowest log-loss.
 
-    Accuracy and log-loss are averaged over classes, on the memory's held-out features; each candidate's log-loss is
-    taken at its best temperature, which the chosen head keeps. The order of `candidates` decides ties, and everything
-    while a class has no held-out features: a choice that cannot see a class may well lose it. Costs what the candidates
-    cost together.
+    Accuracy and log-loss are averaged over classes, on the memory's held-out features and, for classes of 2 to 9
+    samples, by leaving each out (Allen 1974); each candidate's log-loss is taken at its best temperature, which the
+    chosen head keeps (Guo et al. 2017). The order of `candidates` decides ties, and everything while a class cannot be
+    seen at all: a choice that cannot see a class may well lose it. Gaussians stand aside while a class has fewer than
+    10 samples, and whatever needs a scatter a class where there is one for all. Without a memory: `Imprint`.
+
+    Costs what the candidates cost together. Not where a method is required to be the same from one addition to the
+    next.
 
     >>> from extend.methods import Auto
     >>> len(Auto().candidates)
-    3
+    6
     """
 
-    candidates: tuple[Method, ...] = (LDA(), Ridge(), NearestMean())
-    needs_memory: ClassVar[bool] = True
+    candidates: tuple[ClosedForm | Gaussian, ...] = (
+        LDA(),
+        Ridge(),
+        NearestMean(),
+        Gaussian(),
+        Ridge(balanced=True),
+        NearestMean("cosine"),
+    )
+    needs_memory: ClassVar[bool] = False
 
-    def fit(self, head: LinearHead | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
+    def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> Head:
         return self.choose(head, memory, new, key).head
 
-    def choose(self, head: LinearHead | None, memory: Memory | None, new: Features, key: int) -> Choice:
-        """Fit every candidate, score it, and take one."""
-        memory = statistics_of(memory, "auto")
+    def choose(
+        self, head: Head | None, memory: Memory | None, new: Features, key: int, use: np.ndarray | None = None
+    ) -> Choice:
+        """Fit every candidate, score it, and take one; `use` says which held-out rows may choose, bool ``[m]``."""
+        if memory is None:
+            blind = Imprint()
+            return Choice(blind, blind.fit(head, memory, new, key), (), "there is no memory to choose by")
         rows, labels = memory.held_out
-        unseen = sorted(set(range(len(memory.classes))) - set(labels.tolist()))
-        if unseen:
+        if use is not None:
+            rows, labels = rows[use], labels[use]
+        few, few_labels = memory.few
+        present = np.union1d(labels, few_labels)
+        missing = np.setdiff1d(np.arange(len(memory.classes)), present)
+        dark = missing[memory.total[missing] < FEWEST] if len(rows) else missing
+        if len(dark):
             first = self.candidates[0]
-            fitted = first.fit(head, memory, new, key)
-            reason = (
-                f"the first of the fixed order, as {memory.classes[unseen[0]]!r} has no held-out features to judge by"
-            )
-            return Choice(first, fitted, (), reason)
-        heads = [method.fit(head, memory, new, key) for method in self.candidates]
-        weights = _class_weights(labels)
-        scored, right = [], []
-        for place, (method, fitted) in enumerate(zip(self.candidates, heads, strict=True)):
-            kernel, bias = fitted.dense(rows.shape[1])
-            scores = rows.astype(np.float64) @ kernel + bias
-            right.append(scores.argmax(axis=1) == labels)
-            heads[place], loss = _tempered(fitted, scores, labels, weights)
+            reason = f"the first of the fixed order, as nothing of {memory.classes[dark[0]]!r} is there to judge by"
+            return Choice(first, first.fit(head, memory, new, key), (), reason)
+        truth = np.concatenate([labels, few_labels])
+        able = [method for method in self.candidates if _able(method, memory, len(few) > 0)]
+        weights, heads, scored, right = class_weights(truth), [], [], []
+        for method in able:
+            fitted = Calibrated.of(method.fit(head, memory, new, key))
+            scores = fitted.scores(rows)
+            if len(few) and not isinstance(method, Gaussian):
+                scores = np.concatenate([scores, method.leave_one_out(memory, few, few_labels)])
+            right.append(scores.argmax(axis=1) == truth)
+            best, loss = temperature(scores, truth)
+            heads.append(replace(fitted, temperature=np.float32(best)))
             scored.append(Score(method, float(weights @ right[-1]), loss))
-        best = int(np.argmax([score.accuracy for score in scored]))
-        near = [
-            place
-            for place, score in enumerate(scored)
-            if scored[best].accuracy - score.accuracy <= _paired_error(right[best], right[place], labels)
-        ]
-        taken = min(near, key=lambda place: scored[place].log_loss)
-        why = f"lowest log-loss of the {len(near)} within one standard error of the best, on {len(rows)} held-out rows"
-        return Choice(self.candidates[taken], heads[taken], tuple(scored), why)
+        taken, near = pick(scored, right, truth)
+        why = f"lowest log-loss of the {len(near)} within one standard error of the best, on {len(truth)} held-out rows"
+        return Choice(able[taken], heads[taken], tuple(scored), why)
 
 
-def _class_weights(labels: np.ndarray) -> np.ndarray:
-    counts = np.bincount(labels)
-    return 1 / counts[labels] / (counts > 0).sum()
+def pick(scored: list[Score], right: list[np.ndarray], truth: np.ndarray) -> tuple[int, list[int]]:
+    """Which is taken by the rule of `Auto`, and all that are as good as the best."""
+    best = int(np.argmax([score.accuracy for score in scored]))
+    near = [
+        place
+        for place, score in enumerate(scored)
+        if scored[best].accuracy - score.accuracy <= _paired_error(right[best], right[place], truth)
+    ]
+    return min(near, key=lambda place: scored[place].log_loss), near
 
 
-def _tempered(
-    head: LinearHead, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray
-) -> tuple[LinearHead, float]:
-    """The head at the temperature that minimises its log-loss, and that log-loss (Guo et al. 2017, section 4.2).
-
-    Of m rows, each counts as 1 / (m + 2) of a sample of the other classes (Platt 1999, section 2.2): otherwise rows
-    that are all right would ask for a temperature of zero.
-    """
-    doubt = 1 / (len(labels) + 2)
-    target = np.full(scores.shape, doubt / max(1, scores.shape[1] - 1))
-    target[np.arange(len(labels)), labels] = 1 - doubt
-
-    def loss(log_temperature: float) -> float:
-        scaled = scores / np.exp(log_temperature)
-        return float(weights @ (logsumexp(scaled, axis=1) - (target * scaled).sum(axis=1)))
-
-    found = minimize_scalar(loss, bounds=(-8.0, 8.0), method="bounded", options={"xatol": 1e-3})
-    temperature = np.float32(np.exp(found.x) * float(head.temperature))
-    return replace(head, temperature=temperature), float(found.fun)
+def _able(method: Method, memory: Memory, few: bool) -> bool:
+    own_scatter = isinstance(method, Gaussian) or (isinstance(method, Ridge) and method.balanced)
+    if own_scatter and memory.scatter_mode == "pooled":
+        return False
+    if isinstance(method, Ridge) and method.balanced and len(np.unique(memory.statistics.count)) == 1:
+        return False  # The same as the plain one.
+    return not (isinstance(method, Gaussian) and (few or (memory.total < FEWEST).any()))
 
 
 def _paired_error(one: np.ndarray, two: np.ndarray, labels: np.ndarray) -> float:

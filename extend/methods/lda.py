@@ -8,10 +8,11 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from extend.features import Features
-from extend.head import LinearHead
-from extend.memory import Memory, Statistics
+from extend.head import Head, LinearHead
+from extend.memory import Memory
 from extend.methods.method import statistics_of
 from extend.numerics import solve
+from extend.statistics import Statistics
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class LDA:
     ``score_c = m_c' P x - m_c' P m_c / 2 + log prior_c`` with ``P = ((1 - s) S / n + s tr(S / n) / d I)^-1``, S the
     within-class scatter of n samples: scikit-learn's ``LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s)``.
 
-    Costs O(d^3 + k d^2), whatever the number of samples. Not for classes of very different spread.
+    Costs O(d^3 + k d^2), whatever the number of samples; O(d k + k d n) a step where the memory keeps an inverse and n
+    samples came (`extend.wrap(recursive=True)`). Memory: the pooled scatter, 4 d^2 bytes. Not for classes of very
+    different spread: see `Gaussian`.
 
     Args:
         shrinkage: s in [0, 1]; None: the strength frozen when the classifier was wrapped, else chosen by OAS (Chen et
@@ -41,28 +44,68 @@ class LDA:
         if self.shrinkage is not None and not 0 <= self.shrinkage <= 1:
             raise ValueError(f"shrinkage is {self.shrinkage}; expected a number from 0 to 1, or None")
 
-    def fit(self, head: LinearHead | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
+    def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
         memory = statistics_of(memory, "lda")
         known = memory.statistics
-        d, n = known.mean.shape[1], int(known.count.sum())
-        average = np.trace(known.within) / d
+        n = max(1, int(known.count.sum()))
         if self.shrinkage == 1:
-            directions = known.mean.T / max(average / n, 1e-12)
+            directions = known.mean.T / max(float(np.trace(known.within)) / known.within.shape[0] / n, 1e-12)
         else:
-            if self.shrinkage is not None:
-                strength = self.shrinkage / (1 - self.shrinkage) * average
-            elif memory.shrinkage is not None:
-                strength = memory.shrinkage
-            else:
-                strength = oas(known)
-            share = strength / (strength + average) if average else 0.0
-            system = known.within.copy()
-            system.flat[:: d + 1] += strength
-            directions = solve(system, known.mean.T) * (n / (1 - share))
+            strength, share = shared_strength(memory, self.shrinkage)
+            kept = memory.inverse_at(strength)
+            product = kept.product if kept is not None else solve(_system(known, strength), known.mean.T)
+            directions = product * (n / (1 - share))
         bias = -0.5 * (known.mean.T * directions).sum(axis=0)
         if self.priors == "empirical":
-            bias = bias + np.log(known.count / n)
+            bias = bias + np.log(np.maximum(known.count, 1e-3) / n)
         return LinearHead.of(directions, bias, memory.offset)
+
+    def leave_one_out(self, memory: Memory, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Scores ``[m, k]`` of rows that are in the memory, each as if it alone were not.
+
+        Without row x of a class of n, the scatter loses ``v v'`` with ``v = sqrt(n / (n - 1)) (x - m)``: one solve for
+        all rows, then the formula of Sherman & Morrison 1950.
+        """
+        known = memory.statistics
+        strength, share = shared_strength(memory, self.shrinkage if self.shrinkage != 1 else None)
+        m, k = len(rows), len(known.count)
+        solved = solve(_system(known, strength), np.concatenate([known.mean.T, rows.T], axis=1))
+        means, points = solved[:, :k], solved[:, k:]
+        n = known.count[labels]
+        root = np.sqrt(n / (n - 1))
+        away = (rows - known.mean[labels]) * root[:, None]
+        u = ((points - means[:, labels]) * root).T
+        left = np.maximum(1 - (away * u).sum(axis=1), 1e-9)
+        moved = known.mean[labels] - (rows - known.mean[labels]) / (n - 1)[:, None]
+        own = (means[:, labels] - (points - means[:, labels]) / (n - 1)).T  # The inverse times the moved mean.
+        along = (rows * u).sum(axis=1) / left
+        crossing = u @ known.mean.T
+        scores = rows @ means + crossing * along[:, None] - 0.5 * (known.mean.T * means).sum(axis=0)
+        scores -= 0.5 * crossing**2 / left[:, None]
+        through = (moved * u).sum(axis=1)
+        mine = (rows * own).sum(axis=1) + along * through
+        scores[np.arange(m), labels] = mine - 0.5 * (moved * own).sum(axis=1) - 0.5 * through**2 / left
+        return scores * ((known.count.sum() - 1) / (1 - share))
+
+
+def shared_strength(memory: Memory, shrinkage: float | None) -> tuple[float, float]:
+    """The strength lambda in ``S + lambda I`` and the share s in ``(1 - s) S + s tr(S) / d I`` that it amounts to."""
+    known = memory.statistics
+    average = float(np.trace(known.within)) / known.within.shape[0]
+    if shrinkage is not None:
+        strength = shrinkage / (1 - shrinkage) * average
+    else:
+        strength = memory.shrinkage if memory.shrinkage is not None else oas(known)
+    if average <= 0:
+        return max(strength, 1e-12) if strength > 0 else 1.0, 0.0  # All samples of a class are equal: nearest means.
+    strength = max(strength, 1e-10 * average)  # A strength of nothing leaves a singular scatter singular.
+    return strength, strength / (strength + average)
+
+
+def _system(known: Statistics, strength: float) -> np.ndarray:
+    system = known.within.copy()
+    system.flat[:: len(system) + 1] += strength
+    return system
 
 
 def oas(known: Statistics) -> float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
+import numpy as np
+
 from extend.features import Features
-from extend.head import LinearHead
+from extend.head import Head
 from extend.memory import Memory
 
 
@@ -17,7 +19,7 @@ class Method(Protocol):
 
     needs_memory: ClassVar[bool]
 
-    def fit(self, head: LinearHead | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
+    def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> Head:
         """A head for ``new.classes``.
 
         Args:
@@ -29,11 +31,22 @@ class Method(Protocol):
         ...
 
 
+class ClosedForm(Method, Protocol):
+    """A method whose head is a function of the memory, and which can tell what it would be without one sample."""
+
+    def leave_one_out(self, memory: Memory, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Scores ``[m, k]`` of rows ``[m, d]`` that are in the memory, each as if it alone were not.
+
+        The classes of these rows have at least two samples.
+        """
+        ...
+
+
 def statistics_of(memory: Memory | None, name: str) -> Memory:
     """The memory, or an error that says how to give one."""
     if memory is None:
         raise ValueError(
             f"{name} needs a memory of the old classes, and this classifier has none: pass old=(x, y) with real "
-            "samples of every old class, or wrap the model with data= once; or use method='new_units' without it"
+            "samples of every old class, or wrap the model with data= once; or use method='imprint', which needs none"
         )
     return memory

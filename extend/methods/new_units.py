@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from extend.features import Features
-from extend.head import LinearHead
+from extend.head import Calibrated, Head
 from extend.memory import Memory
 from extend.methods.method import statistics_of
 from extend.methods.pseudo import raw_units, standardise, training_rows
@@ -28,8 +28,8 @@ class NewUnits:
     """Softmax regression in which only the new columns move, by Adam on the cross-entropy (Kingma & Ba 2015).
 
     The old columns' scores are constants. Convex in the new columns; classes weigh the same whatever their size.
-    Costs O(steps n d k_new). Not for a backbone with a transform or width while its own head still stands: that head
-    acts on other features than the memory describes.
+    Costs O(steps n d k_new), and no memory beyond the draws. Not for a backbone with a transform or width while its own
+    head still stands: that head acts on other features than the memory describes.
 
     Args:
         old: ``"samples"``: old classes are drawn from the memory; ``"exemplars"``: only real rows given as ``old=``
@@ -52,9 +52,10 @@ class NewUnits:
         if self.old not in ("samples", "exemplars", "absent") or self.steps < 1 or self.learning_rate <= 0:
             raise ValueError(f"{self}: expected old 'samples', 'exemplars' or 'absent', steps >= 1, learning_rate > 0")
 
-    def fit(self, head: LinearHead | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
+    def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> Calibrated:
         if head is None or head.num_classes == len(new.classes):
             raise ValueError("new_units appends columns for new classes, and none of these is new; use lda or ridge")
+        head = Calibrated.of(head)
         first = head.num_classes
         if self.old == "samples":
             memory = statistics_of(memory, "new_units with old='samples'")
@@ -97,8 +98,7 @@ class NewUnits:
             head.activation,
         )
         kernel, bias = raw_units(np.asarray(kernel), np.asarray(bias), mean, spread)
-        size_of_scores = scale * float(head.temperature)
-        return head.append(kernel * size_of_scores, bias * size_of_scores, start)
+        return head.append(kernel * scale, bias * scale, start)
 
 
 @partial(jax.jit, static_argnames=("count", "steps", "activation"))

@@ -10,7 +10,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import SVC, LinearSVC
 
 from extend.features import Features
-from extend.head import LinearHead
+from extend.head import Head, LinearHead
 from extend.memory import Memory
 from extend.methods.method import statistics_of
 from extend.methods.pseudo import raw_units, standardise, training_rows
@@ -43,7 +43,7 @@ class SVM:
         if self.C <= 0 or self.solver not in ("linear_svc", "svc") or self.old not in ("gaussian", "translated"):
             raise ValueError(f"{self}: expected C > 0, solver 'linear_svc' or 'svc', old 'gaussian' or 'translated'")
 
-    def fit(self, head: LinearHead | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
+    def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
         memory = statistics_of(memory, "svm")
         first_new = head.num_classes if head is not None else 0
         rows, labels = training_rows(memory, new, min(first_new, int(new.labels.min())), self.old, key)

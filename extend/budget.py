@@ -1,0 +1,260 @@
+"""The forgetting budget: how far new classes' scores may be raised before too many old examples turn wrong.
+
+The new classes' common offset is the one free number. The *risk* is the share of old examples that were right before
+and are wrong after, averaged over classes: it bounds forgetting, and it can only fall as the offset falls. The largest
+offset within the budget is chosen on held-out rows by conformal risk control (Angelopoulos et al. 2022, equation 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.stats import beta
+
+POINTS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """What every offset gives, in ascending order: risk, accuracy on old and on new classes; all float64 ``[t]``.
+
+    Averages over classes. `new` is NaN where no row of a new class is held out.
+    """
+
+    offset: np.ndarray
+    risk: np.ndarray
+    old: np.ndarray
+    new: np.ndarray
+
+    def to_dict(self) -> dict[str, list[float] | None]:
+        """For JSON, at no more than 200 points."""
+        pick = np.unique(np.linspace(0, len(self.offset) - 1, POINTS).astype(int))
+        fresh = None if np.isnan(self.new).any() else self.new[pick].tolist()
+        return {
+            "offset": self.offset[pick].tolist(),
+            "risk": self.risk[pick].tolist(),
+            "old": self.old[pick].tolist(),
+            "new": fresh,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Budget:
+    """An offset, and what it may cost.
+
+    Args:
+        asked: the share of old examples that may turn wrong.
+        offset: of the new classes' scores.
+        risk: on the rows that chose the offset.
+        guaranteed: what the risk is at most, on average over held-out draws; None where nothing is guaranteed.
+        upper: a 95 % upper bound for this run (Clopper & Pearson 1934).
+        rows: held-out rows that chose the offset; `effective`: as many of them as count, classes weighted equally.
+        met: whether the risk is within the budget.
+        floor: the risk at an offset of minus infinity, that is of the old columns as they are now.
+        note: what is not as asked, in words; empty if nothing.
+    """
+
+    asked: float
+    offset: float
+    risk: float
+    guaranteed: float | None
+    upper: float
+    rows: int
+    effective: int
+    met: bool
+    floor: float
+    note: str
+    curve: Curve | None = None
+
+    def __str__(self) -> str:
+        if self.guaranteed is not None:
+            text = (
+                f"on average over held-out draws this step turns at most {self.guaranteed:.1%} of old examples wrong "
+                "(classes equally likely, same distribution, not seen by the backbone)"
+            )
+        else:
+            text = f"this step turns an estimated {self.risk:.1%} of old examples wrong; nothing is guaranteed"
+        text += f"; 95 % upper bound for this run {self.upper:.1%}"
+        return f"{text}; {self.note}" if self.note else text
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        names = ("asked", "offset", "risk", "guaranteed", "upper", "rows", "effective", "met", "floor", "note")
+        return {name: getattr(self, name) for name in names} | {"curve": self.curve.to_dict() if self.curve else None}
+
+
+def checked(asked: float) -> float:
+    """The budget as a number.
+
+    Raises:
+        ValueError: it is no share.
+    """
+    if not isinstance(asked, (int, float)) or not 0 <= asked <= 1:
+        raise ValueError(f"max_forgetting is {asked!r}; expected a share of the old examples from 0 to 1, such as 0.01")
+    return float(asked)
+
+
+def effective_rows(labels: np.ndarray, classes: int) -> int:
+    """How many rows count when classes are equally likely: classes times the rows of the smallest (0 if one has none).
+
+    Rows of a class of n_c out of n are weighted n / (classes n_c), and the unseen row may be of the heaviest class
+    (weighted exchangeability, Tibshirani et al. 2019).
+
+    >>> effective_rows(np.array([0, 0, 0, 1, 1]), 2)
+    4
+    """
+    return int(np.bincount(labels, minlength=classes)[:classes].min()) * classes
+
+
+def conformal(risk: float, n: int) -> float:
+    """``n / (n + 1) risk + 1 / (n + 1)``: what the mean risk of a fresh row is at most.
+
+    >>> conformal(0.0, 99)
+    0.01
+    """
+    return (n * risk + 1) / (n + 1)
+
+
+def place(
+    asked: float,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    was_right: np.ndarray,
+    fresh_scores: np.ndarray,
+    fresh_labels: np.ndarray,
+    old: int,
+    trusted: bool,
+) -> Budget:
+    """The largest offset of the new classes whose risk is within the budget.
+
+    Args:
+        asked: the budget, from 0 to 1.
+        scores, labels: of held-out rows of the first `old` classes under the new head: ``[n, k]``, ``[n]``.
+        was_right: whether the old classifier was right, bool ``[n]``.
+        fresh_scores, fresh_labels: of held-out rows of the new classes, ``[m, k]``, ``[m]``; m may be 0.
+        trusted: the rows chose neither method nor backbone; without it nothing is guaranteed.
+    """
+    n = effective_rows(labels, old)
+    curve = trade_off(scores, labels, was_right, fresh_scores, fresh_labels, old)
+    enough = trusted and n > 0 and conformal(0.0, n) <= asked
+    cost = np.asarray([conformal(risk, n) for risk in curve.risk]) if enough else curve.risk
+    within = np.flatnonzero(cost <= asked + 1e-12)
+    at = int(within[-1]) if len(within) else int(np.flatnonzero(curve.risk == curve.risk.min())[-1])
+    risk = float(curve.risk[at])
+    wrong = min(n, int(np.ceil(risk * n - 1e-9)))
+    upper = float(beta.ppf(0.95, wrong + 1, n - wrong)) if wrong < n else 1.0
+    guaranteed = conformal(risk, n) if trusted and n else None
+    note = ""
+    if not len(within):
+        note = f"no offset keeps within {asked:.1%}: the old columns alone cost {curve.risk.min():.1%} already"
+    elif not trusted:
+        note = "the held-out rows were seen by the backbone, or there are none of some class: no guarantee"
+    elif not enough:
+        need = "no number of rows" if asked == 0 else f"{int(np.ceil(1 / asked - 1 - 1e-9))} rows"
+        note = (
+            f"{asked:.1%} is an estimate ({risk:.1%} on these rows), not guaranteed: that takes {need}, "
+            f"classes counted equally, and there are {n}"
+        )
+    return Budget(
+        asked, float(curve.offset[at]), risk, guaranteed, upper, len(labels), n, bool(len(within)),
+        float(curve.risk[0]), note, curve,
+    )  # fmt: skip
+
+
+def trade_off(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    was_right: np.ndarray,
+    fresh_scores: np.ndarray,
+    fresh_labels: np.ndarray,
+    old: int,
+) -> Curve:
+    """Every offset at which an old row turns wrong, and what is right just below it; one compiled pass.
+
+    Arguments as for `place`. The first offset stands for minus infinity, the last for plus infinity.
+    """
+    rows = _pad(scores, labels, was_right), _pad(fresh_scores, fresh_labels, np.ones(len(fresh_labels), bool))
+    weights, fresh_weights = _weights(rows[0], len(labels)), _weights(rows[1], len(fresh_labels))
+    with jax.enable_x64(True):
+        found = _sweep(*rows[0], weights, *rows[1], fresh_weights, old)
+    offset, risk, right, new = (np.asarray(part) for part in found)
+    _, first = np.unique(offset, return_index=True)
+    keep = first[np.isfinite(offset[first])]
+    # Just below the offset at which the next row turns wrong; float32 scores must fall on the same side.
+    slack = 1e-5 * max(1.0, float(np.abs(offset[keep]).max(initial=0.0)))
+    low = offset[keep].min(initial=0.0) - 1 - 1e3 * slack
+    if not len(fresh_labels):
+        new = np.full(len(new), np.nan)
+    return Curve(np.concatenate([[low], offset[keep] - slack]), *(_with_floor(p, keep) for p in (risk, right, new)))
+
+
+def _with_floor(values: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    return np.concatenate([values[:1], values[keep]])
+
+
+@jax.jit
+def _sweep(
+    scores: jax.Array,
+    labels: jax.Array,
+    was_right: jax.Array,
+    weights: jax.Array,
+    fresh_scores: jax.Array,
+    fresh_labels: jax.Array,
+    _: jax.Array,
+    fresh_weights: jax.Array,
+    old: int,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Candidate offsets ``[1 + n + m]`` (the first minus infinity), and at each risk, old and new accuracy."""
+    columns = jnp.arange(scores.shape[1])
+    rows, fresh = jnp.arange(len(labels)), jnp.arange(len(fresh_labels))
+    is_old = columns < old
+    ours, theirs = jnp.where(is_old, scores, -jnp.inf), jnp.where(is_old, -jnp.inf, scores)
+    own = ours.argmax(axis=1) == labels
+    # A row of an old class is right while the offset is below its lead; -inf: an old class takes it anyway.
+    lead = jnp.where(own, scores[rows, labels] - theirs.max(axis=1), -jnp.inf)
+    ours, theirs = jnp.where(is_old, fresh_scores, -jnp.inf), jnp.where(is_old, -jnp.inf, fresh_scores)
+    need = jnp.where(
+        theirs.argmax(axis=1) == fresh_labels, ours.max(axis=1) - fresh_scores[fresh, fresh_labels], jnp.inf
+    )
+    counted = jnp.where(weights > 0, lead, jnp.inf)
+    offsets = jnp.concatenate([jnp.array([-jnp.inf]), jnp.sort(jnp.concatenate([counted, jnp.array([jnp.inf])]))])
+
+    def below(values: jax.Array, weight: jax.Array) -> jax.Array:
+        """The weight of the values that are below each offset."""
+        order = jnp.argsort(values)
+        total = jnp.concatenate([jnp.zeros(1), jnp.cumsum(weight[order])])
+        return total[jnp.searchsorted(values[order], offsets, side="left")]
+
+    risk = below(lead, weights * was_right) + jnp.where(jnp.isneginf(offsets), _lost(lead, weights * was_right), 0)
+    right = weights.sum() - below(lead, weights) - jnp.where(jnp.isneginf(offsets), _lost(lead, weights), 0)
+    return offsets, risk, right, below(need, fresh_weights)
+
+
+def _lost(lead: jax.Array, weights: jax.Array) -> jax.Array:
+    return (weights * jnp.isneginf(lead)).sum()
+
+
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _pad(scores: np.ndarray, labels: np.ndarray, mask: np.ndarray) -> Rows:
+    """Powers of two: few shapes, few compilations."""
+    more = (1 << max(3, (len(labels) - 1).bit_length())) - len(labels)
+    return (
+        np.concatenate([np.asarray(scores, np.float64), np.zeros((more, scores.shape[1]))]),
+        np.concatenate([labels, np.zeros(more, labels.dtype)]),
+        np.concatenate([mask, np.zeros(more, bool)]),
+    )
+
+
+def _weights(rows: Rows, n: int) -> np.ndarray:
+    """Of every row, so that classes weigh the same and all together 1; 0 for padding."""
+    labels, weights = rows[1], np.zeros(len(rows[1]))
+    if n:
+        counts = np.bincount(labels[:n])
+        weights[:n] = 1 / counts[labels[:n]] / (counts > 0).sum()
+    return weights

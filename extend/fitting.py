@@ -1,0 +1,186 @@
+"""Which head for which memory: the method's own, chosen by `auto`, kept within a forgetting budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from extend import methods
+from extend.budget import Budget, checked, conformal, effective_rows, place
+from extend.features import Features
+from extend.head import Calibrated, Head, LinearHead
+from extend.memory import Memory
+from extend.methods import Auto, Imprint, Method, NewUnits
+
+CLOSED = ("lda", "ridge", "nearest_mean", "gaussian")
+"""The methods whose head is a function of the memory alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A head, the method that gave it, why that one, and what the budget says."""
+
+    method: Method
+    head: Head
+    reason: str
+    budget: Budget | None = None
+
+
+def resolve(method: str | Method) -> Method:
+    """A method by its name, or as it is.
+
+    Raises:
+        ValueError: no method has that name; the message lists them.
+    """
+    if not isinstance(method, str):
+        return method
+    if method not in methods.NAMED:
+        raise ValueError(f"method {method!r} is unknown; there are {', '.join(methods.NAMED)}")
+    return methods.NAMED[method]
+
+
+def name_of(method: Method) -> str:
+    """The name under which a method is known, or its class's."""
+    return next((name for name, known in methods.NAMED.items() if type(known) is type(method)), type(method).__name__)
+
+
+def fit(
+    old: Head, memory: Memory | None, rows: Features, method: Method, seed: int, max_forgetting: float | None
+) -> Fitted:
+    """A head for ``rows.classes``, of which the first ``old.num_classes`` are old.
+
+    Raises:
+        ValueError: the method cannot work with what there is, or the budget is no share.
+    """
+    if max_forgetting is None:
+        fitted = _fit(old, memory, rows, method, seed, None)
+        return replace(fitted, head=plain(_with_offsets(fitted.head, old)))
+    asked = checked(max_forgetting)
+    if old.num_classes == len(rows.classes):
+        raise ValueError("max_forgetting bounds what new classes may cost, and none of these is new; leave it out")
+    if memory is None:
+        return _without_memory(old, rows, method, seed, asked)
+    return _within(old, memory, rows, method, seed, asked)
+
+
+def plain(head: Head) -> Head:
+    """A calibrated head that changes nothing, as the head that it stands on."""
+    if not isinstance(head, Calibrated):
+        return head
+    changes = head.temperature != 1 or np.any(head.offset) or np.any(np.asarray(head.scale) != 1)
+    return head if changes else head.head
+
+
+def _fit(old: Head, memory: Memory | None, rows: Features, method: Method, seed: int, use: np.ndarray | None) -> Fitted:
+    if not isinstance(method, Auto):
+        return Fitted(method, method.fit(old, memory, rows, seed), "")
+    choice = method.choose(old, memory, rows, seed, use)
+    tried = [f"{_titled(s.method)} {s.accuracy:.1%}, log-loss {s.log_loss:.3f}" for s in choice.scores]
+    return Fitted(choice.method, choice.head, f"chosen: {choice.reason}" + (f"; {'; '.join(tried)}" if tried else ""))
+
+
+def _titled(method: Any) -> str:
+    """A candidate's name, with what sets it apart from others of the same kind."""
+    extra = " balanced" if getattr(method, "balanced", False) else ""
+    return name_of(method) + extra + (" cosine" if getattr(method, "metric", "") == "cosine" else "")
+
+
+def _with_offsets(head: Head, old: Head) -> Head:
+    """A closed form's new columns for the old classes keep the offsets that earlier budgets gave them."""
+    if not isinstance(old, Calibrated) or not np.any(old.offset):
+        return head
+    new = Calibrated.of(head)
+    if isinstance(head, Calibrated) and np.any(head.offset):
+        return new  # Columns were appended to the old head, offsets and all.
+    return replace(new, offset=np.asarray(new.offset) + _padded(old.offset, new.num_classes))
+
+
+def _padded(offset: Any, k: int) -> np.ndarray:
+    return np.concatenate([np.asarray(offset), np.zeros(k - len(offset), np.float32)])
+
+
+def _without_memory(old: Head, rows: Features, method: Method, seed: int, asked: float) -> Fitted:
+    if not isinstance(method, (Auto, Imprint)):
+        raise ValueError(
+            f"max_forgetting is measured on the memory's held-out rows, and there is no memory: use method='imprint', "
+            f"which keeps a budget on a pseudo-sample, or wrap the model with data= ({name_of(method)} was given)"
+        )
+    method = Imprint(asked) if isinstance(method, Auto) else replace(method, budget=asked)
+    head = method.fit(old, None, rows, seed)
+    note = (
+        "measured on a pseudo-sample made from the old columns: there is no memory, so nothing is known of old examples"
+    )
+    return Fitted(method, head, "there is no memory", Budget(asked, 0.0, asked, None, 1.0, 0, 0, True, 0.0, note))
+
+
+def _within(old: Head, memory: Memory, rows: Features, method: Method, seed: int, asked: float) -> Fitted:
+    """Choose the method on one half of the held-out rows and the offset on the other, where half is enough.
+
+    Where it is not, the method is fixed beforehand and all rows choose the offset.
+    """
+    held, labels = memory.held_out
+    k = old.num_classes
+    ours = labels < k
+    trusted = not memory.seen[:k].any()
+    calibrating = ours.copy()
+    use: np.ndarray | None = None
+    reason = ""
+    if isinstance(method, Auto):
+        half = (memory.held_out_keys & np.uint64(1)).astype(bool)
+        if _enough(asked, labels[ours & half], k):
+            calibrating &= half
+            use = ~half | ~ours
+        else:
+            method = method.candidates[0]
+            reason = "the first of the fixed order, as all held-out rows are needed for the budget"
+    fitted = _fit(old, memory, rows, method, seed, use)
+    reason = reason or fitted.reason
+    was_right = old_right(old, held[calibrating], labels[calibrating])
+
+    def placed(head: Head) -> tuple[Head, Budget]:
+        new = Calibrated.of(_with_offsets(head, old))
+        fresh = held[~ours]
+        got = place(
+            asked, new.scores(held[calibrating]), labels[calibrating], was_right,
+            new.scores(fresh), labels[~ours], k, trusted,
+        )  # fmt: skip
+        offset = np.asarray(new.offset).copy()
+        offset[k:] += np.float32(got.offset)
+        return replace(new, offset=offset), got
+
+    if not calibrating.any():
+        note = "no old class has held-out rows: nothing could be measured, and the offset is as the method gives it"
+        unknown = Budget(asked, 0.0, 1.0, None, 1.0, 0, 0, False, 0.0, note)
+        return Fitted(fitted.method, plain(_with_offsets(fitted.head, old)), reason, unknown)
+    head, budget = placed(fitted.head)
+    if not budget.met:
+        appended = _appended(old, memory, rows, seed)
+        if appended is not None:
+            other, second = placed(appended.head)
+            if second.met or second.risk < budget.risk:
+                said = (
+                    f"{name_of(fitted.method)} cannot keep within {asked:.1%} (its solved-anew old columns alone cost "
+                    f"{budget.floor:.1%}), so the new columns were appended to the old head"
+                )
+                return Fitted(appended.method, other, said, second)
+    return Fitted(fitted.method, head, reason, budget)
+
+
+def _appended(old: Head, memory: Memory, rows: Features, seed: int) -> Fitted | None:
+    """New columns on the old head as it is; None where that head is not linear."""
+    if not isinstance(Calibrated.of(old).head, LinearHead):
+        return None
+    method: Method = NewUnits() if old.rows[0] >= memory.offset else Imprint()
+    return Fitted(method, method.fit(old, memory, rows, seed), "")
+
+
+def _enough(asked: float, labels: np.ndarray, k: int) -> bool:
+    n = effective_rows(labels, k)
+    return n > 0 and conformal(0.0, n) <= asked
+
+
+def old_right(old: Head, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether the old head is right, bool ``[n]``."""
+    return old.scores(rows).argmax(axis=1) == labels

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import multivariate_normal
+
+from extend.features import Features
+from extend.memory import Memory
+from extend.methods import Gaussian
+from extend.methods.lda import shared_strength
+from tests.conftest import blobs
+from tests.laws.strategies import Labelled, labelled
+
+HIGH = np.uint64(2**63)
+
+
+def memory_of(x: np.ndarray, y: np.ndarray, **options: object) -> Memory:
+    names = tuple(f"c{i}" for i in range(y.max() + 1))
+    return Memory.of(x, y, np.full(len(y), HIGH), names, most=0, **options)  # type: ignore[arg-type]
+
+
+def fitted(memory: Memory, method: Gaussian) -> object:
+    nothing = Features(np.zeros((0, memory.dim), np.float32), np.zeros(0, int), memory.classes, np.zeros(0, np.uint64))
+    return method.fit(None, memory, nothing, 0)
+
+
+def reference(x: np.ndarray, y: np.ndarray, memory: Memory, weight: float) -> np.ndarray:
+    """The posterior form, from the samples and SciPy's density."""
+    x = x.astype(np.float64)
+    strength, share = shared_strength(memory, None)
+    d, n = x.shape[1], len(x)
+    scatters = [np.cov(x[y == c].T, bias=True).reshape(d, d) * (y == c).sum() for c in range(y.max() + 1)]
+    shared = (1 - share) * (sum(scatters) + strength * np.eye(d)) / n
+    scores = []
+    for c, scatter in enumerate(scatters):
+        own = (scatter + weight * shared) / ((y == c).sum() + weight)
+        scores.append(multivariate_normal(x[y == c].mean(axis=0), own, allow_singular=True).logpdf(x))
+    return np.stack(scores, axis=1)
+
+
+@pytest.mark.parametrize("each", [3, 20, 200])
+def test_the_posterior_form_is_scipys_density(each: int) -> None:
+    x, y = blobs(4, each, 12)
+    memory = memory_of(x, y)
+    head = fitted(memory, Gaussian(weight=7.0))
+    expected = reference(x, y, memory, 7.0)
+    for scores in (head.scores(x), np.asarray(head.logits(x))):  # type: ignore[attr-defined]
+        assert np.allclose(scores - scores[:, :1], expected - expected[:, :1], rtol=1e-3, atol=2e-2)
+
+
+@pytest.mark.parametrize("each", [5, 200])
+def test_fecam_is_the_papers_formula(each: int) -> None:
+    x, y = blobs(3, each, 10)
+    x = np.sqrt(np.abs(x))
+    head = fitted(memory_of(x, y), Gaussian("fecam"))
+    expected = []
+    for c in range(3):
+        rows = x[y == c].astype(np.float64)
+        covariance = np.cov(rows.T)
+        variance = np.diag(covariance).mean()
+        mixed = max((covariance.sum() - np.trace(covariance)) / (10 * 9), 0)
+        covariance = covariance + variance * np.eye(10) + mixed * (1 - np.eye(10))
+        deviation = np.sqrt(np.diag(covariance))
+        inverse = np.linalg.inv(covariance / np.outer(deviation, deviation))
+        away = x - rows.mean(axis=0)
+        expected.append(-0.5 * ((away @ inverse) * away).sum(axis=1))
+    scores = head.scores(x)  # type: ignore[attr-defined]
+    assert np.allclose(scores, np.stack(expected, axis=1), rtol=2e-3, atol=1e-2)
+
+
+def test_a_class_of_one_sample_has_the_shared_covariance() -> None:
+    x, y = blobs(3, 40, 5)
+    rows = np.concatenate([np.flatnonzero(y < 2), [80]])
+    head = fitted(memory_of(x[rows], y[rows]), Gaussian())
+    assert np.isfinite(head.scores(x)).all()  # type: ignore[attr-defined]
+    assert (head.scores(x[y == 2]).argmax(axis=1) == 2).mean() > 0.8  # type: ignore[attr-defined]
+
+
+def test_columns_can_be_dropped() -> None:
+    x, y = blobs(4, 30, 40)
+    head = fitted(memory_of(x, y), Gaussian())
+    assert np.allclose(head.drop([1]).scores(x), head.scores(x)[:, [0, 2, 3]], rtol=1e-6)  # type: ignore[attr-defined]
+
+
+@settings(max_examples=30)
+@given(labelled(), st.sampled_from(["posterior", "fecam"]), st.booleans())
+def test_no_nan_ever_leaves_the_head(data: Labelled, form: str, constant: bool) -> None:
+    x = np.zeros_like(data.x) if constant else data.x
+    head = fitted(memory_of(x, data.y), Gaussian(form))  # type: ignore[arg-type]
+    assert np.isfinite(head.scores(x)).all()  # type: ignore[attr-defined]
+
+
+def test_bad_settings_and_a_pooled_memory() -> None:
+    for wrong in ({"form": "full"}, {"weight": 0.0}, {"gamma": (0.0, 1.0)}):
+        with pytest.raises(ValueError, match="expected"):
+            Gaussian(**wrong)  # type: ignore[arg-type]
+    x, y = blobs(2, 20, 3)
+    with pytest.raises(ValueError, match='scatter="class"'):
+        fitted(memory_of(x, y, scatter="pooled"), Gaussian())
