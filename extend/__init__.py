@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from extend.memory import Memory
     from extend.report import Report
     from extend.space import Tap, Width
+    from extend.tuning import calibrate, retune
     from extend.wrapping import wrap
 else:
     _WHERE = {
@@ -45,6 +46,8 @@ else:
         "Report": "report",
         "Tap": "space",
         "Width": "space",
+        "calibrate": "tuning",
+        "retune": "tuning",
         "wrap": "wrapping",
     }
 
@@ -77,11 +80,13 @@ __all__ = [
     "Tap",
     "Width",
     "add_classes",
+    "calibrate",
     "evaluate",
     "load",
     "methods",
     "models",
     "remove",
+    "retune",
     "save",
     "wrap",
 ]

@@ -99,6 +99,7 @@ def _add(options: argparse.Namespace) -> None:
         old=options.old,
         validation=options.validation,
         on_existing=options.on_existing,
+        max_forgetting=options.max_forgetting,
         seed=options.seed,
         skip_broken=options.skip_broken,
         progress=_counted("batches"),
@@ -191,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--old", help="real images of old classes, if you still have some")
     add.add_argument("--validation", help="images of old and new classes to measure on")
     add.add_argument("--on-existing", choices=("error", "update"), default="error", help="if a class exists already")
+    add.add_argument("--max-forgetting", type=float, help="share of old examples that may turn wrong, such as 0.01")
     add.add_argument("--seed", type=int, default=0, help="seed of every random choice (default 0)")
     add.add_argument("--picture", type=Path, help="draw accuracy and confusion to this PNG")
     _skip_broken(add)

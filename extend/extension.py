@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,8 +16,8 @@ from extend.classifier import Classifier, Event, load
 from extend.evaluation import Evaluation, evaluate, evaluate_features
 from extend.features import Features, Progress
 from extend.fitting import CLOSED, fit, name_of, plain, resolve
-from extend.head import Calibrated, LinearHead, QuadraticHead
-from extend.memory import Memory
+from extend.head import Calibrated, Head, LinearHead, QuadraticHead
+from extend.memory import MOST, Memory
 from extend.methods import Method
 from extend.report import Report
 
@@ -156,18 +156,11 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
     column = classifier.classes.index(name)
     classes = tuple(c for c in classifier.classes if c != name)
     memory = classifier.memory.without(name) if classifier.memory is not None else None
-    head = classifier.head.drop([column])
-    last = classifier.history[-1] if classifier.history else None
+    head: Head = classifier.head.drop([column])
+    last = next((event for event in reversed(classifier.history) if event.action != "calibrate"), None)
     how = "dropping its column"
-    if memory is not None and last is not None and last.method in CLOSED:
-        how = last.method
-        nothing = Features(
-            np.zeros((0, classifier.backbone.feature_dim), np.float32), np.zeros(0, int), classes, np.zeros(0)
-        )
-        fitted = type(methods.NAMED[last.method])(**last.settings).fit(None, memory, nothing, 0)
-        kept = Calibrated.of(classifier.head).drop([column])
-        assert isinstance(fitted, (LinearHead, QuadraticHead))  # Every closed form gives one of these.
-        head = plain(replace(kept, head=fitted))
+    if memory is not None and last is not None and (fitted := refit(head, memory, last)) is not None:
+        head, how = fitted, last.method
     now = time.perf_counter()
     scrubbed = []
     for event in classifier.history:
@@ -175,7 +168,7 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
         right = {c: value for c, value in event.right.items() if c != name}
         if left or not event.classes:
             scrubbed.append(replace(event, classes=left, right=right))
-    settings = last.settings if last is not None and last.method in CLOSED else {}
+    settings = last.settings if last is not None and how == last.method else {}
     done = Event("remove", (), how, 0, {}, settings)
     smaller = Classifier(classifier.backbone, head, classes, memory, (*scrubbed, done))
     _, after, measured_on = _measure(classifier, smaller, None)
@@ -194,6 +187,19 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
         memory_bytes(memory),
     )
     return smaller, report
+
+
+def refit(head: Head, memory: Memory, last: Event) -> Head | None:
+    """The closed form of this event fitted to a memory, calibrated as `head` is; None if it was no closed form."""
+    if last.method not in CLOSED:
+        return None
+    kind = type(methods.NAMED[last.method])
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # every method is a dataclass
+    method = kind(**{key: value for key, value in last.settings.items() if key in known})
+    nothing = Features(np.zeros((0, 0), np.float32), np.zeros(0, int), memory.classes, np.zeros(0, np.uint64))
+    fitted = method.fit(None, memory, nothing, 0)
+    assert isinstance(fitted, (LinearHead, QuadraticHead))  # Every closed form gives one of these.
+    return plain(replace(Calibrated.of(head), head=fitted))
 
 
 def memory_bytes(memory: Memory | None) -> int:
@@ -257,6 +263,7 @@ def _memory(clf: Classifier, fresh: Features, real: Features | None) -> Memory |
     """The memory with the new samples; measured from the real old ones where there was none; else None."""
     known, offset = clf.memory, clf.backbone.offset
     mode = known.scatter_mode if known is not None else "class"
+    most = known.most if known is not None else MOST
     if known is None and real is not None:
         real = real.relabel(clf.classes)
         missing = np.flatnonzero(np.bincount(real.labels, minlength=len(clf.classes)) == 0)
@@ -265,7 +272,9 @@ def _memory(clf: Classifier, fresh: Features, real: Features | None) -> Memory |
         known = Memory.of(real.features, real.labels, real.keys, clf.classes, offset=offset, seen=True)
     if known is None:
         return None
-    return known + Memory.of(fresh.features, fresh.labels, fresh.keys, fresh.classes, scatter=mode, offset=offset)
+    return known + Memory.of(
+        fresh.features, fresh.labels, fresh.keys, fresh.classes, scatter=mode, offset=offset, most=most
+    )
 
 
 def _joined(fresh: Features, real: Features | None, classes: tuple[str, ...]) -> Features:

@@ -42,7 +42,7 @@ class Inverse:
         """
         n, d = rows.shape
         old = self.product.shape[1]
-        with one_thread(4 * d**2 * n + 4 * d * n * old):
+        with one_thread(2 * d**2 * n):
             side = _times(self.matrix, rows.T)
             inner = rows @ side
             inner.flat[:: n + 1] += 1

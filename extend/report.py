@@ -22,7 +22,7 @@ class Report:
     Accuracies are shares of samples, from 0 to 1; None where nothing could be measured.
 
     Args:
-        action: "add", "update" or "remove".
+        action: "add", "update", "remove", "calibrate" or "retune".
         added: the classes of this step.
         method, reason: what was taken and, if that was chosen automatically, why.
         before, after: the old classifier on the old classes' samples, the new one on all samples.
@@ -128,6 +128,7 @@ class Report:
             "method": self.method,
             "reason": self.reason,
             **{key: getattr(self, key) for key in keys},
+            "ece": [part.ece if part is not None else None for part in (self.before, self.after)],
             "measured_on": self.measured_on,
             "n_measured": self.n_measured,
             "intervals": {key: list(value) for key, value in self.intervals().items()},
@@ -141,7 +142,7 @@ class Report:
         }
 
     def __str__(self) -> str:
-        names = ", ".join(self.added) or "nothing"
+        names = ", ".join(self.added) or ("all classes" if self.action in ("calibrate", "retune") else "nothing")
         lines = [f"{_DONE[self.action]} {names} with {self.method}" + (f" ({self.reason})" if self.reason else "")]
         intervals = self.intervals()
         rows = [
@@ -158,6 +159,9 @@ class Report:
             lines.append(f"  {'forgetting':<22}{100 * self.forgetting:+7.2f} points")
         if self.since_wrapped is not None:
             lines.append(f"  {'since each was learnt':<22}{100 * self.since_wrapped:+7.2f} points")
+        if self.action == "calibrate" and self.before is not None and self.after is not None:
+            lines.append(f"  {'calibration error':<22}{self.before.ece:7.3f}   now {self.after.ece:.3f}")
+            lines.append(f"  {'log-loss':<22}{self.before.log_loss:7.3f}   now {self.after.log_loss:.3f}")
         if self.worst is not None:
             lines.append(f"  {'worst class':<22}{self.worst[1]:7.1%}   {self.worst[0]}")
         if self.confused():
@@ -197,7 +201,13 @@ class Report:
         figure.savefig(path, dpi=120, format="png")
 
 
-_DONE = {"add": "added", "update": "updated", "remove": "removed"}
+_DONE = {
+    "add": "added",
+    "update": "updated",
+    "remove": "removed",
+    "calibrate": "calibrated",
+    "retune": "retuned",
+}
 
 
 def draw_accuracy(axes: Any, before: dict[str, float], after: dict[str, float], added: set[str]) -> None:

@@ -24,7 +24,7 @@ from extend.methods import LDA, Ridge, Score
 from extend.methods.auto import pick
 from extend.space import Space, Tap, Width
 
-MOST_TAPS, MOST_FEATURES = 3, 1536
+MOST_TAPS, MOST_FEATURES, MOST_OF_ONE = 3, 2048, 1024
 HEADS = (LDA(), Ridge())
 
 
@@ -141,5 +141,9 @@ def _tappable(build: Callable[..., Backbone]) -> tuple[Tap, ...]:
             "taps='auto' found no layer to tap: a function has none, and a layer must be called once and give a batch; "
             "leave taps out, or name layers"
         )
-    wide = tuple(Tap(path, 4) for path in layers[-MOST_TAPS:])
-    return wide if build(taps=wide).joined <= MOST_FEATURES else tuple(replace(tap, grid=2) for tap in wide)
+    found: tuple[Tap, ...] = tuple(Tap(path, 4) for path in layers[-MOST_TAPS:])
+    widths = build(taps=found).parts[1:]
+    found = tuple(tap if w <= MOST_OF_ONE else replace(tap, grid=2) for tap, w in zip(found, widths, strict=True))
+    while len(found) > 1 and build(taps=found).joined > MOST_FEATURES:
+        found = found[1:]
+    return found

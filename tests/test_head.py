@@ -1,11 +1,11 @@
-"""LinearHead: columns in blocks."""
+"""Heads: columns in blocks, Gaussians, calibration."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from extend.head import LinearHead
+from extend.head import Calibrated, LinearHead, QuadraticHead
 
 
 def head_of(*widths: int, dim: int = 4) -> LinearHead:
@@ -22,8 +22,7 @@ def test_logits_are_the_linear_map_in_float64() -> None:
     kernel, bias = head.dense(4)
     expected = x.astype(np.float64) @ kernel + bias
     assert np.allclose(head.logits(jnp.asarray(x)), expected, atol=1e-5)
-    probabilities = np.asarray(head.probabilities(jnp.asarray(x)))
-    assert np.allclose(probabilities, np.exp(expected) / np.exp(expected).sum(axis=1, keepdims=True), atol=1e-5)
+    assert np.allclose(head.scores(x), expected)
 
 
 def test_a_block_reads_its_own_part_of_the_features() -> None:
@@ -51,9 +50,28 @@ def test_permute_moves_columns() -> None:
     assert np.array_equal(moved, kernel[:, order]) and np.array_equal(shift, bias[order])
 
 
-def test_sigmoid_scores_each_class_alone() -> None:
-    head = LinearHead.of(np.eye(2), np.zeros(2), activation="sigmoid")
-    assert np.allclose(head.probabilities(jnp.zeros((1, 2))), 0.5)
+def test_calibration_is_a_scale_a_temperature_and_an_offset() -> None:
+    head = head_of(2, 1)
+    scale, offset = np.float32([1, 2, 3]), np.float32([0, 1, -1])
+    calibrated = Calibrated(head, scale, offset, np.float32(4))
+    x = np.random.default_rng(1).normal(size=(7, 4)).astype(np.float32)
+    expected = head.scores(x) * scale / 4 + offset
+    assert np.allclose(calibrated.scores(x), expected) and np.allclose(calibrated.logits(x), expected, atol=1e-5)
+    kernel, bias = calibrated.dense(4)
+    assert np.allclose(x @ kernel + bias, expected, atol=1e-5)
+    assert np.allclose(calibrated.drop([1]).scores(x), expected[:, [0, 2]])
+    wider = calibrated.append(np.ones((4, 1)), np.ones(1))
+    assert np.allclose(wider.scores(x)[:, 3], x.sum(axis=1) + 1, atol=1e-5)
+    assert Calibrated.of(calibrated) is calibrated
+
+
+def test_gaussians_take_no_columns() -> None:
+    head = QuadraticHead.of([0], [[1]], [[-0.5, -0.5]], [[0, 1]], [0, -0.5], [[0]], [0], [[0, 0]])
+    assert jax.tree.map(lambda a: a, head).num_classes == 2 and head.rows == (0, 1)
+    with pytest.raises(ValueError, match="cannot be appended"):
+        Calibrated.of(head).append(np.ones((1, 1)), np.ones(1))
+    with pytest.raises(ValueError, match="no kernel"):
+        Calibrated.of(head).dense(1)
 
 
 def test_a_head_is_a_pytree() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +12,9 @@ from tests.laws.strategies import close
 
 
 @settings(max_examples=40)
-@given(st.integers(0, 10**6), st.integers(1, 30), st.integers(1, 6), st.integers(0, 20), st.sampled_from([1e-3, 1, 100]))
+@given(
+    st.integers(0, 10**6), st.integers(1, 30), st.integers(1, 6), st.integers(0, 20), st.sampled_from([1e-3, 1, 100])
+)
 def test_an_update_is_a_new_inverse(seed: int, d: int, k: int, n: int, strength: float) -> None:
     rng = np.random.default_rng(seed)
     rows, more, means = rng.normal(size=(40, d)), rng.normal(size=(n, d)), rng.normal(size=(k + 2, d))
@@ -38,8 +42,6 @@ def stepwise(scatter: str, recursive: bool, seed: int, each: int) -> tuple[Memor
 @settings(max_examples=20)
 @given(st.sampled_from(["class", "pooled"]), st.integers(0, 10**6), st.integers(1, 30))
 def test_recursive_and_direct_give_the_same_head(scatter: str, seed: int, each: int) -> None:
-    from dataclasses import replace
-
     kept, nothing = stepwise(scatter, True, seed, each)
     direct, _ = stepwise(scatter, False, seed, each)
     kept, direct = (replace(memory, shrinkage=5.0, ridge=2.0) for memory in (kept, direct))

@@ -83,7 +83,7 @@ def test_a_function_gets_a_head_from_the_data() -> None:
 def test_without_data_it_says_what_it_cannot_do() -> None:
     clf = extend.wrap(mlp(), names(3), input_spec=spec(5))
     assert clf.memory is None
-    for method in ("auto", "lda", "ridge", "nearest_mean", "svm", "new_units"):
+    for method in ("lda", "ridge", "nearest_mean", "gaussian", "svm", "new_units"):
         with pytest.raises(ValueError, match=r"needs a memory of the old classes.*pass old=\(x, y\)"):
             extend.add_classes(clf, {"new": X[:5]}, method=method)
 

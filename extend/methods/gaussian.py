@@ -57,7 +57,7 @@ class Gaussian:
         if known.scatters is None:
             raise ValueError('gaussian needs a scatter a class, and this memory keeps one: wrap with scatter="class"')
         centre = known.count @ known.mean / max(1, known.count.sum())
-        with one_thread(len(known.count) * known.mean.shape[1] ** 3):
+        with one_thread(known.mean.shape[1] ** 3 / 3):
             if self.form == "fecam":
                 return _fecam(known, centre, self.gamma, memory.offset)
             weight = self.weight if self.weight is not None else 4.0 * known.mean.shape[1]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import extend
 from extend.memory import Memory
+from extend.methods import Ridge
 from tests.conftest import blobs, identity, names
 from tests.laws.strategies import Labelled, close, labelled
 
@@ -25,10 +26,10 @@ def test_a_memory_forgets_a_class_entirely(data: Labelled) -> None:
     assert sorted(map(bytes, whole.features)) == sorted(map(bytes, rest.features))
 
 
-@pytest.mark.parametrize("method", ["lda", "ridge", "nearest_mean"])
+@pytest.mark.parametrize("method", ["lda", "ridge", Ridge(balanced=True), "nearest_mean"])
 @settings(max_examples=8)
 @given(seed=st.integers(0, 1000), each=st.integers(2, 60), dim=st.integers(2, 8))
-def test_removing_what_was_added_gives_the_classifier_back(method: str, seed: int, each: int, dim: int) -> None:
+def test_removing_what_was_added_gives_the_classifier_back(method: str | Ridge, seed: int, each: int, dim: int) -> None:
     x, y = blobs(5, each, dim, seed)
     base = extend.wrap(identity, names(3), (x[y < 3], y[y < 3]))
     before, _ = extend.add_classes(base, {"dog": x[y == 4]}, method=method)

@@ -67,3 +67,61 @@ def test_nearest_mean_is_scikit_learns(data: Labelled) -> None:
     top = np.sort(scores, axis=1)
     clear = top[:, -1] - top[:, -2] > 1e-5 * np.abs(scores).max()
     assert np.array_equal(scores.argmax(axis=1)[clear], joint.predict(x)[clear])
+
+
+@settings(max_examples=20)
+@given(labelled(fewest=3), st.floats(0.5, 100))
+def test_balanced_ridge_is_scikit_learns_with_class_weights(data: Labelled, strength: float) -> None:
+    head, x, y = incremental(data, Ridge(strength, balanced=True))
+    k = len(data.names)
+    weights = len(y) / (k * np.bincount(y))[y]
+    joint = SklearnRidge(alpha=strength, solver="cholesky").fit(x, np.eye(k)[y], sample_weight=weights)
+    assert np.abs(head.scores(x) - joint.predict(x)).max() < 2e-5
+
+
+@settings(max_examples=20)
+@given(labelled(), st.floats(0.5, 100))
+def test_ridge_without_intercept_is_ranpacs(data: Labelled, strength: float) -> None:
+    head, x, y = incremental(data, Ridge(strength, intercept=False))
+    target = np.eye(len(data.names))[y]
+    kernel = np.linalg.solve(x.T @ x + strength * np.eye(x.shape[1]), x.T @ target)
+    assert np.abs(head.scores(x) - x @ kernel).max() < 2e-5
+
+
+@settings(max_examples=20)
+@given(labelled(fewest=2), st.integers(0, 10**6))
+def test_lda_by_blocks_is_streaming_lda_sample_by_sample(data: Labelled, seed: int) -> None:
+    """Welford's update of the class mean and the shared scatter, one sample at a time, in a random order."""
+    head, x, y = incremental(data, LDA(0.2))
+    k, d = len(data.names), x.shape[1]
+    mean, count, scatter = np.zeros((k, d)), np.zeros(k), np.zeros((d, d))
+    for i in np.random.default_rng(seed).permutation(len(y)):
+        away = x[i] - mean[y[i]]
+        count[y[i]] += 1
+        mean[y[i]] += away / count[y[i]]
+        scatter += np.outer(away, x[i] - mean[y[i]])
+    covariance = 0.8 * scatter / len(y) + 0.2 * np.trace(scatter) / len(y) / d * np.eye(d)
+    if np.trace(scatter) < 1e-9:
+        return
+    kernel = np.linalg.solve(covariance, mean.T)
+    found = head.dense(d)
+    assert close(found[0], kernel, 1e-5) and close(found[1], -0.5 * (mean.T * kernel).sum(axis=0), 1e-5)
+
+
+@settings(max_examples=20)
+@given(labelled(fewest=3), st.floats(0.05, 0.95))
+def test_the_path_from_nearest_mean_to_lda(data: Labelled, shrinkage: float) -> None:
+    on_the_path, x, _ = incremental(data, NearestMean(shrinkage=shrinkage))
+    lda, _, _ = incremental(data, LDA(shrinkage))
+    assert np.array_equal(on_the_path.dense(x.shape[1])[0], lda.dense(x.shape[1])[0])
+
+
+def test_cosine_is_the_angle() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 5)).astype(np.float32) + 1
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    y, keys = np.repeat([0, 1, 2], 20), np.full(60, 2**63, np.uint64)
+    memory = Memory.of(x, y, keys, ("a", "b", "c"))
+    head = NearestMean("cosine").fit(None, memory, Features(x, y, memory.classes, keys), 0)
+    means = np.stack([x[y == c].mean(axis=0) for c in range(3)])
+    assert np.allclose(head.scores(x), x @ means.T / np.linalg.norm(means, axis=1), atol=1e-6)

@@ -5,11 +5,12 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from extend.features import Features
 from extend.head import LinearHead
 from extend.memory import Memory
-from extend.methods import LDA, Auto, NearestMean
+from extend.methods import LDA, Auto, Gaussian, Imprint, NearestMean, Ridge
 from tests.conftest import blobs
 
 X, Y = blobs(3, 200, 4, spread=1.0)
@@ -70,10 +71,32 @@ def test_the_head_is_at_the_temperature_of_lowest_log_loss() -> None:
 def test_held_out_rows_that_are_all_right_do_not_ask_for_certainty() -> None:
     x, y = blobs(3, 200, 4, spread=0.01)
     head = Auto().fit(None, Memory.of(x, y, KEYS, CLASSES), Features(x, y, CLASSES, KEYS), 0)
-    assert np.asarray(head.probabilities(x)).max() < 1 - 1e-5
+    assert softmax(head.scores(x), axis=1).max() < 1 - 1e-5
 
 
 def test_without_held_out_rows_the_order_decides() -> None:
     memory = Memory.of(X, Y, np.full(len(Y), 2**63, np.uint64), CLASSES)
     choice = Auto().choose(None, memory, NEW, 0)
-    assert choice.method == LDA() and "'a' has no held-out features" in choice.reason
+    assert choice.method == LDA() and "nothing of 'a' is there" in choice.reason
+
+
+def test_few_samples_are_judged_by_leaving_each_out() -> None:
+    """A class of 6: without it in the scores, plain ridge would lose it unseen."""
+    rows = np.concatenate([np.flatnonzero(Y < 2), np.flatnonzero(Y == 2)[:6]])
+    memory = Memory.of(X[rows], Y[rows], KEYS[rows], CLASSES)
+    choice = Auto().choose(None, memory, NEW, 0)
+    plain = {str(score.method): score.accuracy for score in choice.scores}
+    assert plain[str(Ridge())] < plain[str(Ridge(balanced=True))] and str(Gaussian()) not in plain
+    assert (choice.head.scores(X[Y == 2]).argmax(axis=1) == 2).mean() > 0.8
+
+
+def test_a_pooled_memory_leaves_out_what_needs_a_scatter_a_class() -> None:
+    choice = Auto().choose(None, Memory.of(X, Y, KEYS, CLASSES, scatter="pooled"), NEW, 0)
+    assert [score.method for score in choice.scores] == [LDA(), Ridge(), NearestMean(), NearestMean("cosine")]
+
+
+def test_without_a_memory_it_imprints() -> None:
+    head = LinearHead.of(np.eye(4, 2), np.zeros(2))
+    new = Features(X[Y == 2], Y[Y == 2], CLASSES, KEYS[Y == 2])
+    choice = Auto().choose(head, None, new, 0)
+    assert isinstance(choice.method, Imprint) and choice.head.num_classes == 3

@@ -1,5 +1,7 @@
 """Leaving one out by formula equals fitting without that sample."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,8 +26,6 @@ def memory_of(x: np.ndarray, y: np.ndarray) -> Memory:
 @settings(max_examples=10)
 @given(st.integers(0, 10**6), st.integers(2, 9), st.integers(1, 15))
 def test_the_formula_is_the_refit(method: ClosedForm, seed: int, few: int, dim: int) -> None:
-    from dataclasses import replace
-
     x, y = blobs(4, 30, dim, seed)
     rows = np.concatenate([np.flatnonzero(y < 3), np.flatnonzero(y == 3)[:few]])
     x, y = x[rows], y[rows]

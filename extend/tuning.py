@@ -1,0 +1,159 @@
+"""Choose again what was frozen (`retune`), and correct scores without touching the columns (`calibrate`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from extend.calibration import align_weights, bias_correction, temperature
+from extend.classifier import Classifier, Event
+from extend.evaluation import Evaluation, evaluate_features
+from extend.extension import held_out_evaluation, memory_bytes, refit
+from extend.fitting import plain
+from extend.head import Calibrated, Head
+from extend.methods.lda import oas, shared_strength
+from extend.methods.ridge import gcv
+from extend.report import Report
+
+Step = Literal["weights", "bias", "temperature"]
+STEPS: tuple[Step, ...] = ("weights", "bias", "temperature")
+
+
+def calibrate(
+    classifier: Classifier, steps: Sequence[Step] = ("temperature",), new: Sequence[str] | None = None
+) -> tuple[Classifier, Report]:
+    """A classifier whose scores are corrected on its held-out features, after any method; columns keep their values.
+
+    The report's before and after are of the same classes; `Evaluation.ece` and `log_loss` in them say what calibration
+    gained, each row measured with corrections fitted on the other half of the rows (by a bit of the content key).
+
+    Args:
+        steps: in this order: ``"weights"``: new columns scaled to the old ones' mean norm (WA, Zhao et al. 2020);
+            ``"bias"``: new scores become ``alpha score + beta`` (BiC, Wu et al. 2019); ``"temperature"``: one factor on
+            all scores, so that `predict_proba` is calibrated (Guo et al. 2017).
+        new: the classes that count as new; None: those of the last addition.
+
+    Raises:
+        ValueError: an unknown step, no held-out features, no new classes where a step needs some, or Gaussians where
+            "weights" needs columns.
+
+    >>> import extend
+    >>> x, y = np.random.default_rng(0).normal(size=(400, 2)).astype("float32"), np.repeat([0, 1], 200)
+    >>> clf = extend.wrap(lambda x: x, ["a", "b"], (x + 2 * y[:, None].astype("float32"), y))
+    >>> better, report = extend.calibrate(clf)
+    >>> better.classes
+    ('a', 'b')
+    """
+    if isinstance(steps, str) or not steps or any(step not in STEPS for step in steps):
+        raise ValueError(f"steps is {steps!r}; expected some of {', '.join(map(repr, STEPS))}")
+    memory = classifier.memory
+    if memory is None or not len(memory.held_out[0]):
+        raise ValueError("calibration is fitted on held-out features, and this classifier has none: wrap it with data=")
+    if new is None:
+        last = next((event for event in reversed(classifier.history) if event.action == "add"), None)
+        new = last.classes if last is not None else ()
+    if unknown := [name for name in new if name not in classifier.classes]:
+        raise ValueError(f"no class {unknown[0]!r}; there are {', '.join(classifier.classes)}")
+    fresh = np.isin(classifier.classes, list(new))
+    if ("weights" in steps or "bias" in steps) and (fresh.all() or not fresh.any()):
+        raise ValueError("weights and bias correct new classes against old ones: say which are new with new=[...]")
+    started = time.perf_counter()
+    rows, labels = memory.held_out
+    half = (memory.held_out_keys & np.uint64(1)).astype(bool)
+    head = _corrected(classifier.head, steps, fresh, rows, labels)
+    parts = []
+    for part in (half, ~half):
+        if part.any() and (~part).any():
+            fitted = _corrected(classifier.head, steps, fresh, rows[~part], labels[~part])
+            parts.append(evaluate_features(fitted, classifier.classes, rows[part], labels[part]))
+    seconds = time.perf_counter() - started
+    before = held_out_evaluation(memory, classifier.head, classifier.classes)
+    after = _together(parts) if len(parts) == 2 else held_out_evaluation(memory, head, classifier.classes)
+    done = ", ".join(steps)
+    better = replace(classifier, head=plain(head), history=(*classifier.history, Event("calibrate", (), done, 0, {})))
+    seen = " (seen by the backbone: optimistic, no guarantee)" if memory.seen.any() else ""
+    measured_on = "held-out features, each half corrected by the other" + seen
+    report = Report(
+        "calibrate", (), done, "", before, after, None, measured_on, seconds, seconds, 0, memory_bytes(memory)
+    )
+    return better, report
+
+
+def retune(classifier: Classifier) -> tuple[Classifier, Report]:
+    """Choose LDA's and ridge's strengths again from all that the memory now holds, and fit the last closed form anew.
+
+    Strengths are frozen when a classifier is wrapped, so that the order of additions cannot matter; after many
+    additions other ones may be better.
+
+    Raises:
+        ValueError: there is no memory, or the head is not of a closed form.
+
+    >>> import extend
+    >>> x = np.random.default_rng(0).normal(size=(90, 4)).astype("float32")
+    >>> clf = extend.wrap(lambda x: x, ["a", "b"], (x[:60], np.repeat([0, 1], 30)))
+    >>> clf, _ = extend.add_classes(clf, {"c": x[60:]}, method="lda")
+    >>> extend.retune(clf)[0].history[-1].action
+    'retune'
+    """
+    if classifier.memory is None:
+        raise ValueError("strengths are chosen from the memory, and this classifier has none: wrap it with data=")
+    started = time.perf_counter()
+    memory = replace(
+        classifier.memory, shrinkage=oas(classifier.memory.statistics), ridge=gcv(classifier.memory.statistics)
+    )
+    if memory.inverses:
+        memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
+    last = classifier.history[-1]
+    head = refit(classifier.head, memory, last)
+    if head is None:
+        raise ValueError(f"the head is of {last.method}, which has no strength to choose; it is left as it is")
+    seconds = time.perf_counter() - started
+    settings = {**last.settings, "was": [classifier.memory.shrinkage, classifier.memory.ridge]}
+    tuned = replace(classifier, head=head, memory=memory)
+    before = held_out_evaluation(memory, classifier.head, classifier.classes)
+    after = held_out_evaluation(memory, head, classifier.classes)
+    event = Event("retune", (), last.method, 0, {}, settings)
+    seen = " (seen by the backbone: optimistic, no guarantee)" if memory.seen.any() else ""
+    report = Report(
+        "retune", (), last.method, "", before, after, None, "held-out features" + seen, seconds, seconds, 0,
+        memory_bytes(memory),
+    )  # fmt: skip
+    return replace(tuned, history=(*classifier.history, event)), report
+
+
+def _corrected(
+    head: Head, steps: Sequence[Step], fresh: np.ndarray, rows: np.ndarray, labels: np.ndarray
+) -> Calibrated:
+    """The head after these steps, fitted on these rows."""
+    now = Calibrated.of(head)
+    for step in steps:
+        if step == "weights":
+            now = align_weights(now, fresh)
+        elif step == "bias":
+            alpha, beta = bias_correction(now.scores(rows), labels, fresh)
+            gain, shift = np.where(fresh, alpha, 1.0), np.where(fresh, beta, 0.0)
+            now = replace(
+                now,
+                scale=(np.asarray(now.scale) * gain).astype(np.float32),
+                offset=(np.asarray(now.offset) * gain + shift).astype(np.float32),
+            )
+        else:
+            factor = temperature(now.scores(rows), labels)[0]
+            now = replace(
+                now,
+                temperature=np.float32(now.temperature * factor),
+                offset=(np.asarray(now.offset) / factor).astype(np.float32),
+            )
+    return now
+
+
+def _together(parts: list[Evaluation]) -> Evaluation:
+    """Two evaluations of disjoint rows as one; the calibration error is their mean, weighted by rows."""
+    n = [part.n for part in parts]
+    confusion = parts[0].confusion + parts[1].confusion
+    loss, ece = (float(np.average([getattr(p, name) for p in parts], weights=n)) for name in ("log_loss", "ece"))
+    return Evaluation(parts[0].classes, confusion, loss, ece)
