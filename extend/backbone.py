@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -124,7 +124,7 @@ class Backbone:
         """
         names, leaves, structure = named_leaves(dict(variables))
         candidates = linen_heads(variables.get("params", {}), None)
-        space = _space(taps, transform, width, None)
+        space = _space(taps, transform, width, list(_paths(variables.get("params", {}))))
         flags: dict[str, Any] = evaluation_flags(model)
         forward = call or (lambda module, values, x: module.apply(values, x, **flags))
 
@@ -331,6 +331,14 @@ def _space(taps: Taps, transform: Transform | None, width: int | Width | None, l
 
 def _example(spec: InputSpec) -> Any:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape), leaf.dtype), spec)
+
+
+def _paths(params: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """The paths of all Linen modules that hold parameters."""
+    for name, part in params.items():
+        if hasattr(part, "items"):
+            yield above + name
+            yield from _paths(part, f"{above}{name}.")
 
 
 def evaluation_flags(model: nn.Module) -> dict[str, Any]:

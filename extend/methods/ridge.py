@@ -135,7 +135,7 @@ def gcv(known: Statistics) -> float:
     """
     total, cross, _, _ = Ridge()._moments(known)
     n = int(known.count.sum())
-    with one_thread(9 * len(total) ** 3):
+    with one_thread(0):  # Threads slow an eigendecomposition down: 1.2 s against 0.35 s at 1,152 features.
         values, vectors = scipy.linalg.eigh(total, check_finite=False)
     values = np.maximum(values, 0)
     if values[-1] == 0:

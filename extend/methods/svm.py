@@ -22,7 +22,7 @@ class SVM:
 
     Old classes are stood for by Gaussian draws from the memory, by the new features moved to the old means (FeTrIL,
     Petit et al. 2023), or by real features where the user gives ``old=``. Costs O(n d) a pass of `LinearSVC`, O(n^2 d)
-    for `SVC`. Not for very many classes: one problem a class.
+    for `SVC`, and the draws in memory. Not for very many classes: one problem a class.
 
     Args:
         C: inverse regularisation strength.
