@@ -55,6 +55,7 @@ class Budget:
         rows: held-out rows that chose the offset; `effective`: as many of them as count, classes weighted equally.
         met: whether the risk is within the budget.
         floor: the risk at an offset of minus infinity, that is of the old columns as they are now.
+        unraised: the risk at an offset of 0, that is of the method without a budget.
         note: what is not as asked, in words; empty if nothing.
     """
 
@@ -67,6 +68,7 @@ class Budget:
     effective: int
     met: bool
     floor: float
+    unraised: float
     note: str
     curve: Curve | None = None
 
@@ -79,11 +81,25 @@ class Budget:
         else:
             text = f"this step turns an estimated {self.risk:.1%} of old examples wrong; nothing is guaranteed"
         text += f"; 95 % upper bound for this run {self.upper:.1%}"
+        if self.curve is not None:
+            text += f"; without a budget the same rows would have lost {self.unraised:.1%}"
         return f"{text}; {self.note}" if self.note else text
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        names = ("asked", "offset", "risk", "guaranteed", "upper", "rows", "effective", "met", "floor", "note")
+        names = (
+            "asked",
+            "offset",
+            "risk",
+            "guaranteed",
+            "upper",
+            "rows",
+            "effective",
+            "met",
+            "floor",
+            "unraised",
+            "note",
+        )
         return {name: getattr(self, name) for name in names} | {"curve": self.curve.to_dict() if self.curve else None}
 
 
@@ -161,7 +177,7 @@ def place(
         )
     return Budget(
         asked, float(curve.offset[at]), risk, guaranteed, upper, len(labels), n, bool(len(within)),
-        float(curve.risk[0]), note, curve,
+        float(curve.risk[0]), float(curve.risk[np.searchsorted(curve.offset, 0.0, side="right") - 1]), note, curve,
     )  # fmt: skip
 
 
@@ -173,7 +189,7 @@ def trade_off(
     fresh_labels: np.ndarray,
     old: int,
 ) -> Curve:
-    """Every offset at which an old row turns wrong, and what is right just below it; one compiled pass.
+    """Every offset at which an old row is about to turn wrong or a new one has just turned right; one compiled pass.
 
     Arguments as for `place`. The first offset stands for minus infinity, the last for plus infinity.
     """
@@ -184,12 +200,10 @@ def trade_off(
     offset, risk, right, new = (np.asarray(part) for part in found)
     _, first = np.unique(offset, return_index=True)
     keep = first[np.isfinite(offset[first])]
-    # Just below the offset at which the next row turns wrong; float32 scores must fall on the same side.
-    slack = 1e-5 * max(1.0, float(np.abs(offset[keep]).max(initial=0.0)))
-    low = offset[keep].min(initial=0.0) - 1 - 1e3 * slack
+    low = offset[keep].min(initial=0.0) - max(1.0, 1e-2 * float(np.abs(offset[keep]).max(initial=0.0)))
     if not len(fresh_labels):
         new = np.full(len(new), np.nan)
-    return Curve(np.concatenate([[low], offset[keep] - slack]), *(_with_floor(p, keep) for p in (risk, right, new)))
+    return Curve(np.concatenate([[low], offset[keep]]), *(_with_floor(p, keep) for p in (risk, right, new)))
 
 
 def _with_floor(values: np.ndarray, keep: np.ndarray) -> np.ndarray:
@@ -208,7 +222,7 @@ def _sweep(
     fresh_weights: jax.Array,
     old: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Candidate offsets ``[1 + n + m]`` (the first minus infinity), and at each risk, old and new accuracy."""
+    """Candidate offsets ``[2 + n + m]``, from minus to plus infinity, and at each risk, old and new accuracy."""
     columns = jnp.arange(scores.shape[1])
     rows, fresh = jnp.arange(len(labels)), jnp.arange(len(fresh_labels))
     is_old = columns < old
@@ -220,8 +234,12 @@ def _sweep(
     need = jnp.where(
         theirs.argmax(axis=1) == fresh_labels, ours.max(axis=1) - fresh_scores[fresh, fresh_labels], jnp.inf
     )
-    counted = jnp.where(weights > 0, lead, jnp.inf)
-    offsets = jnp.concatenate([jnp.array([-jnp.inf]), jnp.sort(jnp.concatenate([counted, jnp.array([jnp.inf])]))])
+    # Off the thresholds by so much that float32 scores fall on the same side.
+    slack = 1e-5 * jnp.maximum(1.0, jnp.where(jnp.isfinite(lead), jnp.abs(lead), 0.0).max())
+    counted = jnp.where(weights > 0, lead - slack, jnp.inf)
+    gained = jnp.where(fresh_weights > 0, need + slack, jnp.inf)
+    ends = jnp.array([-jnp.inf]), jnp.array([jnp.inf])
+    offsets = jnp.sort(jnp.concatenate([ends[0], counted, gained, ends[1]]))
 
     def below(values: jax.Array, weight: jax.Array) -> jax.Array:
         """The weight of the values that are below each offset."""

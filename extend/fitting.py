@@ -112,7 +112,9 @@ def _without_memory(old: Head, rows: Features, method: Method, seed: int, asked:
     note = (
         "measured on a pseudo-sample made from the old columns: there is no memory, so nothing is known of old examples"
     )
-    return Fitted(method, head, "there is no memory", Budget(asked, 0.0, asked, None, 1.0, 0, 0, True, 0.0, note))
+    return Fitted(
+        method, head, "there is no memory", Budget(asked, 0.0, asked, None, 1.0, 0, 0, True, 0.0, asked, note)
+    )
 
 
 def _within(old: Head, memory: Memory, rows: Features, method: Method, seed: int, asked: float) -> Fitted:
@@ -152,7 +154,7 @@ def _within(old: Head, memory: Memory, rows: Features, method: Method, seed: int
 
     if not calibrating.any():
         note = "no old class has held-out rows: nothing could be measured, and the offset is as the method gives it"
-        unknown = Budget(asked, 0.0, 1.0, None, 1.0, 0, 0, False, 0.0, note)
+        unknown = Budget(asked, 0.0, 1.0, None, 1.0, 0, 0, False, 0.0, 1.0, note)
         return Fitted(fitted.method, plain(_with_offsets(fitted.head, old)), reason, unknown)
     head, budget = placed(fitted.head)
     if not budget.met:
