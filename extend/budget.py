@@ -8,6 +8,7 @@ offset within the budget is chosen on held-out rows by conformal risk control (A
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import jax
@@ -49,9 +50,9 @@ class Budget:
     Args:
         asked: the share of old examples that may turn wrong.
         offset: of the new classes' scores.
-        risk: on the rows that chose the offset.
+        risk: on the rows that chose the offset; None where there are none.
         guaranteed: what the risk is at most, on average over held-out draws; None where nothing is guaranteed.
-        upper: a 95 % upper bound for this run (Clopper & Pearson 1934).
+        upper: a 95 % upper bound for this run (Clopper & Pearson 1934); None for rows that the backbone has seen.
         rows: held-out rows that chose the offset; `effective`: as many of them as count, classes weighted equally.
         met: whether the risk is within the budget.
         floor: the risk at an offset of minus infinity, that is of the old columns as they are now.
@@ -61,9 +62,9 @@ class Budget:
 
     asked: float
     offset: float
-    risk: float
+    risk: float | None
     guaranteed: float | None
-    upper: float
+    upper: float | None
     rows: int
     effective: int
     met: bool
@@ -78,9 +79,12 @@ class Budget:
                 f"on average over held-out draws this step turns at most {self.guaranteed:.1%} of old examples wrong "
                 "(classes equally likely, same distribution, not seen by the backbone)"
             )
-        else:
+        elif self.risk is not None:
             text = f"this step turns an estimated {self.risk:.1%} of old examples wrong; nothing is guaranteed"
-        text += f"; 95 % upper bound for this run {self.upper:.1%}"
+        else:
+            text = "nothing is known of what this step costs"
+        if self.upper is not None:
+            text += f"; 95 % upper bound for this run {self.upper:.1%}"
         if self.curve is not None:
             text += f"; without a budget the same rows would have lost {self.unraised:.1%}"
         return f"{text}; {self.note}" if self.note else text
@@ -109,7 +113,7 @@ def checked(asked: float) -> float:
     Raises:
         ValueError: it is no share.
     """
-    if not isinstance(asked, (int, float)) or not 0 <= asked <= 1:
+    if not isinstance(asked, Real) or isinstance(asked, bool) or not 0 <= asked <= 1:
         raise ValueError(f"max_forgetting is {asked!r}; expected a share of the old examples from 0 to 1, such as 0.01")
     return float(asked)
 
@@ -154,21 +158,23 @@ def place(
         fresh_scores, fresh_labels: of held-out rows of the new classes, ``[m, k]``, ``[m]``; m may be 0.
         trusted: the rows chose neither method nor backbone; without it nothing is guaranteed.
     """
-    n = effective_rows(labels, old)
+    # Beyond a budget of 1 / classes, one whole class could be lost: then its own rows alone count.
+    n = effective_rows(labels, old) // (1 if asked * old < 1 else old)
     curve = trade_off(scores, labels, was_right, fresh_scores, fresh_labels, old)
     enough = trusted and n > 0 and conformal(0.0, n) <= asked
     cost = np.asarray([conformal(risk, n) for risk in curve.risk]) if enough else curve.risk
     within = np.flatnonzero(cost <= asked + 1e-12)
     at = int(within[-1]) if len(within) else int(np.flatnonzero(curve.risk == curve.risk.min())[-1])
     risk = float(curve.risk[at])
-    wrong = min(n, int(np.ceil(risk * n - 1e-9)))
-    upper = float(beta.ppf(0.95, wrong + 1, n - wrong)) if wrong < n else 1.0
-    guaranteed = conformal(risk, n) if trusted and n else None
+    safe = curve.risk[0] == 0 or _upper(float(curve.risk[0]), n) <= asked
+    guaranteed = conformal(risk, n) if trusted and n and len(within) and safe else None
     note = ""
     if not len(within):
         note = f"no offset keeps within {asked:.1%}: the old columns alone cost {curve.risk.min():.1%} already"
     elif not trusted:
         note = "the held-out rows were seen by the backbone, or there are none of some class: no guarantee"
+    elif not safe:
+        note = f"the old columns alone cost {curve.risk[0]:.1%} of these rows, too near the budget for a guarantee"
     elif not enough:
         need = "no number of rows" if asked == 0 else f"{int(np.ceil(1 / asked - 1 - 1e-9))} rows"
         note = (
@@ -176,9 +182,15 @@ def place(
             f"classes counted equally, and there are {n}"
         )
     return Budget(
-        asked, float(curve.offset[at]), risk, guaranteed, upper, len(labels), n, bool(len(within)),
+        asked, float(curve.offset[at]), risk, guaranteed, _upper(risk, n) if trusted else None, len(labels), n,
+        bool(len(within)),
         float(curve.risk[0]), float(curve.risk[np.searchsorted(curve.offset, 0.0, side="right") - 1]), note, curve,
     )  # fmt: skip
+
+
+def _upper(risk: float, n: int) -> float:
+    wrong = min(n, int(np.ceil(risk * n - 1e-9)))
+    return float(beta.ppf(0.95, wrong + 1, n - wrong)) if wrong < n else 1.0
 
 
 def trade_off(
@@ -235,7 +247,7 @@ def _sweep(
         theirs.argmax(axis=1) == fresh_labels, ours.max(axis=1) - fresh_scores[fresh, fresh_labels], jnp.inf
     )
     # Off the thresholds by so much that float32 scores fall on the same side.
-    slack = 1e-5 * jnp.maximum(1.0, jnp.where(jnp.isfinite(lead), jnp.abs(lead), 0.0).max())
+    slack = 1e-6 * jnp.maximum(1.0, jnp.abs(scores).max())
     counted = jnp.where(weights > 0, lead - slack, jnp.inf)
     gained = jnp.where(fresh_weights > 0, need + slack, jnp.inf)
     ends = jnp.array([-jnp.inf]), jnp.array([jnp.inf])

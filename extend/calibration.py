@@ -75,7 +75,7 @@ def align_weights(head: Head, new: np.ndarray) -> Calibrated:
     if new.all() or not new.any():
         raise ValueError("weight alignment needs both old and new classes")
     kernel, _ = calibrated.head.dense(calibrated.head.rows[1])
-    norms = np.linalg.norm(kernel, axis=0)
+    norms = np.linalg.norm(kernel, axis=0) * np.abs(calibrated.scale)
     gamma = norms[~new].mean() / max(norms[new].mean(), 1e-12)
     scale = np.where(new, np.asarray(calibrated.scale) * gamma, calibrated.scale).astype(np.float32)
     return Calibrated(calibrated.head, scale, calibrated.offset, calibrated.temperature)

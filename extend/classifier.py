@@ -84,7 +84,7 @@ class Classifier:
 
     def logits(self, x: Any) -> np.ndarray:
         """Scores float32 ``[n, k]`` of inputs ``[n, *input shape]``."""
-        return _scores(self.head, self.features(x), self.backbone.batch_size)
+        return head_scores(self.head, self.features(x), self.backbone.batch_size)
 
     def predict_proba(self, x: Any) -> np.ndarray:
         """Probabilities float32 ``[n, k]``; columns in the order of `classes`."""
@@ -324,7 +324,10 @@ def _head_from_tree(tree: Mapping[str, Any], saved: Mapping[str, Any]) -> Head:
 _head_logits = jax.jit(lambda head, rows: head.logits(rows))
 
 
-def _scores(head: Head, rows: np.ndarray, size: int) -> np.ndarray:
+def head_scores(head: Head, rows: np.ndarray, size: int = 1024) -> np.ndarray:
+    """Scores float32 ``[n, k]`` of features ``[n, d]``, in padded batches, as predictions compute them."""
+    if not len(rows):
+        return np.zeros((0, head.num_classes), np.float32)
     parts = []
     for start in range(0, len(rows), size):
         chunk = rows[start : start + size]

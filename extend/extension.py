@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from extend import data, features, methods
+from extend.budget import checked
 from extend.classifier import Classifier, Event, load
 from extend.evaluation import Evaluation, evaluate, evaluate_features
 from extend.features import Features, Progress
@@ -68,6 +69,8 @@ def add_classes(
     """
     clf = classifier if isinstance(classifier, Classifier) else load(classifier)
     chosen = resolve(method)
+    if max_forgetting is not None:
+        checked(max_forgetting)
     if on_existing not in ("error", "update"):
         raise ValueError(f"on_existing is {on_existing!r}; expected 'error' or 'update'")
     spec = clf.backbone.input_spec
@@ -90,7 +93,7 @@ def add_classes(
     real = features.extract(clf.backbone, kept, progress=progress) if kept is not None else None
     fit_started = time.perf_counter()
     memory = _memory(clf, fresh, real)
-    rows = _joined(fresh, real, classes)
+    rows = _without_held_out(_joined(fresh, real, classes), memory)
     fitted = fit(clf.head, memory, rows, chosen, seed, max_forgetting)
     chosen, head, budget = fitted.method, fitted.head, fitted.budget
     now = time.perf_counter()
@@ -101,12 +104,16 @@ def add_classes(
     notes = [f"{len(samples.skipped)} broken images left out: {', '.join(samples.skipped)}"] if samples.skipped else []
     if memory is None:
         notes.append("there is no memory of the old classes: what was forgotten is measured on validation= only")
+    cost: float | None = None
     spent = [event.risk for event in clf.history if event.risk is not None]
     if budget is not None:
-        spent.append(budget.guaranteed if budget.guaranteed is not None else budget.risk)
+        cost = budget.guaranteed if budget.guaranteed is not None else budget.risk
+        spent += [cost] if cost is not None else []
+    if added and existing:
+        notes.append(f"more samples joined {', '.join(existing)}")
     report = Report(
         action,
-        samples.classes,
+        added or samples.classes,
         name_of(chosen),
         fitted.reason,
         before,
@@ -119,16 +126,16 @@ def add_classes(
         memory_bytes(memory),
         tuple(notes),
         budget,
-        sum(spent) if budget is not None else None,
+        sum(spent) if budget is not None and cost is not None else None,
     )
     event = Event(
         action,
-        samples.classes,
+        added or samples.classes,
         name_of(chosen),
         len(samples),
         _right(memory, head, classes, added),
         settings_of(chosen),
-        spent[-1] if budget is not None else None,
+        cost,
     )
     return replace(extended, history=(*clf.history, event)), report
 
@@ -288,6 +295,17 @@ def _joined(fresh: Features, real: Features | None, classes: tuple[str, ...]) ->
         classes,
         np.concatenate([fresh.keys, real.keys]),
     )
+
+
+def _without_held_out(rows: Features, memory: Memory | None) -> Features:
+    """The rows that methods may be trained on: all but those held out to measure with."""
+    if memory is None:
+        return rows
+    held = np.zeros(len(rows), bool)
+    _, labels = memory.held_out
+    for label in np.unique(labels):
+        held |= (rows.labels == label) & np.isin(rows.keys, memory.held_out_keys[labels == label])
+    return rows.take(~held)
 
 
 def _measure(

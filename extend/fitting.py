@@ -9,6 +9,7 @@ import numpy as np
 
 from extend import methods
 from extend.budget import Budget, checked, conformal, effective_rows, place
+from extend.classifier import head_scores
 from extend.features import Features
 from extend.head import Calibrated, Head, LinearHead
 from extend.memory import Memory
@@ -56,7 +57,7 @@ def fit(
     """
     if max_forgetting is None:
         fitted = _fit(old, memory, rows, method, seed, None)
-        return replace(fitted, head=plain(_with_offsets(fitted.head, old)))
+        return replace(fitted, head=plain(_with_offsets(fitted.head, old, memory)))
     asked = checked(max_forgetting)
     if old.num_classes == len(rows.classes):
         raise ValueError("max_forgetting bounds what new classes may cost, and none of these is new; leave it out")
@@ -87,14 +88,26 @@ def _titled(method: Any) -> str:
     return name_of(method) + extra + (" cosine" if getattr(method, "metric", "") == "cosine" else "")
 
 
-def _with_offsets(head: Head, old: Head) -> Head:
-    """A closed form's new columns for the old classes keep the offsets that earlier budgets gave them."""
+def _with_offsets(head: Head, old: Head, memory: Memory | None) -> Head:
+    """A closed form's new columns for the old classes keep the offsets that earlier budgets gave them.
+
+    Where the new scores are of another size (another method, another temperature), the offsets are of that size too, by
+    the spread of both heads' scores on the held-out rows.
+    """
     if not isinstance(old, Calibrated) or not np.any(old.offset):
         return head
     new = Calibrated.of(head)
     if isinstance(head, Calibrated) and np.any(head.offset):
         return new  # Columns were appended to the old head, offsets and all.
-    return replace(new, offset=np.asarray(new.offset) + _padded(old.offset, new.num_classes))
+    ratio = 1.0
+    rows = memory.held_out[0] if memory is not None else np.zeros((0, 0))
+    if len(rows):
+        k = old.num_classes
+        before, after = old.scores(rows) - np.asarray(old.offset), new.scores(rows)[:, :k]
+        spreads = [max(float((s - s.mean(axis=1, keepdims=True)).std()), 1e-12) for s in (before, after)]
+        ratio = spreads[1] / spreads[0]
+    kept = np.asarray(old.offset) * np.float32(ratio if not 0.8 < ratio < 1.25 else 1.0)
+    return replace(new, offset=np.asarray(new.offset) + _padded(kept, new.num_classes))
 
 
 def _padded(offset: Any, k: int) -> np.ndarray:
@@ -113,7 +126,7 @@ def _without_memory(old: Head, rows: Features, method: Method, seed: int, asked:
         "measured on a pseudo-sample made from the old columns: there is no memory, so nothing is known of old examples"
     )
     return Fitted(
-        method, head, "there is no memory", Budget(asked, 0.0, asked, None, 1.0, 0, 0, True, 0.0, asked, note)
+        method, head, "there is no memory", Budget(asked, 0.0, None, None, None, 0, 0, True, 0.0, asked, note)
     )
 
 
@@ -126,13 +139,13 @@ def _within(old: Head, memory: Memory, rows: Features, method: Method, seed: int
     k = old.num_classes
     ours = labels < k
     trusted = not memory.seen[:k].any()
-    calibrating = ours.copy()
+    half = ~memory.choosing
+    calibrating = ours & half if memory.spent else ours
     use: np.ndarray | None = None
     reason = ""
     if isinstance(method, Auto):
-        half = (memory.held_out_keys & np.uint64(1)).astype(bool)
         if _enough(asked, labels[ours & half], k):
-            calibrating &= half
+            calibrating = ours & half
             use = ~half | ~ours
         else:
             method = method.candidates[0]
@@ -142,11 +155,11 @@ def _within(old: Head, memory: Memory, rows: Features, method: Method, seed: int
     was_right = old_right(old, held[calibrating], labels[calibrating])
 
     def placed(head: Head) -> tuple[Head, Budget]:
-        new = Calibrated.of(_with_offsets(head, old))
+        new = Calibrated.of(_with_offsets(head, old, memory))
         fresh = held[~ours]
         got = place(
-            asked, new.scores(held[calibrating]), labels[calibrating], was_right,
-            new.scores(fresh), labels[~ours], k, trusted,
+            asked, head_scores(new, held[calibrating]), labels[calibrating], was_right,
+            head_scores(new, fresh), labels[~ours], k, trusted,
         )  # fmt: skip
         offset = np.asarray(new.offset).copy()
         offset[k:] += np.float32(got.offset)
@@ -154,14 +167,17 @@ def _within(old: Head, memory: Memory, rows: Features, method: Method, seed: int
 
     if not calibrating.any():
         note = "no old class has held-out rows: nothing could be measured, and the offset is as the method gives it"
-        unknown = Budget(asked, 0.0, 1.0, None, 1.0, 0, 0, False, 0.0, 1.0, note)
-        return Fitted(fitted.method, plain(_with_offsets(fitted.head, old)), reason, unknown)
+        unknown = Budget(asked, 0.0, None, None, None, 0, 0, False, 0.0, 1.0, note)
+        return Fitted(fitted.method, plain(_with_offsets(fitted.head, old, memory)), reason, unknown)
     head, budget = placed(fitted.head)
     if not budget.met:
         appended = _appended(old, memory, rows, seed)
         if appended is not None:
             other, second = placed(appended.head)
-            if second.met or second.risk < budget.risk:
+            if second.met or (second.risk or 0.0) < (budget.risk or 1.0):
+                late = "the rows that chose the offset also told to append columns, so nothing is guaranteed"
+                hint = "ask for method='new_units' from the start to have it so"
+                second = replace(second, guaranteed=None, note=f"{late}; {hint}")
                 said = (
                     f"{name_of(fitted.method)} cannot keep within {asked:.1%} (its solved-anew old columns alone cost "
                     f"{budget.floor:.1%}), so the new columns were appended to the old head"
@@ -185,4 +201,4 @@ def _enough(asked: float, labels: np.ndarray, k: int) -> bool:
 
 def old_right(old: Head, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Whether the old head is right, bool ``[n]``."""
-    return old.scores(rows).argmax(axis=1) == labels
+    return head_scores(old, rows).argmax(axis=1) == labels

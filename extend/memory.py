@@ -36,12 +36,23 @@ def held_out_rows(keys: np.ndarray, labels: np.ndarray, *, most: int = MOST) -> 
     return mask
 
 
+def choosing(keys: np.ndarray) -> np.ndarray:
+    """The half of samples that may choose, by a bit of their content keys uint64 ``[n]``."""
+    return (keys & np.uint64(1)) == 0
+
+
 def _candidates(keys: np.ndarray, labels: np.ndarray, most: int) -> np.ndarray:
     mask = np.zeros(len(keys), bool)
     for label in np.unique(labels):
         rows = np.flatnonzero((labels == label) & (keys < LOWEST))
         mask[_smallest(keys, rows, most)] = True
     return mask
+
+
+def _low(keys: np.ndarray) -> np.ndarray:
+    """Keys moved into the lowest tenth, where samples are held out; the last bit stays, see `Memory.choosing`."""
+    keys = np.asarray(keys, np.uint64)
+    return keys // np.uint64(20) * np.uint64(2) + (keys & np.uint64(1))
 
 
 def _smallest(keys: np.ndarray, rows: np.ndarray, most: int) -> np.ndarray:
@@ -61,6 +72,7 @@ class Memory:
         offset: the memory describes ``features[:, offset : offset + d]`` of the classifier's feature vectors.
         most: how many candidates a class keeps.
         shrinkage, ridge: strengths frozen when the classifier was wrapped, in scatter units; None: chosen at each fit.
+        spent: the held-out rows that may choose have chosen the feature space.
         inverses: of the within-class scatter at these strengths, kept up to date; empty: solve anew at each fit.
 
     >>> m = Memory.of(np.eye(3), np.array([0, 0, 1]), np.arange(3, dtype=np.uint64) + 2**63, ("a", "b"))
@@ -78,6 +90,7 @@ class Memory:
     most: int = MOST
     shrinkage: float | None = None
     ridge: float | None = None
+    spent: bool = False
     inverses: tuple[Inverse, ...] = ()
 
     @classmethod
@@ -116,7 +129,7 @@ class Memory:
             self._absorb(np.ones(len(self.label), bool)),
             features=np.asarray(features, np.float32),
             label=labels,
-            key=np.asarray(keys, np.uint64) // np.uint64(10),  # Into the lowest tenth: held out by the user's choice.
+            key=_low(keys),  # Held out by the user's choice.
             seen=np.zeros(len(self.classes), bool),
             most=most,
             inverses=(),
@@ -149,6 +162,11 @@ class Memory:
     def held_out_keys(self) -> np.ndarray:
         """The content keys of the held-out features, uint64 ``[m]``."""
         return self.key[~self._small]
+
+    @property
+    def choosing(self) -> np.ndarray:
+        """Which held-out rows choose methods and feature spaces; the others calibrate budgets: bool ``[m]``, by key."""
+        return choosing(self.held_out_keys)
 
     @cached_property
     def few(self) -> tuple[np.ndarray, np.ndarray]:
@@ -194,6 +212,7 @@ class Memory:
             key=np.concatenate([self.key, other.key]),
             seen=seen,
             most=max(self.most, other.most),
+            spent=self.spent or other.spent,
         )
         over = (merged.total[merged.label] >= FEWEST) & ~_candidates(merged.key, merged.label, merged.most)
         merged = merged._absorb(over) if over.any() else merged
@@ -275,7 +294,7 @@ class Memory:
         if self.inverses:
             arrays["inverse"] = np.stack([pack(inverse.matrix) for inverse in self.inverses])
             arrays["product"] = np.stack([inverse.product for inverse in self.inverses])
-        names = ("offset", "most", "shrinkage", "ridge")
+        names = ("offset", "most", "shrinkage", "ridge", "spent")
         rest = {"classes": list(self.classes), **{name: getattr(self, name) for name in names}}
         return arrays, {**rest, "strengths": [inverse.strength for inverse in self.inverses]}
 

@@ -167,8 +167,9 @@ class Report:
         if self.confused():
             pairs = ", ".join(f"{true} as {predicted} {count}" for true, predicted, count in self.confused()[:3])
             lines.append(f"  {'old and new confused':<22} {pairs}")
-        if self.budget is not None and self.spent is not None:
+        if self.budget is not None:
             lines.append(f"  budget {self.budget.asked:.1%}: {self.budget}")
+        if self.spent is not None:
             lines.append(
                 f"  {'risk since wrapped':<22}{100 * self.spent:7.2f} points, all steps with a budget together"
             )

@@ -19,7 +19,7 @@ from extend.backbone import Backbone
 from extend.calibration import class_weights, temperature
 from extend.data import Samples
 from extend.features import Features, Progress
-from extend.memory import Memory, held_out_rows
+from extend.memory import Memory, choosing, held_out_rows
 from extend.methods import LDA, Ridge, Score
 from extend.methods.auto import pick
 from extend.space import Space, Tap, Width
@@ -63,7 +63,7 @@ def choose(
         samples, held = samples.take(~aside), samples.take(aside)
     joined = features.join(backbone, samples, progress=progress)
     checked = features.join(backbone, held) if len(held) else np.zeros((0, backbone.joined), np.float32)
-    half = (held.keys & np.uint64(1)) == 0
+    half = choosing(held.keys)
     data = _Data(backbone, joined, samples, checked[half], held.labels[half])
     tried: list[str] = []
     now = Space(backbone.space.taps if taps != "auto" else (), None, None, backbone.space.keep)

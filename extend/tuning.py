@@ -56,14 +56,19 @@ def calibrate(
     if new is None:
         last = next((event for event in reversed(classifier.history) if event.action == "add"), None)
         new = last.classes if last is not None else ()
+    new = (new,) if isinstance(new, str) else tuple(new)
     if unknown := [name for name in new if name not in classifier.classes]:
         raise ValueError(f"no class {unknown[0]!r}; there are {', '.join(classifier.classes)}")
     fresh = np.isin(classifier.classes, list(new))
     if ("weights" in steps or "bias" in steps) and (fresh.all() or not fresh.any()):
         raise ValueError("weights and bias correct new classes against old ones: say which are new with new=[...]")
-    started = time.perf_counter()
     rows, labels = memory.held_out
-    half = (memory.held_out_keys & np.uint64(1)).astype(bool)
+    if "bias" in steps and len(np.unique(fresh[labels])) < 2:
+        raise ValueError("bias correction compares old and new classes on held-out rows, and one of them has none")
+    if classifier.head.activation == "sigmoid":
+        raise ValueError("calibration is of softmax scores; this head scores each class alone (sigmoid)")
+    started = time.perf_counter()
+    half = memory.choosing
     head = _corrected(classifier.head, steps, fresh, rows, labels)
     parts = []
     for part in (half, ~half):
@@ -76,9 +81,15 @@ def calibrate(
     done = ", ".join(steps)
     better = replace(classifier, head=plain(head), history=(*classifier.history, Event("calibrate", (), done, 0, {})))
     seen = " (seen by the backbone: optimistic, no guarantee)" if memory.seen.any() else ""
-    measured_on = "held-out features, each half corrected by the other" + seen
+    crossed = (
+        ", each half corrected by the other" if len(parts) == 2 else ", the same that the correction was fitted on"
+    )
+    measured_on = "held-out features" + crossed + seen
+    notes = (
+        ("budgets were kept before this correction; they may not be after it",) if set(steps) - {"temperature"} else ()
+    )
     report = Report(
-        "calibrate", (), done, "", before, after, None, measured_on, seconds, seconds, 0, memory_bytes(memory)
+        "calibrate", (), done, "", before, after, None, measured_on, seconds, seconds, 0, memory_bytes(memory), notes
     )
     return better, report
 
@@ -107,7 +118,7 @@ def retune(classifier: Classifier) -> tuple[Classifier, Report]:
     )
     if memory.inverses:
         memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
-    last = classifier.history[-1]
+    last = next(event for event in reversed(classifier.history) if event.action != "calibrate")
     head = refit(classifier.head, memory, last)
     if head is None:
         raise ValueError(f"the head is of {last.method}, which has no strength to choose; it is left as it is")
@@ -118,9 +129,11 @@ def retune(classifier: Classifier) -> tuple[Classifier, Report]:
     after = held_out_evaluation(memory, head, classifier.classes)
     event = Event("retune", (), last.method, 0, {}, settings)
     seen = " (seen by the backbone: optimistic, no guarantee)" if memory.seen.any() else ""
+    budgeted = any(event.risk is not None for event in classifier.history)
+    notes = ("offsets of earlier budgets stay as they are; what they guaranteed was of the old strengths",)
     report = Report(
         "retune", (), last.method, "", before, after, None, "held-out features" + seen, seconds, seconds, 0,
-        memory_bytes(memory),
+        memory_bytes(memory), notes if budgeted else (),
     )  # fmt: skip
     return replace(tuned, history=(*classifier.history, event)), report
 

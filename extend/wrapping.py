@@ -16,7 +16,7 @@ from extend import features
 from extend.backbone import Backbone, Taps
 from extend.classifier import Classifier, Event, build
 from extend.data import InputSpec
-from extend.extension import held_out_evaluation
+from extend.extension import held_out_evaluation, settings_of
 from extend.features import Features, Progress
 from extend.fitting import name_of
 from extend.head import Head
@@ -111,18 +111,19 @@ def wrap(
     if kept is not None:
         measured = features.extract(backbone, kept)
         memory = memory.with_held_out(measured.features, kept.labels, kept.keys)
-    memory = replace(memory, shrinkage=oas(memory.statistics), ridge=gcv(memory.statistics))
+    memory = replace(memory, shrinkage=oas(memory.statistics), ridge=gcv(memory.statistics), spent=automatic)
     if recursive:
         memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
+    settings: dict[str, Any] = {}
     own: Head | None = backbone.own_head
     how = "own head"
     if own is None:
         fresh = Features(rows, samples.labels, names, samples.keys)
-        choice = Auto().choose(None, memory, fresh, 0)
-        own, how = choice.head, name_of(choice.method)
+        choice = Auto().choose(None, memory, fresh, 0, memory.choosing)
+        own, how, settings = choice.head, name_of(choice.method), settings_of(choice.method)
     measured_on = held_out_evaluation(memory, own, names)
     right = measured_on.by_class if measured_on is not None else {}
-    event = Event("wrap", names, how, len(samples), right, {"tried": list(tried)} if tried else {})
+    event = Event("wrap", names, how, len(samples), right, settings | ({"tried": list(tried)} if tried else {}))
     return Classifier(backbone, own, names, memory, (event,))
 
 

@@ -5,6 +5,7 @@ import pytest
 from flax import nnx
 
 import extend
+from extend.budget import place
 from extend.fitting import plain, resolve
 from extend.head import Calibrated, LinearHead
 from extend.methods import LDA
@@ -139,3 +140,53 @@ def test_a_calibration_that_changes_nothing_is_left_out() -> None:
     head = LinearHead.of(np.eye(2), np.zeros(2))
     assert plain(Calibrated.of(head)) is head and plain(head) is head
     assert resolve("lda") == LDA()
+
+
+@pytest.mark.parametrize("second", ["ridge", "lda", "nearest_mean", "auto"])
+def test_offsets_follow_the_size_of_the_scores(second: str) -> None:
+    """Another method's scores are of another size: an offset of the first must not drown the class."""
+    clf, x, y = wide()
+    for first in ("lda", "nearest_mean", "ridge"):
+        one, _ = extend.add_classes(clf, {"d": x[y == 3]}, method=first, max_forgetting=0.05)
+        two, _ = extend.add_classes(one, {"e": x[y == 4] + 20}, method=second)
+        before, after = ((c.predict(x[y == 3]) == "d").mean() for c in (one, two))
+        assert after > 0.4, (first, before, after)
+
+
+def test_rows_that_chose_the_feature_space_calibrate_no_budget() -> None:
+    x, y = blobs(4, 600, 6, 0, 1.3)
+    old, held = y < 3, np.arange(len(y)) % 2 == 1
+    clf = extend.wrap(
+        identity, names(3), (x[old & ~held], y[old & ~held]), held_out=(x[old & held], y[old & held]), transform="auto"
+    )
+    assert clf.memory is not None and clf.memory.spent
+    _, report = extend.add_classes(clf, {"new": x[y == 3]}, method="lda", max_forgetting=0.05)
+    assert report.budget is not None and report.budget.rows == int((~clf.memory.choosing).sum())
+
+
+def test_trained_methods_see_no_held_out_row() -> None:
+    x, y = blobs(2, 120, 300, spread=8.0)
+    more = blobs(3, 120, 300, spread=8.0)[0][240:]
+    fresh = np.random.default_rng(1).normal(size=(400, 300)).astype(np.float32) * 8 + more.mean(axis=0)
+    clf = extend.wrap(identity, names(2), (x, y))
+    _, report = extend.add_classes(clf, {"new": more}, method="svm")
+    wider, _ = extend.add_classes(clf, {"new": more}, method="svm")
+    assert report.new is not None
+    assert abs(report.new - (wider.predict(fresh) == "new").mean()) < 0.25
+
+
+def test_a_floor_near_the_budget_guarantees_nothing() -> None:
+    labels = np.zeros(150, int)
+    scores = np.stack([np.ones(150), np.zeros(150), np.zeros(150)], axis=1)
+    scores[:3, 1] = 2.0  # Three of 150 are wrong whatever the offset.
+    found = place(0.04, scores, labels, np.ones(150, bool), scores[:0], labels[:0], 2, True)
+    assert found.effective == 0 and found.guaranteed is None  # The second class has no rows.
+    both = np.concatenate([scores, scores[:, [1, 0, 2]]])
+    found = place(0.03, both, np.repeat([0, 1], 150), np.ones(300, bool), scores[:0], labels[:0], 2, True)
+    assert found.met and found.guaranteed is None and "too near the budget" in found.note
+
+
+def test_samples_that_join_an_old_class_are_told_apart_from_new_ones() -> None:
+    clf, x, y = wide()
+    _, report = extend.add_classes(clf, {"class 0": x[y == 0], "new": x[y == 3]}, method="lda", on_existing="update")
+    assert report.added == ("new",) and "class 0" in report.notes[0]

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import extend
+from extend.head import Calibrated
 from tests.conftest import blobs, identity, names
 
 
@@ -85,3 +88,43 @@ def test_retune_needs_a_memory_and_a_closed_form() -> None:
     network = extend.wrap(MLP(2, inputs=5, rngs=nnx.Rngs(0)), names(2), (x[y < 2], y[y < 2]))
     with pytest.raises(ValueError, match="no strength to choose"):
         extend.retune(network)
+
+
+def test_retune_after_calibrate_and_after_a_budget() -> None:
+    clf, _, _ = unsure()
+    better, _ = extend.calibrate(clf)
+    tuned, report = extend.retune(better)
+    assert tuned.history[-1].method == "ridge" and not report.notes
+    x, _ = blobs(1, 60, 6, seed=5)
+    budgeted, _ = extend.add_classes(clf, {"more": x}, method="lda", max_forgetting=0.05)
+    assert "earlier budgets" in extend.retune(budgeted)[1].notes[0]
+
+
+def test_aligning_twice_is_aligning_once() -> None:
+    clf, x, _ = unsure()
+    once, _ = extend.calibrate(clf, ("weights",))
+    twice, _ = extend.calibrate(once, ("weights",), new=["new"])
+    assert np.allclose(once.logits(x), twice.logits(x), atol=1e-5)
+
+
+def test_bias_needs_held_out_rows_of_both_sides_and_sigmoid_is_refused() -> None:
+    x, y = blobs(3, 60, 6)
+    clf = extend.wrap(identity, names(2), (x[y < 2], y[y < 2]))
+    few, _ = extend.add_classes(clf, {"few": x[y == 2][:8]}, method="lda")
+    with pytest.raises(ValueError, match="one of them has none"):
+        extend.calibrate(few, ("bias",), new="few")
+    inner = replace(Calibrated.of(clf.head).head, activation="sigmoid")
+    with pytest.raises(ValueError, match="sigmoid"):
+        extend.calibrate(replace(clf, head=inner))
+
+
+def test_a_function_whose_head_was_chosen_is_fitted_again_with_its_settings() -> None:
+    rng = np.random.default_rng(0)
+    length = rng.uniform(0.2, 8, (600, 1))
+    y = np.repeat([0, 1, 2], 200)
+    x = ((np.eye(3)[y] * 3 + rng.normal(size=(600, 3))) * length).astype(np.float32)
+    clf = extend.wrap(identity, names(3), (x, y))
+    assert {"metric", "shrinkage"} & set(clf.history[0].settings) or clf.history[0].method != "nearest_mean"
+    tuned, _ = extend.retune(clf)
+    assert tuned.history[-1].settings.keys() >= clf.history[0].settings.keys()
+    assert (tuned.predict(x) == clf.predict(x)).mean() > 0.97

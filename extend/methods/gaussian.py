@@ -46,9 +46,9 @@ class Gaussian:
     needs_memory: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.form not in ("posterior", "fecam") or (self.weight is not None and self.weight <= 0):
+        if self.form not in ("posterior", "fecam") or (self.weight is not None and not 0 < self.weight < np.inf):
             raise ValueError(f"{self}: expected form 'posterior' or 'fecam', and a weight > 0 or None")
-        if len(self.gamma) != 2 or self.gamma[0] <= 0 or self.gamma[1] < 0:
+        if len(self.gamma) != 2 or not (0 < self.gamma[0] < np.inf and 0 <= self.gamma[1] < np.inf):
             raise ValueError(f"gamma is {self.gamma}; expected two numbers, the first > 0, the second >= 0")
 
     def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> QuadraticHead:

@@ -43,8 +43,8 @@ class Imprint:
     needs_memory: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.budget <= 1 or self.margin <= 0 or self.draws < 1:
-            raise ValueError(f"{self}: expected budget from 0 to 1, margin > 0, draws >= 1")
+        if not 0 <= self.budget <= 1 or not 0 < self.margin < 100 or self.draws < 1:
+            raise ValueError(f"{self}: expected budget from 0 to 1, margin from 0 to 100, draws >= 1")
 
     def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> Calibrated:
         if head is None or head.num_classes >= len(new.classes):

@@ -47,7 +47,7 @@ class Ridge:
     needs_memory: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.strength is not None and self.strength < 0:
+        if self.strength is not None and not 0 <= self.strength < np.inf:
             raise ValueError(f"strength is {self.strength}; expected a number >= 0, or None")
 
     def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
