@@ -41,7 +41,8 @@ def temperature(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
 def bias_correction(scores: np.ndarray, labels: np.ndarray, new: np.ndarray) -> tuple[float, float]:
     """``(alpha, beta)``: the new classes' scores become ``alpha score + beta`` (BiC, Wu et al. 2019, equation 4).
 
-    Those of lowest class-averaged log-loss on the held-out rows, with Platt's targets as in `temperature`; alpha > 0.
+    Those of lowest class-averaged log-loss on the held-out rows, all scores at their best temperature (a method's raw
+    scores may be of any size), with Platt's targets as in `temperature`; alpha > 0.
 
     Args:
         scores: float64 ``[n, k]``.
@@ -49,15 +50,18 @@ def bias_correction(scores: np.ndarray, labels: np.ndarray, new: np.ndarray) -> 
         new: which columns are new, bool ``[k]``.
     """
     target, weights = _target(scores, labels), class_weights(labels)
-    spread = max(float(scores.std()), 1e-6)
+    unit = temperature(scores, labels)[0]
+    natural = scores / unit
 
     def loss(values: np.ndarray) -> float:
-        corrected = np.where(new, np.exp(values[0]) * scores + values[1] * spread, scores)
+        log_alpha, beta, log_factor = values
+        corrected = np.where(new, np.exp(log_alpha) * natural + beta, natural) * np.exp(log_factor)
         return _loss(corrected, target, weights)
 
-    found = minimize(loss, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-7})
-    log_alpha, beta = np.clip(found.x, [-5.0, -1e3], [5.0, 1e3])
-    return float(np.exp(log_alpha)), float(beta * spread)
+    options = {"xatol": 1e-4, "fatol": 1e-7, "maxiter": 2000}
+    found = minimize(loss, np.zeros(3), method="Nelder-Mead", options=options)
+    log_alpha, beta = np.clip(found.x[:2], [-5.0, -1e3], [5.0, 1e3])
+    return float(np.exp(log_alpha)), float(beta * unit)
 
 
 def align_weights(head: Head, new: np.ndarray) -> Calibrated:

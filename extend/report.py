@@ -87,10 +87,14 @@ class Report:
 
     @property
     def worst(self) -> tuple[str, float] | None:
-        """The class with the lowest accuracy."""
+        """The class that is most surely bad, and its accuracy: the lowest upper end of a 95 % interval.
+
+        So one wrong row of one does not outweigh four of four.
+        """
         if self.after is None or not self.after.by_class:
             return None
-        return min(self.after.by_class.items(), key=lambda item: item[1])
+        after = self.after
+        return min(after.by_class.items(), key=lambda item: (after.interval([item[0]])[1], item[1]))
 
     @property
     def n_measured(self) -> int:

@@ -44,3 +44,11 @@ def test_weights_are_aligned_to_the_old_norms() -> None:
     gaussians = QuadraticHead.of([0], [[1]], [[-0.5, -0.5]], [[0, 1]], [0, -0.5], [[0]], [0], [[0, 0]])
     with pytest.raises(ValueError, match="no"):
         align_weights(gaussians, np.array([True, False]))
+
+
+def test_bias_correction_of_scores_of_any_size() -> None:
+    """Ridge's scores lie between 0 and 1: at that size alone, the best alpha would be a temperature in disguise."""
+    scores, labels = noisy()
+    new = np.array([False, False, False, True])
+    alpha, beta = bias_correction(scores / 50, labels, new)
+    assert alpha == pytest.approx(1.0, rel=0.15) and beta == pytest.approx(0.0, abs=0.005)
