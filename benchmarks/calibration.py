@@ -55,7 +55,13 @@ def main() -> None:
     options = parser.parse_args()
     rows, lines = [], []
     for name in options.streams:
-        lines += ["", f"## {name}", "", "| method | calibration | ECE | log-loss | last | old | new |", "|" + "---|" * 7]
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            "| method | calibration | ECE | log-loss | last | old | new |",
+            "|" + "---|" * 7,
+        ]
         for method in NAMES:
             runs = [figures(name, order, method) for order in range(min(options.orders, ORDERS[name]))]
             rows += [{"stream": name, "method": method, "order": i, "figures": run} for i, run in enumerate(runs)]
@@ -65,7 +71,7 @@ def main() -> None:
                 cells += [mean([100 * run[label][key] for run in runs], 2) for key in ("last", "old", "new")]
                 lines.append(f"| {method} | {label} | " + " | ".join(cells) + " |")
                 print(lines[-1], flush=True)
-    write_json("calibration", rows)
+    write_json("calibration", "calibration", rows)
     title = "Calibration on held-out rows, measured on test rows, in percent (log-loss in nats), mean ± deviation over orders"
     write("calibration", "calibration", title, lines)
 

@@ -9,9 +9,6 @@ Results are added to ``benchmarks/results/peers.json`` row by row; a row that is
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,7 +19,6 @@ import numpy as np
 from benchmarks import peers_avalanche, peers_keras, peers_river, peers_sklearn, results, streams
 from benchmarks.peers_protocol import Peer, installed, measure
 
-RESULTS = Path(__file__).parent / "results"
 PEERS: tuple[Peer, ...] = (*peers_sklearn.PEERS, *peers_avalanche.PEERS, *peers_river.PEERS, *peers_keras.PEERS)
 COLOURS = {"all": "#999999", "exemplars": "#e0a030", "none": "#3070b0"}
 FIGURES = ("old_before", "old_after", "new", "last", "average")
@@ -32,7 +28,7 @@ Row = dict[str, Any]
 
 def run(names: Iterable[str], orders: int, wanted: list[str], again: bool) -> list[Row]:
     """Measure what is missing, one row after the other, and return all rows known."""
-    rows = {(row["stream"], row["order"], row["peer"]): row for row in _read()}
+    rows = {(row["stream"], row["order"], row["peer"]): row for row in results.read_json("peers")}
     for name in names:
         for order in range(min(orders, streams.ORDERS[name])):
             stream = None
@@ -63,7 +59,7 @@ def lines(rows: list[Row]) -> list[str]:
             "| peer | old samples | orders | old before | old after | added | last | average | forgetting | s | kept |"
         ]
         out += ["|---|---|---|---|---|---|---|---|---|---|---|"]
-        out += [_line(peer, found) for peer in PEERS if (found := _of(rows, name, peer))]
+        out += [_line(peer, _of(rows, name, peer)) for peer in PEERS]
     out += ["", "## Settings", "", "| peer | version | settings |", "|---|---|---|"]
     for peer in PEERS:
         versions = sorted({row["version"] for row in rows if row["peer"] == peer.name})
@@ -87,7 +83,9 @@ def plot(rows: list[Row], file: Path) -> None:
             last = [100 * row["last"] for row in _of(rows, name, peer) if "last" in row]
             if last:
                 axis.barh(place, np.mean(last), xerr=np.std(last), color=COLOURS[peer.keeps], height=0.75)
-                axis.text(1, place, f"{np.mean(last):.1f}", va="center", fontsize=7, color="white")
+                inside = np.mean(last) > 20
+                at, colour = (1, "white") if inside else (np.mean(last) + np.std(last) + 2, "black")
+                axis.text(at, place, f"{np.mean(last):.1f}", va="center", fontsize=7, color=colour)
             else:
                 axis.text(1, place, "not run", va="center", fontsize=7, color="grey")
         axis.set(xlim=(0, 100), title=name, xlabel="last accuracy, %")
@@ -95,8 +93,8 @@ def plot(rows: list[Row], file: Path) -> None:
     axes[0, 0].set_yticks(range(len(PEERS)), [peer.name for peer in PEERS], fontsize=8)
     axes[0, 0].invert_yaxis()
     patches = [Patch(color=colour, label=f"old samples kept: {keeps}") for keeps, colour in COLOURS.items()]
-    figure.legend(handles=patches, loc="lower left", fontsize=7, frameon=False)
-    figure.tight_layout()
+    figure.legend(handles=patches, loc="lower center", ncols=3, fontsize=8, frameon=False)
+    figure.tight_layout(rect=(0, 0.04, 1, 1))
     figure.savefig(file, dpi=80)
     plt.close(figure)
 
@@ -108,7 +106,8 @@ def _of(rows: list[Row], name: str, peer: Peer) -> list[Row]:
 def _line(peer: Peer, rows: list[Row]) -> str:
     good = [row for row in rows if "error" not in row]
     if not good:
-        return f"| {peer.name} | {peer.keeps} | {len(rows)} | {_escaped(rows[0]['error'])} |" + " |" * 7
+        why = _escaped(rows[0]["error"]) if rows else "not measured"
+        return f"| {peer.name} | {peer.keeps} | {len(rows)} | {why} |" + " |" * 7
     title = f"{peer.name} ({good[0]['increments']})" if good[0]["reduced"] else peer.name
     cells = [_mean([100 * row[figure] for row in good]) for figure in FIGURES]
     cells += [_mean([row["forgetting"] for row in good]), f"{np.mean([row['seconds'] for row in good]):.2g}"]
@@ -129,23 +128,16 @@ def _size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
-def _read() -> list[Row]:
-    file = RESULTS / "peers.json"
-    return json.loads(file.read_text())["rows"] if file.exists() else []
-
-
 def _save(rows: list[Row]) -> None:
-    packages = ("jax", "flax", "numpy", "scipy", "torch")
-    document = {
-        "machine": f"{results._processor()}, {os.cpu_count()} cores; Python {platform.python_version()}",
-        "versions": {name: installed(name) for name in (*packages, *(peer.package for peer in PEERS))},
-        "seeds": "every peer is seeded with the number of the class order",
-        "settings": {peer.name: peer.settings for peer in PEERS},
-    }
-    partial = RESULTS / f"peers.{os.getpid()}.json"
-    head = json.dumps(document, indent=1).removesuffix("\n}")
-    partial.write_text(f'{head},\n "rows": [\n' + ",\n".join(map(json.dumps, rows)) + "\n]}\n")
-    os.replace(partial, RESULTS / "peers.json")
+    packages = dict.fromkeys((*results.PACKAGES, "torch", *(peer.package for peer in PEERS)))
+    results.write_json(
+        "peers",
+        "peers",
+        rows,
+        versions={name: installed(name) for name in packages},
+        seeds="every peer is seeded with the number of the class order",
+        settings={peer.name: peer.settings for peer in PEERS},
+    )
 
 
 def main() -> None:
@@ -158,7 +150,7 @@ def main() -> None:
     rows = run(options.streams, options.orders, options.peers, options.again)
     title = "Adding classes with other libraries, on the same streams and features"
     results.write("peers", "peers", title, lines(rows))
-    plot(rows, RESULTS / "peers.png")
+    plot(rows, results.FOLDER / "peers.png")
 
 
 if __name__ == "__main__":

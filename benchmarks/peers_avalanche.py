@@ -45,6 +45,7 @@ class Strategy:
         from avalanche.training.plugins import EvaluationPlugin
 
         torch.manual_seed(problem.seed)
+        torch.set_num_threads(1)  # The layer is small: on a busy machine two threads wait for each other.
         self.torch, self.step, self.bytes_kept = torch, 0, bytes_kept
         base = problem.steps[0][0]
         self.mean = base.mean(axis=0) if training.scaled else np.zeros(problem.dim, np.float32)

@@ -105,6 +105,7 @@ PEERS = (
         "joint LDA",
         "LinearDiscriminantAnalysis(solver='lsqr', shrinkage='auto'), refitted at each step",
         lambda: LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
+        slow=True,
     ),
     _joint("joint ridge", "RidgeClassifier(), refitted at each step", RidgeClassifier),
     _partial(

@@ -24,8 +24,9 @@ class Imprint:
     is the largest at which at most `budget` of a pseudo-sample of the old classes is taken for a new one: the new
     samples' own spread, moved along each old column until that class leads by `margin` nats, as real old samples do.
 
-    Costs O(n d k), and no memory. For one or two additions, until a memory can be had: that is far better, and measured;
-    what the pseudo-sample promises is not the truth where classes are many. For a linear head of at least two classes.
+    Costs O(n d k), and no memory. For one or two additions, until a memory can be had: that is far better, and
+    measured; what the pseudo-sample promises is not the truth where classes are many. For a linear head of at least two
+    classes.
 
     Args:
         budget: share of the pseudo-sample, from 0 to 1.
