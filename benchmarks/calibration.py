@@ -1,7 +1,7 @@
-"""Calibration after any method: ``python -m benchmarks.calibration`` puts every step on every method's last classifier.
+"""Calibration after any method: ``python -m benchmarks.calibration``.
 
-ECE and accuracy on test rows, before and after weight alignment (WA), bias correction (BiC) and temperature, each fitted
-on the memory's held-out rows.
+ECE and accuracy on test rows after all additions, before and after weight alignment (WA), bias correction (BiC) and
+temperature, each fitted on the memory's held-out rows.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def main() -> None:
                 lines.append(f"| {method} | {label} | " + " | ".join(cells) + " |")
                 print(lines[-1], flush=True)
     write_json("calibration", "calibration", rows)
-    title = "Calibration on held-out rows, measured on test rows, in percent (log-loss in nats), mean ± deviation over orders"
+    title = "Calibration on held-out rows, measured on test rows: percent, log-loss in nats, over class orders"
     write("calibration", "calibration", title, lines)
 
 
