@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from extend.numerics import gram, pack, solve, unpack
+from extend.numerics import gram, inverse_trace, pack, solve, unpack
 
 
 @pytest.mark.parametrize(("n", "d"), [(0, 3), (1, 1), (7, 5), (40, 60)])
@@ -29,3 +29,11 @@ def test_solve_is_numpys(k: int) -> None:
 def test_a_singular_system_says_what_to_do() -> None:
     with pytest.raises(ValueError, match="give a larger shrinkage"):
         solve(np.zeros((3, 3)), np.ones((3, 1)))
+
+
+def test_the_trace_of_an_inverse() -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 15))
+    matrix = rows.T @ rows
+    assert np.isclose(inverse_trace(matrix), np.trace(np.linalg.inv(matrix)))
+    with pytest.raises(ValueError, match="singular"):
+        inverse_trace(np.zeros((3, 3)))

@@ -11,7 +11,7 @@ import scipy.linalg
 from extend.features import Features
 from extend.head import Head, QuadraticHead
 from extend.memory import Memory
-from extend.methods.lda import shared_strength
+from extend.methods.lda import mean_noise, shared_strength
 from extend.methods.method import statistics_of
 from extend.numerics import one_thread
 from extend.statistics import Statistics
@@ -23,9 +23,10 @@ class Gaussian:
 
     ``form="posterior"``: ``C_c = (S_c + v C) / (n_c + v)``, S_c the scatter of the class's n_c samples and C the shared
     covariance as `LDA` shrinks it: the mean of the inverse-Wishart posterior (Friedman 1989, equation 16, with a weight
-    that depends on n_c), so a class of few samples is as in LDA. ``form="fecam"``: Goswami et al. 2023, equations 5 to
-    7: ``C_c = S_c / (n_c - 1) + g1 V1 I + g2 V2 (1 - I)``, V1 and V2 the average variance and covariance, scaled to
-    unit diagonal, no determinant; meant for features after ``transform="sqrt"``.
+    that depends on n_c), so a class of few samples is as in LDA, the noise in its mean undone as there.
+    ``form="fecam"``: Goswami et al. 2023, equations 5 to 7: ``C_c = S_c / (n_c - 1) + g1 V1 I + g2 V2 (1 - I)``, V1 and
+    V2 the average variance and covariance, scaled to unit diagonal, no determinant; meant for features after
+    ``transform="sqrt"``.
 
     With fewer samples than features a class is its exact low-rank factor. Costs O(d^3 + n_c^2 d) a class, O(d^3) where
     n_c >= d, and ``4 d min(n_c, d)`` bytes a class in the head: not for thousands of classes or tens of thousands of
@@ -61,11 +62,18 @@ class Gaussian:
             if self.form == "fecam":
                 return _fecam(known, centre, self.gamma, memory.offset)
             weight = self.weight if self.weight is not None else 4.0 * known.mean.shape[1]
-            return _posterior(known, centre, *shared_strength(memory, None), weight, memory.offset)
+            noise = mean_noise(memory, None) / known.mean.shape[1]
+            return _posterior(known, centre, *shared_strength(memory, None), weight, noise, memory.offset)
 
 
 def _posterior(
-    known: Statistics, centre: np.ndarray, strength: float, share: float, weight: float, start: int
+    known: Statistics,
+    centre: np.ndarray,
+    strength: float,
+    share: float,
+    weight: float,
+    noise: float,
+    start: int,
 ) -> QuadraticHead:
     """Where the shared covariance is I: ``C_c = (v I + A_c) / (n_c + v)``, with A_c of rank at most n_c."""
     d, n = known.mean.shape[1], max(1, int(known.count.sum()))
@@ -85,12 +93,15 @@ def _posterior(
             plain[label], sign = (count + weight) / weight, -(count + weight) / weight
             determinants[label] = 2 * np.log(np.diag(lower)).sum() - len(rows) * np.log(weight)
             determinants[label] += d * np.log(weight / (count + weight))
+            trace = plain[label] * (d - float((factor**2).sum()))
         else:
             own = whiten.T @ known.scatter(label) @ whiten
             own.flat[:: d + 1] += weight
             lower = scipy.linalg.cholesky(own / (count + weight), lower=True)
             factor, sign = scipy.linalg.solve_triangular(lower, np.eye(d), lower=True), 1.0
             determinants[label] = 2 * np.log(np.diag(lower)).sum()
+            trace = float((factor**2).sum())
+        determinants[label] -= noise * trace / max(1, count)
         factors.append(factor)
         signs.append(sign)
     square = np.broadcast_to(plain, (d, len(plain)))

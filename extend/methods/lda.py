@@ -11,7 +11,7 @@ from extend.features import Features
 from extend.head import Head, LinearHead
 from extend.memory import Memory
 from extend.methods.method import statistics_of
-from extend.numerics import solve
+from extend.numerics import inverse_trace, solve
 from extend.statistics import Statistics
 
 
@@ -20,7 +20,9 @@ class LDA:
     """Gaussians with a shared covariance, the Bayes rule (Fisher 1936; streaming: Hayes & Kanan 2020, equation 2).
 
     ``score_c = m_c' P x - m_c' P m_c / 2 + log prior_c`` with ``P = ((1 - s) S / n + s tr(S / n) / d I)^-1``, S the
-    within-class scatter of n samples: scikit-learn's ``LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s)``.
+    within-class scatter of n samples: scikit-learn's ``LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s)``. The
+    mean of n_c samples is longer than the true one by noise, ``E m' P m = mu' P mu + tr(P C) / n_c``, which would count
+    against small classes; `unbiased` adds half of that to the score (McLachlan 1992, section 3.3).
 
     Costs O(d^3 + k d^2), whatever the number of samples; O(d k + k d n) a step where the memory keeps an inverse and n
     samples came (`extend.wrap(recursive=True)`). Memory: the pooled scatter, 4 d^2 bytes. Not for classes of very
@@ -30,6 +32,7 @@ class LDA:
         shrinkage: s in [0, 1]; None: the strength frozen when the classifier was wrapped, else chosen by OAS (Chen et
             al. 2010, equation 23).
         priors: ``"uniform"``, or ``"empirical"`` for the classes' shares of the samples.
+        unbiased: undo the noise in the means of small classes; without it, exactly scikit-learn's.
 
     >>> from extend.methods import LDA
     >>> LDA(shrinkage=0.1).priors
@@ -38,6 +41,7 @@ class LDA:
 
     shrinkage: float | None = None
     priors: Literal["uniform", "empirical"] = "uniform"
+    unbiased: bool = True
     needs_memory: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -56,6 +60,8 @@ class LDA:
             product = kept.product if kept is not None else solve(_system(known, strength), known.mean.T)
             directions = product * (n / (1 - share))
         bias = -0.5 * (known.mean.T * directions).sum(axis=0)
+        if self.unbiased and self.shrinkage != 1:
+            bias = bias + 0.5 * mean_noise(memory, self.shrinkage) / np.maximum(known.count, 1)
         if self.priors == "empirical":
             bias = bias + np.log(np.maximum(known.count, 1e-3) / n)
         return LinearHead.of(directions, bias, memory.offset)
@@ -85,7 +91,12 @@ class LDA:
         through = (moved * u).sum(axis=1)
         mine = (rows * own).sum(axis=1) + along * through
         scores[np.arange(m), labels] = mine - 0.5 * (moved * own).sum(axis=1) - 0.5 * through**2 / left
-        return scores * ((known.count.sum() - 1) / (1 - share))
+        scores *= (known.count.sum() - 1) / (1 - share)
+        if self.unbiased:
+            noise = 0.5 * mean_noise(memory, self.shrinkage if self.shrinkage != 1 else None)
+            scores += noise / np.maximum(known.count, 1)
+            scores[np.arange(m), labels] += noise / (n - 1) - noise / n
+        return scores
 
 
 def shared_strength(memory: Memory, shrinkage: float | None) -> tuple[float, float]:
@@ -100,6 +111,18 @@ def shared_strength(memory: Memory, shrinkage: float | None) -> tuple[float, flo
         return max(strength, 1e-12) if strength > 0 else 1.0, 0.0  # All samples of a class are equal: nearest means.
     strength = max(strength, 1e-10 * average)  # A strength of nothing leaves a singular scatter singular.
     return strength, strength / (strength + average)
+
+
+def mean_noise(memory: Memory, shrinkage: float | None) -> float:
+    """``tr(P C)``, C the within-class covariance: by how much ``n_c m_c' P m_c`` is too long; at most d."""
+    known = memory.statistics
+    d, total, k = known.mean.shape[1], int(known.count.sum()), int((known.count > 0).sum())
+    if total <= k:
+        return 0.0  # One sample a class: nothing is known of their spread.
+    strength, share = shared_strength(memory, shrinkage)
+    kept = memory.inverse_at(strength)
+    trace = float(np.trace(kept.matrix)) if kept is not None else inverse_trace(_system(known, strength))
+    return max(0.0, (d - strength * trace) * total / (1 - share) / (total - k))
 
 
 def _system(known: Statistics, strength: float) -> np.ndarray:

@@ -6,8 +6,8 @@ from sklearn.linear_model import RidgeCV
 
 from extend.features import Features
 from extend.memory import Memory
-from extend.methods import LDA, NearestMean, Ridge
-from extend.methods.lda import oas
+from extend.methods import LDA, Gaussian, NearestMean, Ridge
+from extend.methods.lda import mean_noise, oas
 from extend.methods.ridge import gcv
 from tests.conftest import blobs
 
@@ -73,3 +73,30 @@ def test_a_missing_memory_says_how_to_give_one(method: LDA | Ridge | NearestMean
     _, new = memory_of(*blobs(2, 3, 2))
     with pytest.raises(ValueError, match=r"pass old=\(x, y\) with real samples of every old class, or wrap"):
         method.fit(None, None, new, 0)
+
+
+@pytest.mark.parametrize("method", [LDA(), Gaussian()])
+def test_small_classes_are_not_held_back_by_the_noise_in_their_means(method: LDA | Gaussian) -> None:
+    """300 features, five old classes of 200, one new of 2: as often right as the old ones are wrong, roughly."""
+    rng = np.random.default_rng(0)
+    centres = 0.4 * rng.normal(size=(6, 300))
+    y = np.concatenate([np.repeat(np.arange(5), 200), [5, 5]])
+    x = (centres[y] + rng.normal(size=(len(y), 300))).astype(np.float32)
+    memory, new = memory_of(x, y)
+    fresh = (centres[5] + rng.normal(size=(500, 300))).astype(np.float32)
+    found = (method.fit(None, memory, new, 0).scores(fresh).argmax(axis=1) == 5).mean()
+    plain = (LDA(unbiased=False).fit(None, memory, new, 0).scores(fresh).argmax(axis=1) == 5).mean()
+    assert plain < 0.5 < found
+
+
+def test_the_noise_in_a_mean_is_what_sampling_gives() -> None:
+    """The average of n m' P m over draws, beside the true mean's, is the trace that LDA takes."""
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(20, 20)) / 4
+    rows = rng.normal(size=(4000, 20)) @ root
+    memory, _ = memory_of(rows.astype(np.float32), np.arange(4000) % 2)
+    noise = mean_noise(memory, 0.3)
+    average = np.trace(memory.statistics.within) / 4000 / 20
+    p = np.linalg.inv(0.7 * memory.statistics.within / 4000 + 0.3 * average * np.eye(20))
+    means = (rng.normal(size=(20000, 5, 20)) @ root).mean(axis=1)
+    assert noise == pytest.approx(5 * ((means @ p) * means).sum(axis=1).mean(), rel=0.05)

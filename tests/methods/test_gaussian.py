@@ -34,7 +34,10 @@ def reference(x: np.ndarray, y: np.ndarray, memory: Memory, weight: float) -> np
     scores = []
     for c, scatter in enumerate(scatters):
         own = (scatter + weight * shared) / ((y == c).sum() + weight)
-        scores.append(multivariate_normal(x[y == c].mean(axis=0), own, allow_singular=True).logpdf(x))
+        density = multivariate_normal(x[y == c].mean(axis=0), own, allow_singular=True).logpdf(x)
+        sampled = sum(scatters) / (n - len(scatters))
+        noise = np.trace(np.linalg.solve(shared, sampled)) / d
+        scores.append(density + 0.5 * noise * np.trace(np.linalg.solve(own, shared)) / (y == c).sum())
     return np.stack(scores, axis=1)
 
 

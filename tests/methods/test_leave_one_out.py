@@ -15,7 +15,14 @@ from tests.conftest import blobs
 from tests.laws.strategies import close
 
 HIGH = np.uint64(2**63)
-METHODS = [LDA(0.3), LDA(), Ridge(3.0), Ridge(3.0, intercept=False), NearestMean(), NearestMean("cosine")]
+METHODS = [
+    LDA(0.3, unbiased=False),
+    LDA(unbiased=False),
+    Ridge(3.0),
+    Ridge(3.0, intercept=False),
+    NearestMean(),
+    NearestMean("cosine"),
+]
 
 
 def memory_of(x: np.ndarray, y: np.ndarray) -> Memory:
@@ -40,7 +47,7 @@ def test_the_formula_is_the_refit(method: ClosedForm, seed: int, few: int, dim: 
             # Its strength is a share of the scatter, which the formula keeps as it was.
             average = np.trace(memory.statistics.within) / dim
             rest = replace(rest, shrinkage=0.3 / 0.7 * average)
-        refit: ClosedForm = LDA() if isinstance(method, LDA) else method
+        refit: ClosedForm = LDA(unbiased=False) if isinstance(method, LDA) else method
         nothing = Features(x[:0], y[:0], memory.classes, np.zeros(0, np.uint64))
         expected = refit.fit(None, rest, nothing, 0).scores(point[None])[0]
         difference = scores[i] - scores[i].mean(), expected - expected.mean()
