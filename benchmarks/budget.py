@@ -69,7 +69,7 @@ def simulate(split: int, method: str, backbone: Backbone, x: np.ndarray, y: np.n
         risk = turned(was_right, right[ours], labels[ours])
         within = np.flatnonzero(curve.risk <= budget + 1e-12)
         row: Row = {
-            "width": backbone.feature_dim,
+            "case": [backbone.feature_dim, method],
             "split": split,
             "budget": budget,
             "risk": risk,

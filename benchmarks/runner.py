@@ -167,15 +167,21 @@ def test_rows(clf: Classifier, stream: Stream) -> Features:
     return replace(stream.test, features=clf.features(stream.test.features))
 
 
-def follow(clf: Classifier, method: str | Method, parts: Sequence[Step], test: Features, seed: int) -> Run:
-    """Add the increments in turn and measure on test rows of the classes known by then, the base first."""
+def follow(
+    clf: Classifier, method: str | Method, parts: Sequence[Step], test: Features, seed: int, every: bool = True
+) -> Run:
+    """Add the increments in turn and measure on test rows of the classes known by then, the base first.
+
+    Without `every` only the base and the end are measured.
+    """
     base, evaluations, reports = clf.classes, [_measured(clf, test)], []
-    for part in parts:
+    for number, part in enumerate(parts, 1):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # Of single samples and of naive training: both are meant.
             clf, report = extend.add_classes(clf, part, method=method, seed=seed)
         reports.append(report)
-        evaluations.append(_measured(clf, test))
+        if every or number == len(parts):
+            evaluations.append(_measured(clf, test))
     return Run(clf, base, tuple(evaluations), tuple(reports))
 
 
