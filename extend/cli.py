@@ -154,9 +154,8 @@ def _inspect(options: argparse.Namespace) -> None:
     print(f"input     {json.dumps(saved['input'])}")
     taps = ", ".join(tap["path"] for tap in space["taps"]) or "none"
     print(f"features  taps {taps}; transform {space['transform'] or 'none'}; width {space['width'] or 'none'}")
-    print(
-        f"memory    {'statistics and held-out features' if memory else 'none: classes are added by imprint, until it is measured (add --old)'}"
-    )
+    unmeasured = "none: classes are added by imprint, until it is measured (add --old)"
+    print(f"memory    {'statistics and held-out features' if memory else unmeasured}")
     for event in saved["history"]:
         print(f"history   {event['action']} {', '.join(event['classes'])} with {event['method']}")
     print(f"versions  {', '.join(f'{name} {number}' for name, number in saved['versions'].items())}")
