@@ -33,7 +33,8 @@ class Inverse:
         system.flat[:: len(system) + 1] += strength
         matrix = solve(system, np.eye(len(system)))
         matrix = (matrix + matrix.T) / 2
-        return cls(strength, matrix, _product(matrix, means))
+        with one_thread(2 * matrix.size * len(means)):
+            return cls(strength, matrix, matrix @ means.T)
 
     def add(self, rows: np.ndarray, means: np.ndarray) -> Inverse:
         """After ``rows.T @ rows`` joined the scatter, ``rows [n, d]``, and ``means [k + new, d]`` now are the means.
@@ -43,26 +44,18 @@ class Inverse:
         n, d = rows.shape
         old = self.product.shape[1]
         with one_thread(2 * d**2 * n):
-            side = _times(self.matrix, rows.T)
+            side = self.matrix @ rows.T
             inner = rows @ side
             inner.flat[:: n + 1] += 1
             lower = scipy.linalg.cholesky((inner + inner.T) / 2, lower=True, check_finite=False)
             half = scipy.linalg.solve_triangular(lower, side.T, lower=True, check_finite=False)
-            matrix = self.matrix - scipy.linalg.blas.dgemm(1.0, half.T, half.T, trans_b=True)
+            matrix = half.T @ half  # NumPy sees that this is symmetric, and keeps it so to the bit.
+            np.subtract(self.matrix, matrix, out=matrix)
             product = self.product - half.T @ (half @ means[:old].T)
-            fresh = _times(matrix, means[old:].T)
+            fresh = matrix @ means[old:].T
         return Inverse(self.strength, matrix, np.concatenate([product, fresh], axis=1))
 
 
 def shorter(n: int, d: int, k: int) -> bool:
     """The cost model: whether a rank-n update takes fewer flops than a new inverse of ``[d, d]`` for k means."""
     return 4 * d**2 * n + 4 * d * n * k < d**3 + 2 * d**2 * k
-
-
-def _product(matrix: np.ndarray, means: np.ndarray) -> np.ndarray:
-    with one_thread(2 * matrix.shape[0] ** 2 * len(means)):
-        return _times(matrix, means.T)
-
-
-def _times(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return scipy.linalg.blas.dgemm(1.0, matrix, right)

@@ -42,10 +42,11 @@ def choosing(keys: np.ndarray) -> np.ndarray:
 
 
 def _candidates(keys: np.ndarray, labels: np.ndarray, most: int) -> np.ndarray:
+    low = np.flatnonzero(keys < LOWEST)
+    order = low[np.lexsort((keys[low], labels[low]))]  # By class, then by key.
+    first = np.searchsorted(labels[order], labels[order])
     mask = np.zeros(len(keys), bool)
-    for label in np.unique(labels):
-        rows = np.flatnonzero((labels == label) & (keys < LOWEST))
-        mask[_smallest(keys, rows, most)] = True
+    mask[order[np.arange(len(order)) - first < most]] = True
     return mask
 
 
@@ -53,10 +54,6 @@ def _low(keys: np.ndarray) -> np.ndarray:
     """Keys moved into the lowest tenth, where samples are held out; the last bit stays, see `Memory.choosing`."""
     keys = np.asarray(keys, np.uint64)
     return keys // np.uint64(20) * np.uint64(2) + (keys & np.uint64(1))
-
-
-def _smallest(keys: np.ndarray, rows: np.ndarray, most: int) -> np.ndarray:
-    return rows[np.argsort(keys[rows], kind="stable")[:most]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,6 +44,18 @@ def solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: the matrix is not positive definite.
     """
+    return _solve(matrix, right)[0]
+
+
+def solve_and_trace(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
+    """What `solve` gives, and the trace of the inverse from the same factor: d^3 / 3 flops more."""
+    with one_thread(2 * len(matrix) ** 3 / 3 + 2 * right.size * len(matrix)):
+        solution, factor = _solve(matrix, right)
+        half = scipy.linalg.lapack.dtrtri(factor, lower=1)[0]
+        return solution, float(np.einsum("ij,ij", half, half))
+
+
+def _solve(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     d, k = right.shape
     with one_thread(d**3 / 3 + 2 * d**2 * k):
         factor, failed = scipy.linalg.lapack.dpotrf(matrix.T, lower=1, clean=1)
@@ -51,21 +63,7 @@ def solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
             raise ValueError(
                 "the scatter is singular at this strength: give a larger shrinkage or ridge strength, or more samples"
             )
-        return scipy.linalg.lapack.dpotrs(factor, right, lower=1)[0]
-
-
-def inverse_trace(matrix: np.ndarray) -> float:
-    """The trace of the inverse of a symmetric positive definite ``[d, d]``: 2 d^3 / 3 flops.
-
-    Raises:
-        ValueError: the matrix is not positive definite.
-    """
-    with one_thread(2 * len(matrix) ** 3 / 3):
-        factor, failed = scipy.linalg.lapack.dpotrf(matrix.T, lower=1, clean=1)
-        if failed:
-            raise ValueError("the scatter is singular at this strength: give a larger one, or more samples")
-        half = scipy.linalg.lapack.dtrtri(factor, lower=1)[0]
-        return float(np.vdot(half, half))
+        return scipy.linalg.lapack.dpotrs(factor, right, lower=1)[0], factor
 
 
 def pack(matrix: np.ndarray) -> np.ndarray:

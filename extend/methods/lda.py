@@ -11,7 +11,7 @@ from extend.features import Features
 from extend.head import Head, LinearHead
 from extend.memory import Memory
 from extend.methods.method import statistics_of
-from extend.numerics import inverse_trace, solve
+from extend.numerics import solve, solve_and_trace
 from extend.statistics import Statistics
 
 
@@ -56,12 +56,11 @@ class LDA:
             directions = known.mean.T / max(float(np.trace(known.within)) / known.within.shape[0] / n, 1e-12)
         else:
             strength, share = shared_strength(memory, self.shrinkage)
-            kept = memory.inverse_at(strength)
-            product = kept.product if kept is not None else solve(_system(known, strength), known.mean.T)
+            product, noise = _solved(memory, strength, share, self.unbiased)
             directions = product * (n / (1 - share))
         bias = -0.5 * (known.mean.T * directions).sum(axis=0)
         if self.unbiased and self.shrinkage != 1:
-            bias = bias + 0.5 * mean_noise(memory, self.shrinkage) / np.maximum(known.count, 1)
+            bias = bias + 0.5 * noise / np.maximum(known.count, 1)
         if self.priors == "empirical":
             bias = bias + np.log(np.maximum(known.count, 1e-3) / n)
         return LinearHead.of(directions, bias, memory.offset)
@@ -115,14 +114,22 @@ def shared_strength(memory: Memory, shrinkage: float | None) -> tuple[float, flo
 
 def mean_noise(memory: Memory, shrinkage: float | None) -> float:
     """``tr(P C)``, C the within-class covariance: by how much ``n_c m_c' P m_c`` is too long; at most d."""
+    return _solved(memory, *shared_strength(memory, shrinkage), True)[1]
+
+
+def _solved(memory: Memory, strength: float, share: float, noisy: bool) -> tuple[np.ndarray, float]:
+    """``(S + strength I)^-1`` times the means, ``[d, k]``, and (0 unless `noisy`) what `mean_noise` is."""
     known = memory.statistics
-    d, total, k = known.mean.shape[1], int(known.count.sum()), int((known.count > 0).sum())
-    if total <= k:
-        return 0.0  # One sample a class: nothing is known of their spread.
-    strength, share = shared_strength(memory, shrinkage)
     kept = memory.inverse_at(strength)
-    trace = float(np.trace(kept.matrix)) if kept is not None else inverse_trace(_system(known, strength))
-    return max(0.0, (d - strength * trace) * total / (1 - share) / (total - k))
+    if kept is not None:
+        product, trace = kept.product, float(np.trace(kept.matrix))
+    elif noisy:
+        product, trace = solve_and_trace(_system(known, strength), known.mean.T)
+    else:
+        return solve(_system(known, strength), known.mean.T), 0.0
+    d, total, k = known.mean.shape[1], int(known.count.sum()), int((known.count > 0).sum())
+    # With one sample a class nothing is known of their spread.
+    return product, max(0.0, (d - strength * trace) * total / (1 - share) / (total - k)) if total > k else 0.0
 
 
 def _system(known: Statistics, strength: float) -> np.ndarray:
