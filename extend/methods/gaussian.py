@@ -21,9 +21,11 @@ from extend.statistics import Statistics
 class Gaussian:
     """A Gaussian a class and the Bayes rule: ``score_c = -log det C_c / 2 - (x - m_c)' C_c^-1 (x - m_c) / 2``.
 
-    ``form="posterior"``: ``C_c = (S_c + v C) / (n_c + v)``, S_c the scatter of the class's n_c samples and C the shared
-    covariance as `LDA` shrinks it: the mean of the inverse-Wishart posterior (Friedman 1989, equation 16, with a weight
-    that depends on n_c), so a class of few samples is as in LDA, the noise in its mean undone as there.
+    ``form="posterior"``: ``C_c = (1 - a) S_c / n_c + a C`` with ``a = v / (v + n)``, S_c the scatter of the class's n_c
+    samples, C the shared covariance as `LDA` shrinks it (Friedman 1989, equation 16), and n the samples of the smallest
+    class: the mean of the inverse-Wishart posterior of a class of that size, the same for all, because a class known
+    better than another would win by its determinant. With few samples of any class it becomes LDA, and as there the
+    noise in the means is undone.
     ``form="fecam"``: Goswami et al. 2023, equations 5 to 7: ``C_c = S_c / (n_c - 1) + g1 V1 I + g2 V2 (1 - I)``, V1 and
     V2 the average variance and covariance, scaled to unit diagonal, no determinant; meant for features after
     ``transform="sqrt"``.
@@ -71,11 +73,11 @@ def _posterior(
     centre: np.ndarray,
     strength: float,
     share: float,
-    weight: float,
+    samples: float,
     noise: float,
     start: int,
 ) -> QuadraticHead:
-    """Where the shared covariance is I: ``C_c = (v I + A_c) / (n_c + v)``, with A_c of rank at most n_c."""
+    """Where the shared covariance is I: ``C_c = (w I + A_c) / (n_c + w)``, ``w = v n_c / n``, A_c of rank n_c."""
     d, n = known.mean.shape[1], max(1, int(known.count.sum()))
     shared = known.within * ((1 - share) / n)
     shared.flat[:: d + 1] += strength * (1 - share) / n
@@ -83,7 +85,9 @@ def _posterior(
     means = (known.mean - centre) @ whiten
     plain, factors, signs, determinants = np.zeros(len(means)), [], [], np.zeros(len(means))
     assert known.scatters is not None
+    fewest = max(1, int(known.count[known.count > 0].min(initial=n)))
     for label, (count, scatter) in enumerate(zip(known.count, known.scatters, strict=True)):
+        weight = samples * max(1, int(count)) / fewest
         if scatter.ndim == 2:
             rows = scatter @ whiten
             inner = rows @ rows.T

@@ -6,7 +6,7 @@ from scipy.stats import multivariate_normal
 
 from extend.features import Features
 from extend.memory import Memory
-from extend.methods import Gaussian
+from extend.methods import LDA, Gaussian
 from extend.methods.lda import shared_strength
 from tests.conftest import blobs
 from tests.laws.strategies import Labelled, labelled
@@ -100,3 +100,19 @@ def test_bad_settings_and_a_pooled_memory() -> None:
     x, y = blobs(2, 20, 3)
     with pytest.raises(ValueError, match='scatter="class"'):
         fitted(memory_of(x, y, scatter="pooled"), Gaussian())
+
+
+def test_a_small_class_is_not_outweighed_by_better_known_ones() -> None:
+    """Classes of 2,000 samples in 100 dimensions, each of its own covariance, and one of 30: like LDA."""
+    rng = np.random.default_rng(0)
+    roots = [np.eye(100) + 0.5 * rng.normal(size=(100, 100)) / 10 for _ in range(5)]
+    centres = rng.normal(size=(5, 100)) / 2
+    y = np.concatenate([np.repeat(np.arange(4), 2000), np.full(30, 4)])
+    x = np.stack([centres[c] + roots[c] @ rng.normal(size=100) for c in y]).astype(np.float32)
+    fresh = np.stack([centres[4] + roots[4] @ rng.normal(size=100) for _ in range(400)]).astype(np.float32)
+    memory = memory_of(x, y)
+    nothing = Features(x[:0], y[:0], memory.classes, np.zeros(0, np.uint64))
+    own, shared = (
+        (m.fit(None, memory, nothing, 0).scores(fresh).argmax(axis=1) == 4).mean() for m in (Gaussian(), LDA())
+    )
+    assert own > shared - 0.03
