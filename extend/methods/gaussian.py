@@ -11,7 +11,7 @@ import scipy.linalg
 from extend.features import Features
 from extend.head import Head, QuadraticHead
 from extend.memory import Memory
-from extend.methods.lda import mean_noise, shared_strength
+from extend.methods.lda import few_sample_terms, mean_noise, shared_strength
 from extend.methods.method import statistics_of
 from extend.numerics import one_thread
 from extend.statistics import Statistics
@@ -24,8 +24,8 @@ class Gaussian:
     ``form="posterior"``: ``C_c = (1 - a) S_c / n_c + a C`` with ``a = v / (v + n)``, S_c the scatter of the class's n_c
     samples, C the shared covariance as `LDA` shrinks it (Friedman 1989, equation 16), and n the samples of the smallest
     class: the mean of the inverse-Wishart posterior of a class of that size, the same for all, because a class known
-    better than another would win by its determinant. With few samples of any class it becomes LDA, and as there the
-    noise in the means is undone.
+    better than another would win by its determinant. With few samples of any class it becomes LDA; means of few samples
+    are allowed for as there, without the step that keeps LDA linear.
     ``form="fecam"``: Goswami et al. 2023, equations 5 to 7: ``C_c = S_c / (n_c - 1) + g1 V1 I + g2 V2 (1 - I)``, V1 and
     V2 the average variance and covariance, scaled to unit diagonal, no determinant; meant for features after
     ``transform="sqrt"``.
@@ -64,7 +64,7 @@ class Gaussian:
             if self.form == "fecam":
                 return _fecam(known, centre, self.gamma, memory.offset)
             weight = self.weight if self.weight is not None else 4.0 * known.mean.shape[1]
-            noise = mean_noise(memory, None) / known.mean.shape[1]
+            noise = mean_noise(memory, None)
             return _posterior(known, centre, *shared_strength(memory, None), weight, noise, memory.offset)
 
 
@@ -82,7 +82,13 @@ def _posterior(
     shared = known.within * ((1 - share) / n)
     shared.flat[:: d + 1] += strength * (1 - share) / n
     whiten = scipy.linalg.solve_triangular(scipy.linalg.cholesky(shared, lower=True), np.eye(d), lower=True).T
+    weights = known.count / (known.count + 1)
+    centre = weights @ known.mean / weights.sum()
     means = (known.mean - centre) @ whiten
+    wider = np.zeros(len(means))
+    if noise:
+        keep, wider, _ = few_sample_terms(known.count, (means**2).sum(axis=1), noise)
+        means *= keep[:, None]
     plain, factors, signs, determinants = np.zeros(len(means)), [], [], np.zeros(len(means))
     assert known.scatters is not None
     fewest = max(1, int(known.count[known.count > 0].min(initial=n)))
@@ -97,17 +103,16 @@ def _posterior(
             plain[label], sign = (count + weight) / weight, -(count + weight) / weight
             determinants[label] = 2 * np.log(np.diag(lower)).sum() - len(rows) * np.log(weight)
             determinants[label] += d * np.log(weight / (count + weight))
-            trace = plain[label] * (d - float((factor**2).sum()))
         else:
             own = whiten.T @ known.scatter(label) @ whiten
             own.flat[:: d + 1] += weight
             lower = scipy.linalg.cholesky(own / (count + weight), lower=True)
             factor, sign = scipy.linalg.solve_triangular(lower, np.eye(d), lower=True), 1.0
             determinants[label] = 2 * np.log(np.diag(lower)).sum()
-            trace = float((factor**2).sum())
-        determinants[label] -= noise * trace / max(1, count)
+        determinants[label] += noise * np.log1p(wider[label])
         factors.append(factor)
-        signs.append(sign)
+        signs.append(sign / (1 + wider[label]))
+    plain /= 1 + wider
     square = np.broadcast_to(plain, (d, len(plain)))
     return _head(centre, whiten, means, square, factors, signs, determinants - determinants.mean(), start)
 

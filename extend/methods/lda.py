@@ -20,9 +20,12 @@ class LDA:
     """Gaussians with a shared covariance, the Bayes rule (Fisher 1936; streaming: Hayes & Kanan 2020, equation 2).
 
     ``score_c = m_c' P x - m_c' P m_c / 2 + log prior_c`` with ``P = ((1 - s) S / n + s tr(S / n) / d I)^-1``, S the
-    within-class scatter of n samples: scikit-learn's ``LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s)``. The
-    mean of n_c samples is longer than the true one by noise, ``E m' P m = mu' P mu + tr(P C) / n_c``, which would count
-    against small classes; `unbiased` adds half of that to the score (McLachlan 1992, section 3.3).
+    within-class scatter of n samples: scikit-learn's ``LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s)``.
+
+    That treats every mean as known. With `empirical_bayes`, true means are drawn around their centre with covariance b
+    C (Ioffe 2006, section 2; b by moments, as Efron & Morris 1973), so the mean of n_c samples is moved toward the
+    centre by ``h = b / (b + 1 / n_c)`` and its class is wider by ``v = b / (1 + b n_c)``: see `few_sample_terms`.
+    Classes of many samples are as before; one of a few is neither lost nor everywhere.
 
     Costs O(d^3 + k d^2), whatever the number of samples; O(d k + k d n) a step where the memory keeps an inverse and n
     samples came (`extend.wrap(recursive=True)`). Memory: the pooled scatter, 4 d^2 bytes. Not for classes of very
@@ -32,7 +35,7 @@ class LDA:
         shrinkage: s in [0, 1]; None: the strength frozen when the classifier was wrapped, else chosen by OAS (Chen et
             al. 2010, equation 23).
         priors: ``"uniform"``, or ``"empirical"`` for the classes' shares of the samples.
-        unbiased: undo the noise in the means of small classes; without it, exactly scikit-learn's.
+        empirical_bayes: allow for how few samples a class has; without it, exactly scikit-learn's.
 
     >>> from extend.methods import LDA
     >>> LDA(shrinkage=0.1).priors
@@ -41,7 +44,7 @@ class LDA:
 
     shrinkage: float | None = None
     priors: Literal["uniform", "empirical"] = "uniform"
-    unbiased: bool = True
+    empirical_bayes: bool = True
     needs_memory: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -54,48 +57,94 @@ class LDA:
         n = max(1, int(known.count.sum()))
         if self.shrinkage == 1:
             directions = known.mean.T / max(float(np.trace(known.within)) / known.within.shape[0] / n, 1e-12)
+            noise = 0.0
         else:
             strength, share = shared_strength(memory, self.shrinkage)
-            product, noise = _solved(memory, strength, share, self.unbiased)
+            product, noise = _solved(memory, strength, share, self.empirical_bayes)
             directions = product * (n / (1 - share))
-        bias = -0.5 * (known.mean.T * directions).sum(axis=0)
-        if self.unbiased and self.shrinkage != 1:
-            bias = bias + 0.5 * noise / np.maximum(known.count, 1)
+        if noise:
+            centre, towards, length = _centred(known, directions)
+            keep, wider, constant = few_sample_terms(known.count, length, noise)
+            kernel = (directions - towards[:, None]) * (keep / (1 + wider))
+            bias = constant - 0.5 * length * keep**2 / (1 + wider) - centre @ kernel
+        else:
+            kernel, bias = directions, -0.5 * (known.mean.T * directions).sum(axis=0)
         if self.priors == "empirical":
             bias = bias + np.log(np.maximum(known.count, 1e-3) / n)
-        return LinearHead.of(directions, bias, memory.offset)
+        return LinearHead.of(kernel, bias, memory.offset)
 
     def leave_one_out(self, memory: Memory, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Scores ``[m, k]`` of rows that are in the memory, each as if it alone were not.
 
         Without row x of a class of n, the scatter loses ``v v'`` with ``v = sqrt(n / (n - 1)) (x - m)``: one solve for
-        all rows, then the formula of Sherman & Morrison 1950.
+        all rows, then the formula of Sherman & Morrison 1950. The centre and b stay as they are.
         """
         known = memory.statistics
         strength, share = shared_strength(memory, self.shrinkage if self.shrinkage != 1 else None)
-        m, k = len(rows), len(known.count)
-        solved = solve(_system(known, strength), np.concatenate([known.mean.T, rows.T], axis=1))
-        means, points = solved[:, :k], solved[:, k:]
-        n = known.count[labels]
-        root = np.sqrt(n / (n - 1))
-        away = (rows - known.mean[labels]) * root[:, None]
-        u = ((points - means[:, labels]) * root).T
-        left = np.maximum(1 - (away * u).sum(axis=1), 1e-9)
-        moved = known.mean[labels] - (rows - known.mean[labels]) / (n - 1)[:, None]
+        m, k, n = len(rows), len(known.count), known.count[labels]
+        scale = known.count.sum() / (1 - share)
+        solved = scale * solve(_system(known, strength), np.concatenate([known.mean.T, rows.T], axis=1))
+        centre, towards, length = _centred(known, solved[:, :k])
+        means, points = (solved - towards[:, None])[:, :k], (solved - towards[:, None])[:, k:]
+        away, mean = rows - centre, known.mean - centre
+        u = (points - means[:, labels]) * np.sqrt(n / (n - 1))
+        left = np.maximum(
+            1 - ((rows - known.mean[labels]) * np.sqrt(n / (n - 1))[:, None] * u.T).sum(axis=1) / scale, 1e-9
+        )
+        step = (u / np.sqrt(scale * left)).T  # The inverse gains step step'.
+        along, crossing = (away * step).sum(axis=1), step @ mean.T
+        lengths, products = length + crossing**2, away @ means + along[:, None] * crossing
+        moved = mean[labels] - (rows - known.mean[labels]) / (n - 1)[:, None]
         own = (means[:, labels] - (points - means[:, labels]) / (n - 1)).T  # The inverse times the moved mean.
-        along = (rows * u).sum(axis=1) / left
-        crossing = u @ known.mean.T
-        scores = rows @ means + crossing * along[:, None] - 0.5 * (known.mean.T * means).sum(axis=0)
-        scores -= 0.5 * crossing**2 / left[:, None]
-        through = (moved * u).sum(axis=1)
-        mine = (rows * own).sum(axis=1) + along * through
-        scores[np.arange(m), labels] = mine - 0.5 * (moved * own).sum(axis=1) - 0.5 * through**2 / left
-        scores *= (known.count.sum() - 1) / (1 - share)
-        if self.unbiased:
-            noise = 0.5 * mean_noise(memory, self.shrinkage if self.shrinkage != 1 else None)
-            scores += noise / np.maximum(known.count, 1)
-            scores[np.arange(m), labels] += noise / (n - 1) - noise / n
-        return scores
+        through = (moved * step).sum(axis=1)
+        lengths[np.arange(m), labels] = (moved * own).sum(axis=1) + through**2
+        products[np.arange(m), labels] = (away * own).sum(axis=1) + along * through
+        count = np.broadcast_to(known.count, (m, k)).astype(float)
+        count[np.arange(m), labels] -= 1
+        noise = _solved(memory, strength, share, True)[1] if self.empirical_bayes else 0.0
+        if not noise:
+            return products - 0.5 * lengths
+        keep, wider, constant = few_sample_terms(count, lengths, noise, _between(known.count, length, noise))
+        return (products * keep - 0.5 * lengths * keep**2) / (1 + wider) + constant
+
+
+def few_sample_terms(
+    count: np.ndarray, length: np.ndarray, noise: float, between: float | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How far a mean is trusted, how much wider its class is, and the constant that belongs to it.
+
+    The posterior predictive density of a class is ``N(centre + h (m_c - centre), (1 + v) C)`` with ``h = b / (b + 1 /
+    n_c)`` and ``v = b / (1 + b n_c)``. Its log is ``-(1 / (1 + v)) D / 2 - f log(1 + v) / 2``, where D is the distance
+    and f the effective number of features; the part of D that all classes share is taken at its mean, ``f (1 + b)``, so
+    that the score stays linear.
+
+    Args:
+        count: samples of each class.
+        length: ``(m_c - centre)' P (m_c - centre)``.
+        noise: f, as `mean_noise` gives it.
+        between: b; None: from the lengths.
+    """
+    b = between if between is not None else _between(count, length, noise)
+    count = np.maximum(count, 1e-3)
+    keep, wider = b / (b + 1 / count), b / (1 + b * count)
+    return keep, wider, 0.5 * noise * ((1 + b) * wider / (1 + wider) - np.log1p(wider))
+
+
+def _between(count: np.ndarray, length: np.ndarray, noise: float) -> float:
+    """The variance of the true means in units of the covariance, by moments: ``E length = f (b + 1 / n_c)``."""
+    weight = count / (count + 1)
+    k = max(2, int((count > 0).sum()))
+    found = (weight * (length / noise - 1 / np.maximum(count, 1))).sum() / weight.sum() * k / (k - 1)
+    return max(1e-3, float(found))
+
+
+def _centred(known: Statistics, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The centre of the means ``[d]``, P times it ``[d]``, and each mean's squared length from it ``[k]``."""
+    weight = known.count / (known.count + 1)
+    weight = weight / weight.sum()
+    centre, towards = weight @ known.mean, directions @ weight
+    away = known.mean - centre
+    return centre, towards, np.maximum((away.T * (directions - towards[:, None])).sum(axis=0), 0)
 
 
 def shared_strength(memory: Memory, shrinkage: float | None) -> tuple[float, float]:
@@ -113,7 +162,7 @@ def shared_strength(memory: Memory, shrinkage: float | None) -> tuple[float, flo
 
 
 def mean_noise(memory: Memory, shrinkage: float | None) -> float:
-    """``tr(P C)``, C the within-class covariance: by how much ``n_c m_c' P m_c`` is too long; at most d."""
+    """``tr(P C)``, C the within-class covariance: the effective number of features, at most about d."""
     return _solved(memory, *shared_strength(memory, shrinkage), True)[1]
 
 
@@ -129,7 +178,7 @@ def _solved(memory: Memory, strength: float, share: float, noisy: bool) -> tuple
         return solve(_system(known, strength), known.mean.T), 0.0
     d, total, k = known.mean.shape[1], int(known.count.sum()), int((known.count > 0).sum())
     # With one sample a class nothing is known of their spread.
-    return product, max(0.0, (d - strength * trace) * total / (1 - share) / (total - k)) if total > k else 0.0
+    return product, max(0.0, (d - strength * trace) * total / (1 - share) / (total - k)) if total > k > 1 else 0.0
 
 
 def _system(known: Statistics, strength: float) -> np.ndarray:

@@ -43,7 +43,7 @@ class NearestMean:
     def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
         memory = statistics_of(memory, "nearest_mean")
         if self.shrinkage < 1:
-            return LDA(self.shrinkage, unbiased=False).fit(head, memory, new, key)
+            return LDA(self.shrinkage, empirical_bayes=False).fit(head, memory, new, key)
         mean = memory.statistics.mean
         if self.metric == "cosine":
             return LinearHead.of((mean / _length(mean)).T, np.zeros(len(mean)), memory.offset)
@@ -52,7 +52,7 @@ class NearestMean:
     def leave_one_out(self, memory: Memory, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Scores ``[m, k]`` of rows that are in the memory, each as if it alone were not."""
         if self.shrinkage < 1:
-            return LDA(self.shrinkage, unbiased=False).leave_one_out(memory, rows, labels)
+            return LDA(self.shrinkage, empirical_bayes=False).leave_one_out(memory, rows, labels)
         known = memory.statistics
         moved = known.mean[labels] - (rows - known.mean[labels]) / (known.count[labels] - 1)[:, None]
         if self.metric == "cosine":

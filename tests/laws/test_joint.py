@@ -30,7 +30,7 @@ def incremental(data: Labelled, method: Method) -> tuple[LinearHead, np.ndarray,
 @settings(max_examples=40)
 @given(labelled(fewest=4), st.floats(0.01, 0.99), st.sampled_from(["uniform", "empirical"]))
 def test_lda_is_scikit_learns(data: Labelled, shrinkage: float, priors: str) -> None:
-    head, x, y = incremental(data, LDA(shrinkage, priors, unbiased=False))
+    head, x, y = incremental(data, LDA(shrinkage, priors, empirical_bayes=False))
     k = len(data.names)
     given_priors = np.full(k, 1 / k) if priors == "uniform" else np.bincount(y) / len(y)
     # scikit-learn weighs class covariances by the priors it is given; the data's own shares weigh samples equally.
@@ -92,7 +92,7 @@ def test_ridge_without_intercept_is_ranpacs(data: Labelled, strength: float) -> 
 @given(labelled(fewest=2), st.integers(0, 10**6))
 def test_lda_by_blocks_is_streaming_lda_sample_by_sample(data: Labelled, seed: int) -> None:
     """Welford's update of the class mean and the shared scatter, one sample at a time, in a random order."""
-    head, x, y = incremental(data, LDA(0.2, unbiased=False))
+    head, x, y = incremental(data, LDA(0.2, empirical_bayes=False))
     k, d = len(data.names), x.shape[1]
     mean, count, scatter = np.zeros((k, d)), np.zeros(k), np.zeros((d, d))
     for i in np.random.default_rng(seed).permutation(len(y)):
@@ -112,7 +112,7 @@ def test_lda_by_blocks_is_streaming_lda_sample_by_sample(data: Labelled, seed: i
 @given(labelled(fewest=3), st.floats(0.05, 0.95))
 def test_the_path_from_nearest_mean_to_lda(data: Labelled, shrinkage: float) -> None:
     on_the_path, x, _ = incremental(data, NearestMean(shrinkage=shrinkage))
-    lda, _, _ = incremental(data, LDA(shrinkage, unbiased=False))
+    lda, _, _ = incremental(data, LDA(shrinkage, empirical_bayes=False))
     assert np.array_equal(on_the_path.dense(x.shape[1])[0], lda.dense(x.shape[1])[0])
 
 

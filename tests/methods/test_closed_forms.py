@@ -85,7 +85,7 @@ def test_small_classes_are_not_held_back_by_the_noise_in_their_means(method: LDA
     memory, new = memory_of(x, y)
     fresh = (centres[5] + rng.normal(size=(500, 300))).astype(np.float32)
     found = (method.fit(None, memory, new, 0).scores(fresh).argmax(axis=1) == 5).mean()
-    plain = (LDA(unbiased=False).fit(None, memory, new, 0).scores(fresh).argmax(axis=1) == 5).mean()
+    plain = (LDA(empirical_bayes=False).fit(None, memory, new, 0).scores(fresh).argmax(axis=1) == 5).mean()
     assert plain < 0.5 < found
 
 

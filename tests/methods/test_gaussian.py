@@ -28,22 +28,29 @@ def reference(x: np.ndarray, y: np.ndarray, memory: Memory, weight: float) -> np
     """The posterior form, from the samples and SciPy's density."""
     x = x.astype(np.float64)
     strength, share = shared_strength(memory, None)
-    d, n = x.shape[1], len(x)
-    scatters = [np.cov(x[y == c].T, bias=True).reshape(d, d) * (y == c).sum() for c in range(y.max() + 1)]
+    (n, d), k, count = x.shape, y.max() + 1, np.bincount(y)
+    means = np.stack([x[y == c].mean(axis=0) for c in range(k)])
+    scatters = [np.cov(x[y == c].T, bias=True).reshape(d, d) * (y == c).sum() for c in range(k)]
     shared = (1 - share) * (sum(scatters) + strength * np.eye(d)) / n
+    features = np.trace(np.linalg.solve(shared, sum(scatters) / (n - k)))
+    trust = count / (count + 1) / (count / (count + 1)).sum()
+    centre = trust @ means
+    length = np.einsum("ki,ik->k", means - centre, np.linalg.solve(shared, (means - centre).T))
+    between = trust @ (length / features - 1 / count) * k / (k - 1)
     scores = []
-    for c, scatter in enumerate(scatters):
-        own = (scatter + weight * shared) / ((y == c).sum() + weight)
-        density = multivariate_normal(x[y == c].mean(axis=0), own, allow_singular=True).logpdf(x)
-        sampled = sum(scatters) / (n - len(scatters))
-        noise = np.trace(np.linalg.solve(shared, sampled)) / d
-        scores.append(density + 0.5 * noise * np.trace(np.linalg.solve(own, shared)) / (y == c).sum())
+    for c in range(k):
+        own = (scatters[c] / count[c] + weight / count.min() * shared) / (1 + weight / count.min())
+        keep, wider = between / (between + 1 / count[c]), between / (1 + between * count[c])
+        density = multivariate_normal(centre + keep * (means[c] - centre), own * (1 + wider), allow_singular=True)
+        scores.append(density.logpdf(x) + 0.5 * (d - features) * np.log1p(wider))
     return np.stack(scores, axis=1)
 
 
 @pytest.mark.parametrize("each", [3, 20, 200])
-def test_the_posterior_form_is_scipys_density(each: int) -> None:
+@pytest.mark.parametrize("fewer", [0, 2])
+def test_the_posterior_form_is_scipys_density(each: int, fewer: int) -> None:
     x, y = blobs(4, each, 12)
+    x, y = x[fewer:], y[fewer:]
     memory = memory_of(x, y)
     head = fitted(memory, Gaussian(weight=7.0))
     expected = reference(x, y, memory, 7.0)

@@ -16,8 +16,8 @@ from tests.laws.strategies import close
 
 HIGH = np.uint64(2**63)
 METHODS = [
-    LDA(0.3, unbiased=False),
-    LDA(unbiased=False),
+    LDA(0.3, empirical_bayes=False),
+    LDA(empirical_bayes=False),
     Ridge(3.0),
     Ridge(3.0, intercept=False),
     NearestMean(),
@@ -47,10 +47,28 @@ def test_the_formula_is_the_refit(method: ClosedForm, seed: int, few: int, dim: 
             # Its strength is a share of the scatter, which the formula keeps as it was.
             average = np.trace(memory.statistics.within) / dim
             rest = replace(rest, shrinkage=0.3 / 0.7 * average)
-        refit: ClosedForm = LDA(unbiased=False) if isinstance(method, LDA) else method
+        refit: ClosedForm = LDA(empirical_bayes=False) if isinstance(method, LDA) else method
         nothing = Features(x[:0], y[:0], memory.classes, np.zeros(0, np.uint64))
         expected = refit.fit(None, rest, nothing, 0).scores(point[None])[0]
         difference = scores[i] - scores[i].mean(), expected - expected.mean()
         if isinstance(method, LDA):  # Up to the common factor that one sample less gives all scores.
             difference = tuple(part / np.abs(part).max() for part in difference)  # type: ignore[assignment]
         assert close(*difference, 1e-4)
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 10**6), st.integers(2, 9), st.integers(2, 15))
+def test_lda_with_its_centre_held(seed: int, few: int, dim: int) -> None:
+    """Against a refit in which the centre and the spread of the means move by one sample: nearly the same scores."""
+    x, y = blobs(4, 30, dim, seed)
+    rows = np.concatenate([np.flatnonzero(y < 3), np.flatnonzero(y == 3)[:few]])
+    x, y = x[rows], y[rows]
+    memory = replace(memory_of(x, y), shrinkage=4.0)
+    points, labels = memory.few
+    scores = LDA().leave_one_out(memory, points, labels)
+    for i, point in enumerate(points):
+        gone = np.flatnonzero((x == point.astype(np.float32)).all(axis=1) & (y == 3))[0]
+        rest = replace(memory_of(np.delete(x, gone, 0), np.delete(y, gone)), shrinkage=4.0)
+        nothing = Features(x[:0], y[:0], memory.classes, np.zeros(0, np.uint64))
+        expected = LDA().fit(None, rest, nothing, 0).scores(point[None])[0]
+        assert close(scores[i] - scores[i].mean(), expected - expected.mean(), 0.12)
