@@ -148,6 +148,7 @@ def place(
     fresh_labels: np.ndarray,
     old: int,
     trusted: bool,
+    kept: bool = True,
 ) -> Budget:
     """The largest offset of the new classes whose risk is within the budget.
 
@@ -157,6 +158,7 @@ def place(
         was_right: whether the old classifier was right, bool ``[n]``.
         fresh_scores, fresh_labels: of held-out rows of the new classes, ``[m, k]``, ``[m]``; m may be 0.
         trusted: the rows chose neither method nor backbone; without it nothing is guaranteed.
+        kept: other rows have shown that the old columns alone keep within the budget, or they are the old head's own.
     """
     # Beyond a budget of 1 / classes, one whole class could be lost: then its own rows alone count.
     n = effective_rows(labels, old) // (1 if asked * old < 1 else old)
@@ -166,15 +168,17 @@ def place(
     within = np.flatnonzero(cost <= asked + 1e-12)
     at = int(within[-1]) if len(within) else int(np.flatnonzero(curve.risk == curve.risk.min())[-1])
     risk = float(curve.risk[at])
-    safe = curve.risk[0] == 0 or _upper(float(curve.risk[0]), n) <= asked
-    guaranteed = conformal(risk, n) if trusted and n and len(within) and safe else None
+    guaranteed = conformal(risk, n) if trusted and n and len(within) and kept else None
     note = ""
     if not len(within):
         note = f"no offset keeps within {asked:.1%}: the old columns alone cost {curve.risk.min():.1%} already"
     elif not trusted:
         note = "the held-out rows were seen by the backbone, or there are none of some class: no guarantee"
-    elif not safe:
-        note = f"the old columns alone cost {curve.risk[0]:.1%} of these rows, too near the budget for a guarantee"
+    elif not kept:
+        note = (
+            "the old columns were solved anew, and no rows are left that show that this alone keeps well within the "
+            "budget: no guarantee; columns that are appended (method='new_units') cost nothing by themselves"
+        )
     elif not enough:
         need = "no number of rows" if asked == 0 else f"{int(np.ceil(1 / asked - 1 - 1e-9))} rows"
         note = (
@@ -182,13 +186,14 @@ def place(
             f"classes counted equally, and there are {n}"
         )
     return Budget(
-        asked, float(curve.offset[at]), risk, guaranteed, _upper(risk, n) if trusted else None, len(labels), n,
+        asked, float(curve.offset[at]), risk, guaranteed, upper_bound(risk, n) if trusted else None, len(labels), n,
         bool(len(within)),
         float(curve.risk[0]), float(curve.risk[np.searchsorted(curve.offset, 0.0, side="right") - 1]), note, curve,
     )  # fmt: skip
 
 
-def _upper(risk: float, n: int) -> float:
+def upper_bound(risk: float, n: int) -> float:
+    """The 95 % upper bound of a share seen on n rows (Clopper & Pearson 1934)."""
     wrong = min(n, int(np.ceil(risk * n - 1e-9)))
     return float(beta.ppf(0.95, wrong + 1, n - wrong)) if wrong < n else 1.0
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from extend import methods
-from extend.budget import Budget, checked, conformal, effective_rows, place
+from extend.budget import Budget, checked, conformal, effective_rows, place, upper_bound
 from extend.classifier import head_scores
 from extend.features import Features
 from extend.head import Calibrated, Head, LinearHead
@@ -133,57 +133,63 @@ def _without_memory(old: Head, rows: Features, method: Method, seed: int, asked:
 def _within(old: Head, memory: Memory, rows: Features, method: Method, seed: int, asked: float) -> Fitted:
     """Choose the method on one half of the held-out rows and the offset on the other, where half is enough.
 
-    Where it is not, the method is fixed beforehand and all rows choose the offset.
+    A closed form solves the old columns anew, which costs something at any offset. Whether that keeps within the budget
+    is for the choosing half to say: if not, new columns are appended to the old head. Where half is not enough, the
+    method is fixed beforehand and all rows choose the offset; what is solved anew is then not guaranteed.
     """
-    held, labels = memory.held_out
+    _, labels = memory.held_out
     k = old.num_classes
-    ours = labels < k
-    trusted = not memory.seen[:k].any()
-    half = ~memory.choosing
-    calibrating = ours & half if memory.spent else ours
-    use: np.ndarray | None = None
-    reason = ""
-    if isinstance(method, Auto):
-        if _enough(asked, labels[ours & half], k):
-            calibrating = ours & half
-            use = ~half | ~ours
-        else:
-            method = method.candidates[0]
-            reason = "the first of the fixed order, as all held-out rows are needed for the budget"
+    ours, half = labels < k, ~memory.choosing
+    split = _enough(asked, labels[ours & half], k)
+    use, reason = (~half | ~ours) if split else None, ""
+    if isinstance(method, Auto) and not split:
+        method = method.candidates[0]
+        reason = "the first of the fixed order, as all held-out rows are needed for the budget"
+    appends = isinstance(method, (NewUnits, Imprint))
+    calibrating = ours & half if memory.spent or (split and not appends) else ours
     fitted = _fit(old, memory, rows, method, seed, use)
     reason = reason or fitted.reason
-    was_right = old_right(old, held[calibrating], labels[calibrating])
-
-    def placed(head: Head) -> tuple[Head, Budget]:
-        new = Calibrated.of(_with_offsets(head, old, memory))
-        fresh = held[~ours]
-        got = place(
-            asked, head_scores(new, held[calibrating]), labels[calibrating], was_right,
-            head_scores(new, fresh), labels[~ours], k, trusted,
-        )  # fmt: skip
-        offset = np.asarray(new.offset).copy()
-        offset[k:] += np.float32(got.offset)
-        return replace(new, offset=offset), got
-
     if not calibrating.any():
         note = "no old class has held-out rows: nothing could be measured, and the offset is as the method gives it"
         unknown = Budget(asked, 0.0, None, None, None, 0, 0, False, 0.0, 1.0, note)
         return Fitted(fitted.method, plain(_with_offsets(fitted.head, old, memory)), reason, unknown)
-    head, budget = placed(fitted.head)
-    if not budget.met:
-        appended = _appended(old, memory, rows, seed)
-        if appended is not None:
-            other, second = placed(appended.head)
-            if second.met or (second.risk or 0.0) < (budget.risk or 1.0):
-                late = "the rows that chose the offset also told to append columns, so nothing is guaranteed"
-                hint = "ask for method='new_units' from the start to have it so"
-                second = replace(second, guaranteed=None, note=f"{late}; {hint}")
-                said = (
-                    f"{name_of(fitted.method)} cannot keep within {asked:.1%} (its solved-anew old columns alone cost "
-                    f"{budget.floor:.1%}), so the new columns were appended to the old head"
-                )
-                return Fitted(appended.method, other, said, second)
-    return Fitted(fitted.method, head, reason, budget)
+    kept, floor = appends, 0.0
+    if split and not appends:
+        other_half = ours & ~half
+        floor = _placed(fitted.head, old, memory, 1.0, other_half, True)[1].floor
+        kept = floor == 0 or upper_bound(floor, effective_rows(labels[other_half], k)) <= asked
+    if floor <= asked:
+        head, budget = _placed(fitted.head, old, memory, asked, calibrating, kept)
+        if budget.met:
+            return Fitted(fitted.method, head, reason, budget)
+        floor = budget.floor
+    appended = _appended(old, memory, rows, seed)
+    if appended is None:
+        head, budget = _placed(fitted.head, old, memory, asked, calibrating, False)
+        return Fitted(fitted.method, head, reason, budget)
+    said = (
+        f"{name_of(fitted.method)} cannot keep within {asked:.1%} (its new old columns alone cost {floor:.1%}), "
+        "so the new columns were appended to the old head"
+    )
+    late = floor <= asked or not split  # Then the rows that choose the offset also told to append.
+    head, budget = _placed(appended.head, old, memory, asked, calibrating, not late)
+    return Fitted(appended.method, head, said, budget)
+
+
+def _placed(
+    head: Head, old: Head, memory: Memory, asked: float, calibrating: np.ndarray, kept: bool
+) -> tuple[Head, Budget]:
+    """The head with the new classes' offset, placed on these held-out rows; `kept`: its old columns cost nothing."""
+    held, labels = memory.held_out
+    new, k, fresh = Calibrated.of(_with_offsets(head, old, memory)), old.num_classes, labels >= old.num_classes
+    got = place(
+        asked, head_scores(new, held[calibrating]), labels[calibrating],
+        old_right(old, held[calibrating], labels[calibrating]),
+        head_scores(new, held[fresh]), labels[fresh], k, not memory.seen[:k].any(), kept,
+    )  # fmt: skip
+    offset = np.asarray(new.offset).copy()
+    offset[k:] += np.float32(got.offset)
+    return replace(new, offset=offset), got
 
 
 def _appended(old: Head, memory: Memory, rows: Features, seed: int) -> Fitted | None:

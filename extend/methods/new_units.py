@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from extend.features import Features
-from extend.head import Calibrated, Head
+from extend.head import Calibrated, Head, LinearHead
 from extend.memory import Memory
 from extend.methods.method import statistics_of
 from extend.methods.pseudo import raw_units, standardise, training_rows
@@ -56,6 +56,8 @@ class NewUnits:
         if head is None or head.num_classes == len(new.classes):
             raise ValueError("new_units appends columns for new classes, and none of these is new; use lda or ridge")
         head = Calibrated.of(head)
+        if not isinstance(head.head, LinearHead):
+            raise ValueError("new_units appends columns, and the old head is of Gaussians; use a closed form")
         first = head.num_classes
         if self.old == "samples":
             memory = statistics_of(memory, "new_units with old='samples'")
