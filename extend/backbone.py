@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,12 +17,15 @@ from flax import nnx
 
 from extend.data import InputSpec
 from extend.head import LinearHead
-from extend.recording import Layer, choose_head, linen_heads, linen_record, nnx_heads, nnx_layers, nnx_record
+from extend.network import Network, named_leaves, of_linen, of_nnx
+from extend.recording import Layer, choose_head
 from extend.space import Space, Tap, Transform, Width
 
 BATCH_SIZE = 256
 Run = Callable[[Any, Any], tuple[jax.Array, tuple[jax.Array, ...]]]
+Learn = Callable[[Any, Any, Any], tuple[jax.Array, tuple[jax.Array, ...], dict[str, Any]]]
 Taps = Iterable["str | Tap"]
+Wanted = tuple[Taps, Transform | None, "int | Width | None"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,9 @@ class Backbone:
         traceable: JAX can trace `run`; otherwise it is called with NumPy arrays.
         batch_size: inputs are padded to batches of this size, always: the size of a batch may change last bits.
         layers: the layers at the top of the model that could be tapped, in the order in which they are called.
+        learn: ``(network parameters, batch, key) -> (penultimate, tap outputs, new statistics)`` in training mode;
+            None where the model has none that is known.
+        trainable: the names of the network parameters that a gradient may move, the head's own left out.
     """
 
     run: Run
@@ -53,6 +58,8 @@ class Backbone:
     traceable: bool = True
     batch_size: int = BATCH_SIZE
     layers: tuple[str, ...] = ()
+    learn: Learn | None = None
+    trainable: tuple[str, ...] = ()
 
     @classmethod
     def from_nnx(
@@ -81,28 +88,7 @@ class Backbone:
         >>> Backbone.from_nnx(model, 3, jax.ShapeDtypeStruct((4,), np.float32)).feature_dim
         8
         """
-        model = nnx.clone(model)
-        model.eval()
-        definition, noise, *(state,) = nnx.split(model, nnx.RngState, ...)
-        names, leaves, structure = named_leaves(state)
-        candidates = nnx_heads(model, None)
-        layers = [path for path, _ in nnx_layers(model)]
-        space = _space(taps, transform, width, layers)
-        forward = call or (lambda module, x: module(x))
-
-        def record(params: Any, x: Any, paths: Sequence[str]) -> tuple[Any, list[Any]]:
-            # A copy of the noise, so that a stray draw in evaluation mode cannot change the next call.
-            merged = nnx.merge(
-                definition, noise, jax.tree.unflatten(structure, [params[name] for name in names]), copy=True
-            )
-            return nnx_record(merged, paths, lambda module: forward(module, x))
-
-        builder: dict[str, Any] = {"class": type(model).__name__}
-        if type(model).__module__.startswith("extend.models."):
-            builder["config"] = dict(getattr(model, "config"))  # noqa: B009  # every shipped network has it
-        network = dict(zip(names, leaves, strict=True))
-        tops = [path for path in layers if "." not in path]
-        return _assemble(cls, record, network, candidates, tops, num_classes, input_spec, head, space, "nnx", builder)
+        return _assemble(cls, of_nnx(model, call), num_classes, input_spec, head, (taps, transform, width))
 
     @classmethod
     def from_linen(
@@ -122,20 +108,8 @@ class Backbone:
         Without `call`, a ``train`` or ``training`` argument of the model is given as False and ``deterministic`` as
         True. Raises as `from_nnx`.
         """
-        names, leaves, structure = named_leaves(dict(variables))
-        candidates = linen_heads(variables.get("params", {}), None)
-        space = _space(taps, transform, width, list(_paths(variables.get("params", {}))))
-        flags: dict[str, Any] = evaluation_flags(model)
-        forward = call or (lambda module, values, x: module.apply(values, x, **flags))
-
-        def record(params: Any, x: Any, paths: Sequence[str]) -> tuple[Any, list[Any]]:
-            values = jax.tree.unflatten(structure, [params[name] for name in names])
-            return linen_record(lambda: forward(model, values, x), paths)
-
-        builder = {"class": type(model).__name__}
-        network = dict(zip(names, leaves, strict=True))
-        tops = list(variables.get("params", {}))
-        return _assemble(cls, record, network, candidates, tops, num_classes, input_spec, head, space, "linen", builder)
+        network = of_linen(model, variables, call)
+        return _assemble(cls, network, num_classes, input_spec, head, (taps, transform, width))
 
     @classmethod
     def from_function(
@@ -182,7 +156,10 @@ class Backbone:
         space = replace(_space((), transform, width, None), keep=head is not None)
         kind = {"kind": "function", "class": getattr(function, "__name__", type(function).__name__), "head": None}
         values = {"network": network, "space": space.init(shape[1])}
-        return cls(run, values, input_spec, (shape[1],), space, kind, head, traceable, batch_size)
+        floats = tuple(
+            name for name, leaf in network.items() if traceable and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+        )
+        return cls(run, values, input_spec, (shape[1],), space, kind, head, traceable, batch_size, trainable=floats)
 
     @property
     def penultimate(self) -> int:
@@ -219,6 +196,25 @@ class Backbone:
         """A batch -> features float32 ``[n, feature_dim]``."""
         return self.finish(params, self.join(params, x))
 
+    def apply_in_training(self, params: Any, x: Any, key: Any) -> tuple[jax.Array, dict[str, Any]]:
+        """`apply` in training mode (dropout draws by `key`, batch norm measures the batch), and the new statistics.
+
+        Raises:
+            ValueError: the model's training mode is not known.
+        """
+        if self.learn is None:
+            raise ValueError("this model's training mode is not known: keep its statistics frozen")
+        penultimate, taps, statistics = self.learn(params["network"], x, key)
+        return self.finish(params, self.space.join(penultimate, taps)), statistics
+
+    def with_network(self, changed: Mapping[str, Any]) -> Backbone:
+        """This backbone with some of its network's parameters changed."""
+        network = {**self.params["network"], **changed}
+        moved = replace(self, params={**self.params, "network": network})
+        if "compiled" in self.__dict__:  # It takes parameters as arguments: nothing to compile again.
+            moved.__dict__["compiled"] = self.compiled
+        return moved
+
     @cached_property
     def compiled(self) -> tuple[Callable[..., jax.Array], Callable[..., jax.Array]]:
         """`join` and `finish`, jit-compiled once a backbone (a host function's `join` is called as it is)."""
@@ -245,36 +241,18 @@ class Backbone:
         return fitted
 
 
-def named_leaves(tree: Any) -> tuple[list[str], list[Any], Any]:
-    """The leaves of a tree with dotted paths (a trailing ``value`` left out), and its structure."""
-    pairs, structure = jax.tree_util.tree_flatten_with_path(tree)
-    names = []
-    for path, _ in pairs:
-        parts = [str(getattr(p, "key", getattr(p, "name", getattr(p, "idx", p)))) for p in path]
-        names.append(".".join(parts[:-1] if len(parts) > 1 and parts[-1] in ("value", "raw_value") else parts))
-    return names, [leaf for _, leaf in pairs], structure
-
-
 def _assemble(
-    cls: type[Backbone],
-    record: Callable[..., tuple[Any, list[Any]]],
-    network: dict[str, Any],
-    candidates: list[Layer],
-    tops: list[str],
-    num_classes: int,
-    input_spec: InputSpec,
-    head: str | None,
-    space: Space,
-    kind: str,
-    builder: Mapping[str, Any],
+    cls: type[Backbone], network: Network, num_classes: int, input_spec: InputSpec, head: str | None, wanted: Wanted
 ) -> Backbone:
-    """Trace once to find the head and the feature sizes."""
+    """Trace once to find the head and the feature sizes; `wanted` are taps, transform and width."""
+    space = _space(*wanted, network.layers)
+    candidates, tops = network.candidates, network.tops
     tap_paths = [tap.path for tap in space.taps]
     found: list[Layer] = []
     layers: list[str] = []
 
     def trace(params: Any, x: Any) -> tuple[Any, Any]:
-        output, calls = record(params, x, [layer.path for layer in candidates] + tap_paths + tops)
+        output, calls = network.record(params, x, [layer.path for layer in candidates] + tap_paths + tops)
         split, end = len(candidates), len(candidates) + len(tap_paths)
         chosen = choose_head(candidates, output, calls[:split], num_classes, head)
         found.append(chosen)
@@ -282,26 +260,34 @@ def _assemble(
         layers.extend(_tappable(dict(zip(tops, calls[end:], strict=True)), features, output))
         return features, tuple(_single(c, p)[1] for c, p in zip(calls[split:end], tap_paths, strict=True))
 
-    penultimate, taps = jax.eval_shape(trace, network, _example(input_spec))
+    penultimate, taps = jax.eval_shape(trace, network.params, _example(input_spec))
     chosen = found[0]
 
     def run(params: Any, x: Any) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        _, calls = record(params, x, [chosen.path, *tap_paths])
+        _, calls = network.record(params, x, [chosen.path, *tap_paths])
         return calls[0][0][0], tuple(made[0][1] for made in calls[1:])
 
+    def learn(params: Any, x: Any, key: Any) -> tuple[jax.Array, tuple[jax.Array, ...], dict[str, Any]]:
+        assert network.learn is not None
+        calls, statistics = network.learn(params, x, key, [chosen.path, *tap_paths])
+        return calls[0][0][0], tuple(made[0][1] for made in calls[1:]), statistics
+
+    own = f"{'params.' if network.kind == 'linen' else ''}{chosen.path}."
     parts = [penultimate.shape[1]]
     for number in range(len(taps)):
         one = replace(space, taps=space.taps[number : number + 1])
         parts.append(jax.eval_shape(one.join, penultimate, taps[number : number + 1]).shape[1] - parts[0])
     return cls(
         run,
-        {"network": network, "space": space.init(sum(parts))},
+        {"network": network.params, "space": space.init(sum(parts))},
         input_spec,
         tuple(parts),
         space,
-        {"kind": kind, "head": chosen.path, "num_classes": num_classes, **builder},
+        {"kind": network.kind, "head": chosen.path, "num_classes": num_classes, **network.builder},
         LinearHead.of(np.asarray(chosen.kernel, np.float32), np.asarray(chosen.bias, np.float32)),
         layers=tuple(layers),
+        learn=learn if network.learn is not None else None,
+        trainable=tuple(name for name in network.trainable if not name.startswith(own)),
     )
 
 
@@ -331,18 +317,3 @@ def _space(taps: Taps, transform: Transform | None, width: int | Width | None, l
 
 def _example(spec: InputSpec) -> Any:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape), leaf.dtype), spec)
-
-
-def _paths(params: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """The paths of all Linen modules that hold parameters."""
-    for name, part in params.items():
-        if hasattr(part, "items"):
-            yield above + name
-            yield from _paths(part, f"{above}{name}.")
-
-
-def evaluation_flags(model: nn.Module) -> dict[str, Any]:
-    """The usual names of a Linen model's mode, for evaluation; those that its ``__call__`` takes."""
-    names = inspect.signature(type(model).__call__).parameters
-    known = {"train": False, "training": False, "is_training": False, "deterministic": True}
-    return {name: value for name, value in known.items() if name in names}

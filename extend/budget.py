@@ -173,7 +173,7 @@ def place(
     if not len(within):
         note = f"no offset keeps within {asked:.1%}: the old columns alone cost {curve.risk.min():.1%} already"
     elif not trusted:
-        note = "the held-out rows were seen by the backbone, or there are none of some class: no guarantee"
+        note = "the held-out rows were seen by the backbone, or carried over, or a class has none: no guarantee"
     elif not kept:
         note = (
             "the old columns were solved anew, and no rows are left that show that this alone keeps well within the "

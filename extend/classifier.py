@@ -15,11 +15,13 @@ import numpy as np
 from flax import nnx
 
 from extend import checkpoint, data, features, foreign
-from extend.backbone import Backbone, evaluation_flags, named_leaves
+from extend.backbone import Backbone
 from extend.checkpoint import CheckpointError
 from extend.data import Image, InputSpec
 from extend.head import QUADRATIC, Block, Calibrated, Head, LinearHead, QuadraticHead
 from extend.memory import Memory
+from extend.memory_tree import from_tree, to_tree
+from extend.network import evaluation_flags, named_leaves
 from extend.space import Space
 
 
@@ -121,7 +123,7 @@ class Classifier:
             "memory": None,
         }
         if self.memory is not None:
-            tree["memory"], description["memory"] = self.memory.to_tree()
+            tree["memory"], description["memory"] = to_tree(self.memory)
         checkpoint.save(path, tree, description)
 
 
@@ -236,7 +238,7 @@ def _rebuild(path: Any, tree: dict[str, Any], saved: dict[str, Any], model: Any,
     )
     if backbone.fingerprint != saved["fingerprint"]:
         raise CheckpointError(f"{path}: the model given is not the one that was saved (its fingerprint differs)")
-    memory = Memory.from_tree(tree["memory"], saved["memory"]) if saved["memory"] is not None else None
+    memory = from_tree(tree["memory"], saved["memory"]) if saved["memory"] is not None else None
     history = tuple(Event(**{**event, "classes": tuple(event["classes"])}) for event in saved["history"])
     return Classifier(backbone, restored, classes, memory, history)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any, Literal
 
@@ -14,12 +13,15 @@ import numpy as np
 from extend import data, features, methods
 from extend.budget import checked
 from extend.classifier import Classifier, Event, load
-from extend.evaluation import Evaluation, evaluate, evaluate_features
 from extend.features import Features, Progress
-from extend.fitting import CLOSED, fit, name_of, plain, resolve
+from extend.fitting import CLOSED, Fitted, fit, name_of, plain, resolve
 from extend.head import Calibrated, Head, LinearHead, QuadraticHead
+from extend.keeping import with_exemplars
+from extend.measuring import measure, right, since_learnt
 from extend.memory import MOST, Memory
-from extend.methods import Method
+from extend.memory_tree import to_tree
+from extend.methods import FineTune, Joint, Method
+from extend.methods.moving import Moved
 from extend.report import Report
 
 
@@ -88,20 +90,29 @@ def add_classes(
     added = tuple(name for name in samples.classes if name not in clf.classes)
     classes = clf.classes + added
 
-    started = time.perf_counter()
-    fresh = features.extract(clf.backbone, samples, progress=progress)
-    real = features.extract(clf.backbone, kept, progress=progress) if kept is not None else None
-    fit_started = time.perf_counter()
-    memory = _memory(clf, fresh, real)
-    rows = _without_held_out(_joined(fresh, real, classes), memory)
-    fitted = fit(clf.head, memory, rows, chosen, seed, max_forgetting)
-    chosen, head, budget = fitted.method, fitted.head, fitted.budget
+    started = fit_started = time.perf_counter()
+    backbone, memory = clf.backbone, None
+    if isinstance(chosen, (FineTune, Joint)):
+        fitted, moved = _moved(clf, samples, kept, chosen, seed, max_forgetting, progress)
+        backbone, memory, fresh = moved.backbone, moved.memory, moved.fresh
+    else:
+        fresh = features.extract(backbone, samples, progress=progress)
+        real = features.extract(backbone, kept, progress=progress) if kept is not None else None
+        fit_started = time.perf_counter()
+        memory = _memory(clf, fresh, real)
+        rows = _without_held_out(_joined(fresh, real, classes), memory)
+        fitted = fit(clf.head, memory, rows, chosen, seed, max_forgetting)
+        chosen = fitted.method
+    head, budget = fitted.head, fitted.budget
     now = time.perf_counter()
 
     action = "add" if added else "update"
-    extended = Classifier(clf.backbone, head, classes, memory, clf.history)
-    before, after, measured_on = _measure(clf, extended, check)
-    notes = [f"{len(samples.skipped)} broken images left out: {', '.join(samples.skipped)}"] if samples.skipped else []
+    if memory is not None:
+        memory = with_exemplars(memory, samples, fresh)
+    extended = Classifier(backbone, head, classes, memory, clf.history)
+    before, after, measured_on = measure(clf, extended, check)
+    notes = list(fitted.notes)
+    notes += [f"{len(samples.skipped)} broken images left out: {', '.join(samples.skipped)}"] if samples.skipped else []
     if memory is None:
         notes.append("there is no memory of the old classes: what was forgotten is measured on validation= only")
     cost: float | None = None
@@ -118,7 +129,7 @@ def add_classes(
         fitted.reason,
         before,
         after,
-        _since_learnt(clf, after) if check is None else None,
+        since_learnt(clf, after) if check is None else None,
         measured_on,
         now - started,
         now - fit_started,
@@ -133,11 +144,39 @@ def add_classes(
         added or samples.classes,
         name_of(chosen),
         len(samples),
-        _right(memory, head, classes, added),
-        settings_of(chosen),
+        right(memory, head, classes, added),
+        settings_of(chosen) | ({"head": fitted.head_method} if fitted.head_method else {}),
         cost,
     )
     return replace(extended, history=(*clf.history, event)), report
+
+
+def _moved(
+    clf: Classifier,
+    samples: data.Samples,
+    kept: data.Samples | None,
+    chosen: FineTune | Joint,
+    seed: int,
+    max_forgetting: float | None,
+    progress: Progress | None,
+) -> tuple[Fitted, Moved]:
+    """Train the backbone, and fit the head that the method wants to the memory that comes out."""
+    if max_forgetting is not None:
+        raise ValueError(
+            f"max_forgetting bounds what is measured on real held-out features, and {name_of(chosen)} moves them: "
+            "leave it out, or use a method that keeps the backbone"
+        )
+    if clf.memory is None and kept is not None and isinstance(chosen, FineTune):
+        real = features.extract(clf.backbone, kept)
+        clf = replace(clf, memory=_measured(clf, real))
+    moved = chosen.move(clf, samples, kept, seed=seed, progress=progress)
+    if moved.head is not None or chosen.head is None:
+        assert moved.head is not None
+        return Fitted(chosen, moved.head, "the trained head", notes=moved.notes), moved
+    fitted = fit(clf.head, moved.memory, moved.fresh.relabel(moved.memory.classes), chosen.head, seed, None)
+    settled = {"name": name_of(fitted.method), "settings": settings_of(fitted.method)}
+    reason = f"head: {name_of(fitted.method)}" + (f", {fitted.reason}" if fitted.reason else "")
+    return Fitted(chosen, fitted.head, reason, None, moved.notes, settled), moved
 
 
 def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
@@ -178,7 +217,7 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
     settings = last.settings if last is not None and how == last.method else {}
     done = Event("remove", (), how, 0, {}, settings)
     smaller = Classifier(classifier.backbone, head, classes, memory, (*scrubbed, done))
-    _, after, measured_on = _measure(classifier, smaller, None)
+    _, after, measured_on = measure(classifier, smaller, None)
     report = Report(
         "remove",
         (name,),
@@ -198,11 +237,12 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
 
 def refit(head: Head, memory: Memory, last: Event) -> Head | None:
     """The closed form of this event fitted to a memory, calibrated as `head` is; None if it was no closed form."""
-    if last.method not in CLOSED:
+    inner = last.settings.get("head", {"name": last.method, "settings": last.settings})
+    if inner["name"] not in CLOSED:
         return None
-    kind = type(methods.NAMED[last.method])
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # every method is a dataclass
-    method = kind(**{key: value for key, value in last.settings.items() if key in known})
+    kind: Any = type(methods.NAMED[inner["name"]])
+    known = {field.name for field in fields(kind)}
+    method = kind(**{key: value for key, value in inner["settings"].items() if key in known})
     nothing = Features(np.zeros((0, 0), np.float32), np.zeros(0, int), memory.classes, np.zeros(0, np.uint64))
     fitted = method.fit(None, memory, nothing, 0)
     assert isinstance(fitted, (LinearHead, QuadraticHead))  # Every closed form gives one of these.
@@ -211,25 +251,19 @@ def refit(head: Head, memory: Memory, last: Event) -> Head | None:
 
 def memory_bytes(memory: Memory | None) -> int:
     """What a memory takes in a checkpoint, before compression."""
-    return 0 if memory is None else sum(array.nbytes for array in memory.to_tree()[0].values())
-
-
-def held_out_evaluation(memory: Memory | None, head: Any, classes: tuple[str, ...]) -> Evaluation | None:
-    """A head measured on those held-out features whose classes it knows; None if there are none."""
-    if memory is None:
-        return None
-    rows, labels = memory.held_out
-    known = np.asarray([memory.classes[label] in classes for label in labels], bool)
-    if not known.any():
-        return None
-    place = np.asarray([classes.index(memory.classes[label]) for label in labels[known]])
-    return evaluate_features(head, classes, rows[known], place)
+    return 0 if memory is None else sum(array.nbytes for array in to_tree(memory)[0].values())
 
 
 def settings_of(method: Any) -> dict[str, Any]:
     """A method's hyper-parameters, for the history."""
     plainly = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(method).items()}
-    return {key: value for key, value in plainly.items() if isinstance(value, (str, int, float, list, type(None)))}
+    return {key: value for key, value in plainly.items() if _storable(value)}
+
+
+def _storable(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_storable(part) for part in value)
+    return isinstance(value, (str, int, float, type(None)))
 
 
 def _read_old(clf: Classifier, old: Any) -> data.Samples | None:
@@ -272,16 +306,21 @@ def _memory(clf: Classifier, fresh: Features, real: Features | None) -> Memory |
     mode = known.scatter_mode if known is not None else "class"
     most = known.most if known is not None else MOST
     if known is None and real is not None:
-        real = real.relabel(clf.classes)
-        missing = np.flatnonzero(np.bincount(real.labels, minlength=len(clf.classes)) == 0)
-        if len(missing):
-            raise ValueError(f"old= has no samples of class {clf.classes[missing[0]]!r}; every old class is needed")
-        known = Memory.of(real.features, real.labels, real.keys, clf.classes, offset=offset, seen=True)
+        known = _measured(clf, real)
     if known is None:
         return None
     return known + Memory.of(
         fresh.features, fresh.labels, fresh.keys, fresh.classes, scatter=mode, offset=offset, most=most
     )
+
+
+def _measured(clf: Classifier, real: Features) -> Memory:
+    """The memory of a classifier that had none, from real samples of every class."""
+    real = real.relabel(clf.classes)
+    missing = np.flatnonzero(np.bincount(real.labels, minlength=len(clf.classes)) == 0)
+    if len(missing):
+        raise ValueError(f"old= has no samples of class {clf.classes[missing[0]]!r}; every old class is needed")
+    return Memory.of(real.features, real.labels, real.keys, clf.classes, offset=clf.backbone.offset, seen=True)
 
 
 def _joined(fresh: Features, real: Features | None, classes: tuple[str, ...]) -> Features:
@@ -306,39 +345,3 @@ def _without_held_out(rows: Features, memory: Memory | None) -> Features:
     for label in np.unique(labels):
         held |= (rows.labels == label) & np.isin(rows.keys, memory.held_out_keys[labels == label])
     return rows.take(~held)
-
-
-def _measure(
-    old: Classifier, new: Classifier, check: data.Samples | None
-) -> tuple[Evaluation | None, Evaluation | None, str]:
-    """Old classifier on the old classes, new one on all, and on what they were measured."""
-    if check is not None:
-        rows = np.isin(np.asarray(check.classes)[check.labels], old.classes)
-        before = None
-        if rows.any():
-            known = tuple(name for name in check.classes if name in old.classes)
-            place = np.asarray([known.index(n) if n in known else 0 for n in check.classes])
-            part = check.take(rows)
-            before = evaluate(old, replace(part, labels=place[part.labels], classes=known))
-        return before, evaluate(new, check), "validation samples"
-    before = held_out_evaluation(old.memory if old.memory is not None else new.memory, old.head, old.classes)
-    after = held_out_evaluation(new.memory, new.head, new.classes)
-    if after is None or new.memory is None:
-        return before, None, "nothing"
-    seen = new.memory.seen[np.unique(new.memory.held_out[1])].any()
-    return before, after, "held-out features" + (" (seen by the backbone: optimistic, no guarantee)" if seen else "")
-
-
-def _right(memory: Memory | None, head: Any, classes: tuple[str, ...], names: tuple[str, ...]) -> Mapping[str, float]:
-    measured = held_out_evaluation(memory, head, classes)
-    return {} if measured is None else {name: v for name, v in measured.by_class.items() if name in names}
-
-
-def _since_learnt(clf: Classifier, after: Evaluation | None) -> float | None:
-    """Held-out accuracy of the old classes when each was learnt, minus now, averaged over samples."""
-    if after is None:
-        return None
-    learnt = {name: value for event in clf.history for name, value in event.right.items()}
-    then = [(value, *after.counts([name])) for name, value in learnt.items() if name in after.by_class]
-    total = sum(count for _, _, count in then)
-    return sum(value * count - right for value, right, count in then) / total if total else None

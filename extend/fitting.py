@@ -13,23 +13,29 @@ from extend.classifier import head_scores
 from extend.features import Features
 from extend.head import Calibrated, Head, LinearHead
 from extend.memory import Memory
-from extend.methods import Auto, Imprint, Method, NewUnits
+from extend.methods import Auto, FineTune, Imprint, Joint, Method, NewUnits
 
+AnyMethod = Method | FineTune | Joint
 CLOSED = ("lda", "ridge", "nearest_mean", "gaussian")
 """The methods whose head is a function of the memory alone."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A head, the method that gave it, why that one, and what the budget says."""
+    """A head, the method that gave it, why that one, and what the budget says.
 
-    method: Method
+    `notes` are for the report; `head_method` names the closed form that was fitted after the backbone was trained.
+    """
+
+    method: AnyMethod
     head: Head
     reason: str
     budget: Budget | None = None
+    notes: tuple[str, ...] = ()
+    head_method: dict[str, Any] | None = None
 
 
-def resolve(method: str | Method) -> Method:
+def resolve(method: str | AnyMethod) -> AnyMethod:
     """A method by its name, or as it is.
 
     Raises:
@@ -42,7 +48,7 @@ def resolve(method: str | Method) -> Method:
     return methods.NAMED[method]
 
 
-def name_of(method: Method) -> str:
+def name_of(method: AnyMethod) -> str:
     """The name under which a method is known, or its class's."""
     return next((name for name, known in methods.NAMED.items() if type(known) is type(method)), type(method).__name__)
 
@@ -185,7 +191,7 @@ def _placed(
     got = place(
         asked, head_scores(new, held[calibrating]), labels[calibrating],
         old_right(old, held[calibrating], labels[calibrating]),
-        head_scores(new, held[fresh]), labels[fresh], k, not memory.seen[:k].any(), kept,
+        head_scores(new, held[fresh]), labels[fresh], k, not (memory.seen[:k].any() or memory.carried), kept,
     )  # fmt: skip
     offset = np.asarray(new.offset).copy()
     offset[k:] += np.float32(got.offset)

@@ -15,12 +15,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from extend.drift import Drift, carry
+from extend.exemplars import Exemplars
+from extend.fisher import Fisher
 from extend.inverse import Inverse, shorter
-from extend.numerics import pack, unpack
 from extend.statistics import Statistics, full, measure, merge, total_scatter
 
 SHARE, MOST, FEWEST = 0.1, 50, 10
@@ -71,6 +73,9 @@ class Memory:
         shrinkage, ridge: strengths frozen when the classifier was wrapped, in scatter units; None: chosen at each fit.
         spent: the held-out rows that may choose have chosen the feature space.
         inverses: of the within-class scatter at these strengths, kept up to date; empty: solve anew at each fit.
+        carried: the classes whose features and statistics a drift map has carried over since they were measured.
+        exemplars: inputs of old classes under a limit of bytes; None: none are kept.
+        fisher: how much the classifier depends on each parameter of its backbone; None: not measured.
 
     >>> m = Memory.of(np.eye(3), np.array([0, 0, 1]), np.arange(3, dtype=np.uint64) + 2**63, ("a", "b"))
     >>> (m + m).statistics.count.tolist()
@@ -89,6 +94,9 @@ class Memory:
     ridge: float | None = None
     spent: bool = False
     inverses: tuple[Inverse, ...] = ()
+    carried: tuple[str, ...] = ()
+    exemplars: Exemplars | None = None
+    fisher: Fisher | None = None
 
     @classmethod
     def of(
@@ -210,6 +218,9 @@ class Memory:
             seen=seen,
             most=max(self.most, other.most),
             spent=self.spent or other.spent,
+            carried=tuple(dict.fromkeys(self.carried + other.carried)),
+            exemplars=_united(self.exemplars, other.exemplars, place, len(classes)),
+            fisher=self.fisher + other.fisher if self.fisher and other.fisher else self.fisher or other.fisher,
         )
         over = (merged.total[merged.label] >= FEWEST) & ~_candidates(merged.key, merged.label, merged.most)
         merged = merged._absorb(over) if over.any() else merged
@@ -255,8 +266,41 @@ class Memory:
             key=self.key[rows],
             seen=self.seen[stay],
             inverses=(),
+            carried=tuple(n for n in self.carried if n != name),
+            exemplars=self._exemplars_without(gone),
+            fisher=None,  # A class's share of it is not known.
         )
         return left.with_inverses(*(inverse.strength for inverse in self.inverses))
+
+    def _exemplars_without(self, gone: int) -> Exemplars | None:
+        if self.exemplars is None:
+            return None
+        left = self.exemplars.take(self.exemplars.label != gone)
+        return replace(left, label=np.where(left.label > gone, left.label - 1, left.label))
+
+    def transport(self, drift: Drift, own: Drift | None = None) -> Memory:
+        """The memory as if its classes had been measured with a backbone that moved (SLDC, Rao et al. 2026).
+
+        Means and covariances go through the map by their moments, feature vectors one by one. O(k d^3).
+
+        Args:
+            drift: the map of the part of the features that the memory describes.
+            own: the map of the part before it (`offset` columns), where there is one.
+        """
+        offset = self.offset
+        features = drift.rows(self.features[:, offset:])
+        if offset:
+            assert own is not None
+            features = np.concatenate([own.rows(self.features[:, :offset]), features], axis=1)
+        known = tuple(name for name in self.classes if name not in self.carried)
+        moved = replace(
+            self,
+            core=carry(self.core, drift),
+            features=features.astype(np.float32),
+            carried=self.carried + known,
+            inverses=(),
+        )
+        return moved.with_inverses(*(inverse.strength for inverse in self.inverses))
 
     def sample(self, name: str, n: int, seed: int = 0) -> np.ndarray:
         """Draw n feature vectors float32 ``[n, d]`` from a class's Gaussian; keyed by the class's name and the seed.
@@ -277,47 +321,16 @@ class Memory:
         root = vectors * np.sqrt(np.maximum(values, 0))
         return (mean + rng.standard_normal((n, self.dim)) @ root.T).astype(np.float32)
 
-    def to_tree(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """The arrays, and the rest as JSON; `from_tree` reads them back bit for bit."""
-        core, d = self.core, self.dim
-        arrays = {"count": core.count, "mean": core.mean, "within": pack(core.within)}
-        arrays |= {"features": self.features, "label": self.label, "key": self.key, "seen": self.seen}
-        if core.scatters is not None:
-            packed = [s for s in core.scatters if s.ndim == 1]
-            factors = [s for s in core.scatters if s.ndim == 2]
-            arrays["rank"] = np.asarray([len(s) if s.ndim == 2 else -1 for s in core.scatters])
-            arrays["packed"] = np.stack(packed) if packed else np.zeros((0, d * (d + 1) // 2))
-            arrays["factors"] = np.concatenate([np.zeros((0, d)), *factors])
-        if self.inverses:
-            arrays["inverse"] = np.stack([pack(inverse.matrix) for inverse in self.inverses])
-            arrays["product"] = np.stack([inverse.product for inverse in self.inverses])
-        names = ("offset", "most", "shrinkage", "ridge", "spent")
-        rest = {"classes": list(self.classes), **{name: getattr(self, name) for name in names}}
-        return arrays, {**rest, "strengths": [inverse.strength for inverse in self.inverses]}
-
-    @classmethod
-    def from_tree(cls, arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> Memory:
-        """Read back what `to_tree` gave."""
-        scatters = None
-        if "rank" in arrays:
-            packed, factors, rows = iter(arrays["packed"]), arrays["factors"], 0
-            scatters = []
-            for rank in arrays["rank"].tolist():
-                scatters.append(next(packed) if rank < 0 else factors[rows : rows + rank])
-                rows += max(rank, 0)
-        core = Statistics(
-            arrays["count"], arrays["mean"], unpack(arrays["within"]), None if scatters is None else tuple(scatters)
-        )
-        held: dict[str, Any] = {name: arrays[name] for name in ("features", "label", "key", "seen")}
-        settings = {**rest, "classes": tuple(rest["classes"])}
-        inverses = tuple(
-            Inverse(strength, unpack(arrays["inverse"][i]), arrays["product"][i])
-            for i, strength in enumerate(settings.pop("strengths", ()))
-        )
-        return cls(core=core, inverses=inverses, **held, **settings)
-
     def _absorb(self, rows: np.ndarray) -> Memory:
         """This memory with these candidates moved into the statistics."""
         more = measure(self.features[rows, self.offset :], self.label[rows], len(self.classes), self.scatter_mode)
         core = merge(self.core, more, np.arange(len(self.classes)), len(self.classes))
         return replace(self, core=core, features=self.features[~rows], label=self.label[~rows], key=self.key[~rows])
+
+
+def _united(one: Exemplars | None, two: Exemplars | None, place: np.ndarray, k: int) -> Exemplars | None:
+    """Both memories' exemplars within the first one's limit; class i of `two` is class ``place[i]`` of k."""
+    if two is None or two.leaves is None:
+        return one.cut(k) if one is not None else two
+    base = one if one is not None else Exemplars(two.limit)
+    return base.add(two.leaves, place[two.label], two.key, two.rank, k)

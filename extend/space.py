@@ -116,9 +116,9 @@ class Space:
         if self.plain:
             return features
         if self.transform == "sqrt":
-            features = jnp.sign(features) * jnp.sqrt(jnp.abs(features))
+            features = jnp.sign(features) * _root(jnp.abs(features))
         elif self.transform == "l2":
-            features = features / jnp.maximum(jnp.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+            features = features / jnp.maximum(_root((features**2).sum(axis=1, keepdims=True)), 1e-12)
         elif self.transform == "standardise":
             features = (joined - params["mean"]) * params["scale"]
         if self.width is not None:
@@ -136,6 +136,12 @@ class Space:
     def from_dict(cls, saved: dict[str, Any]) -> Space:
         width = Width(**saved["width"]) if saved["width"] else None
         return cls(tuple(Tap(**tap) for tap in saved["taps"]), saved["transform"], width, saved["keep"])
+
+
+def _root(x: jax.Array) -> jax.Array:
+    """The square root, with gradient 0 at 0 in place of infinity."""
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
 
 
 def _pool(output: jax.Array, grid: int) -> jax.Array:

@@ -12,9 +12,10 @@ import numpy as np
 from extend.calibration import align_weights, bias_correction, temperature
 from extend.classifier import Classifier, Event
 from extend.evaluation import Evaluation, evaluate_features
-from extend.extension import held_out_evaluation, memory_bytes, refit
+from extend.extension import memory_bytes, refit
 from extend.fitting import plain
 from extend.head import Calibrated, Head
+from extend.measuring import held_out_evaluation, held_out_words
 from extend.methods.lda import oas, shared_strength
 from extend.methods.ridge import gcv
 from extend.report import Report
@@ -80,11 +81,10 @@ def calibrate(
     after = _together(parts) if len(parts) == 2 else held_out_evaluation(memory, head, classifier.classes)
     done = ", ".join(steps)
     better = replace(classifier, head=plain(head), history=(*classifier.history, Event("calibrate", (), done, 0, {})))
-    seen = " (seen by the backbone: optimistic, no guarantee)" if memory.seen.any() else ""
     crossed = (
         ", each half corrected by the other" if len(parts) == 2 else ", the same that the correction was fitted on"
     )
-    measured_on = "held-out features" + crossed + seen
+    measured_on = held_out_words(memory).replace("held-out features", "held-out features" + crossed, 1)
     notes = (
         ("budgets were kept before this correction; they may not be after it",) if set(steps) - {"temperature"} else ()
     )
@@ -128,11 +128,10 @@ def retune(classifier: Classifier) -> tuple[Classifier, Report]:
     before = held_out_evaluation(memory, classifier.head, classifier.classes)
     after = held_out_evaluation(memory, head, classifier.classes)
     event = Event("retune", (), last.method, 0, {}, settings)
-    seen = " (seen by the backbone: optimistic, no guarantee)" if memory.seen.any() else ""
     budgeted = any(event.risk is not None for event in classifier.history)
     notes = ("offsets of earlier budgets stay as they are; what they guaranteed was of the old strengths",)
     report = Report(
-        "retune", (), last.method, "", before, after, None, "held-out features" + seen, seconds, seconds, 0,
+        "retune", (), last.method, "", before, after, None, held_out_words(memory), seconds, seconds, 0,
         memory_bytes(memory), notes if budgeted else (),
     )  # fmt: skip
     return replace(tuned, history=(*classifier.history, event)), report

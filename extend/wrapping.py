@@ -16,10 +16,11 @@ from extend import features
 from extend.backbone import Backbone, Taps
 from extend.classifier import Classifier, Event, build
 from extend.data import InputSpec
-from extend.extension import held_out_evaluation, settings_of
+from extend.extension import settings_of
 from extend.features import Features, Progress
 from extend.fitting import name_of
 from extend.head import Head
+from extend.measuring import held_out_evaluation
 from extend.memory import MOST, Memory
 from extend.methods import Auto
 from extend.methods.lda import oas, shared_strength

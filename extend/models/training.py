@@ -19,6 +19,8 @@ import numpy as np
 import optax
 from flax import nnx
 
+from extend.augment import augment
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -103,7 +105,7 @@ def train(
         errors, rights = [], []
         for number in progress(range(per_epoch), per_epoch, f"epoch {epoch + 1}/{len(epochs)}"):
             rows = order[number * batch_size : (number + 1) * batch_size]
-            batch = prepare(_augment(inputs[rows], epochs[epoch], recipe, rng))
+            batch = prepare(augment(inputs[rows], rng, size=epochs[epoch], padding=recipe.padding, flip=recipe.flip))
             state, error, right = step(state, batch, labels[rows])
             errors.append(error)
             rights.append(right)
@@ -116,23 +118,6 @@ def train(
     trained = nnx.merge(definition, state[0], state[1], copy=True)
     trained.eval()
     return trained
-
-
-def _augment(batch: np.ndarray, size: int | None, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
-    """Random crops and mirror images of pictures ``[n, h, w, c]``; other inputs pass unchanged."""
-    if size is None and not recipe.padding and not recipe.flip:
-        return batch
-    count, height, width = batch.shape[:3]
-    if recipe.flip:
-        mirrored = np.asarray(rng.random(count) < 0.5)
-        batch = np.where(mirrored[:, None, None, None], batch[:, :, ::-1], batch)
-    rows, columns = (size, size) if size else (height, width)
-    pad = recipe.padding if (rows, columns) == (height, width) else 0
-    if pad:
-        batch = np.pad(batch, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
-    top = rng.integers(0, batch.shape[1] - rows + 1, count)[:, None] + np.arange(rows)
-    left = rng.integers(0, batch.shape[2] - columns + 1, count)[:, None] + np.arange(columns)
-    return batch[np.arange(count)[:, None, None], top[:, :, None], left[:, None, :]]
 
 
 def _store(path: Path, state: Any, epoch: int) -> None:

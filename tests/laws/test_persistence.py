@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 import extend
 from extend.classifier import Classifier
+from extend.memory_tree import to_tree
 from extend.models import MLP
 from tests.conftest import blobs, names
 
 
 def same(one: Classifier, two: Classifier, x: np.ndarray) -> bool:
     assert one.memory is not None and two.memory is not None
-    (a, rest), (b, other) = one.memory.to_tree(), two.memory.to_tree()
+    (a, rest), (b, other) = to_tree(one.memory), to_tree(two.memory)
     return (
         one.classes == two.classes
         and one.backbone.fingerprint == two.backbone.fingerprint

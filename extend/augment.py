@@ -1,0 +1,30 @@
+"""Random crops and mirror images of a batch of pictures, while training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def augment(
+    batch: np.ndarray, rng: np.random.Generator, *, size: int | None = None, padding: int = 0, flip: bool = False
+) -> np.ndarray:
+    """Pictures ``[n, h, w, c]`` cropped to ``size x size`` (or padded by reflection and cropped to their own size).
+
+    Half of them are mirrored if `flip`. Without any of the three, inputs of any shape pass unchanged.
+
+    >>> augment(np.arange(8.0).reshape(1, 2, 4, 1), np.random.default_rng(0), padding=1).shape
+    (1, 2, 4, 1)
+    """
+    if size is None and not padding and not flip:
+        return batch
+    count, height, width = batch.shape[:3]
+    if flip:
+        mirrored = np.asarray(rng.random(count) < 0.5)
+        batch = np.where(mirrored[:, None, None, None], batch[:, :, ::-1], batch)
+    rows, columns = (size, size) if size else (height, width)
+    pad = padding if (rows, columns) == (height, width) else 0
+    if pad:
+        batch = np.pad(batch, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
+    top = rng.integers(0, batch.shape[1] - rows + 1, count)[:, None] + np.arange(rows)
+    left = rng.integers(0, batch.shape[2] - columns + 1, count)[:, None] + np.arange(columns)
+    return batch[np.arange(count)[:, None, None], top[:, :, None], left[:, None, :]]

@@ -1,0 +1,79 @@
+"""What a memory keeps for methods that train the backbone: exemplars, and the Fisher diagonal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from extend.backbone import Backbone
+from extend.data import Samples
+from extend.exemplars import Exemplars, herd
+from extend.features import Features, batches
+from extend.fisher import Fisher, measure_fisher
+from extend.head import Head
+from extend.memory import Memory, held_out_rows
+
+FISHER_SAMPLES, FISHER_BATCH = 500, 50
+
+
+def with_exemplars(memory: Memory, samples: Samples, features: Features) -> Memory:
+    """The memory with the samples that herding chooses of each class, if it keeps exemplars; held-out ones are never.
+
+    Args:
+        samples: labelled into some of the memory's classes; `features`: theirs, row by row.
+
+    Raises:
+        ValueError: the limit is less than one input a class.
+    """
+    kept = memory.exemplars
+    if kept is None:
+        return memory
+    leaves = tuple(np.asarray(leaf) for leaf in jax.tree.leaves(samples.inputs))
+    each = kept.limit // (len(memory.classes) * sum(leaf[:1].nbytes for leaf in leaves))
+    free = ~held_out_rows(samples.keys, samples.labels, most=memory.most)
+    chosen, ranks = [np.zeros(0, int)], [np.zeros(0, int)]
+    for label in np.unique(samples.labels):
+        rows = np.flatnonzero((samples.labels == label) & free)
+        best = herd(features.features[rows], max(1, each))
+        chosen.append(rows[best])
+        ranks.append(np.arange(len(best)))
+    rows = np.concatenate(chosen)
+    place = np.asarray([memory.classes.index(name) for name in samples.classes])
+    parts = (place[samples.labels[rows]], samples.keys[rows], np.concatenate(ranks))
+    return replace(memory, exemplars=kept.add(tuple(leaf[rows] for leaf in leaves), *parts, len(memory.classes)))
+
+
+def exemplar_samples(memory: Memory, spec: Any) -> Samples | None:
+    """The exemplars as samples of the memory's classes; None if there are none."""
+    kept: Exemplars | None = memory.exemplars
+    if kept is None or kept.leaves is None or not len(kept):
+        return None
+    inputs = jax.tree.unflatten(jax.tree.structure(spec), kept.leaves)
+    return Samples(inputs, kept.label, memory.classes, kept.key)
+
+
+def fisher_of(backbone: Backbone, head: Head, samples: Samples, seed: int = 0) -> Fisher:
+    """The Fisher diagonal of a classifier's backbone, on at most 500 of these samples, every class alike."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(samples))
+    turn = np.zeros(len(samples), int)  # How many of its class come before, so that the classes take turns.
+    for label in np.unique(samples.labels):
+        mine = samples.labels[order] == label
+        turn[mine] = np.arange(mine.sum())
+    taken = samples.take(order[np.argsort(turn, kind="stable")[:FISHER_SAMPLES]])
+    network, space = backbone.params["network"], backbone.params["space"]
+
+    def scores(params: Any, batch: Any) -> jax.Array:
+        return head.logits(backbone.apply({"network": {**network, **params}, "space": space}, batch))
+
+    def padded() -> Iterator[tuple[Any, np.ndarray]]:
+        small = replace(backbone, batch_size=min(FISHER_BATCH, len(taken)))
+        for batch, rows in batches(small, taken):
+            yield batch, np.arange(small.batch_size) < len(rows)
+
+    params = {name: network[name] for name in backbone.trainable}
+    return measure_fisher(scores, params, padded(), head.activation, seed)

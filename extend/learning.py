@@ -1,0 +1,358 @@
+"""Train a backbone and a linear head on samples: the losses, the batches and the compiled step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from extend.augment import augment
+from extend.backbone import Backbone
+from extend.data import Image, Samples
+from extend.features import Progress
+from extend.fisher import Fisher
+from extend.loop import Outcome, train
+from extend.selection import Select, adapted, adapters, select
+
+CLIP = 1.0
+"""The largest norm of a gradient."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train. The defaults are for moving a trained network a little.
+
+    Args:
+        select: which parameters of the backbone move, see `extend.selection.select`; the head always does.
+        lora: rank of adapters that move in place of the selected kernels (LoRA, Hu et al. 2021); 0: the kernels do.
+        epochs, batch_size: passes over the samples, and samples a step.
+        learning_rate, head_learning_rate: of Adam (Kingma & Ba 2015), falling to 0 by a cosine.
+        weight_decay: of kernels, decoupled (Loshchilov & Hutter 2019).
+        optimiser: an optax transformation in place of Adam, for backbone and head alike.
+        balanced: every class is drawn equally often; otherwise every sample.
+        frozen_statistics: batch norm keeps its means and variances, and dropout draws nothing.
+        padding, flip: pictures are padded by so many pixels and cropped at random; half of them are mirrored.
+        mixed_precision: the network computes in bfloat16; parameters, head and loss stay float32.
+        patience: early stopping: end after so many epochs without a better held-out accuracy, and keep the best state.
+        state: a folder where the state is kept after every epoch; a training that was interrupted goes on from it.
+
+    >>> Training(epochs=3, select="last_block").epochs
+    3
+    """
+
+    select: Select = "all"
+    lora: int = 0
+    epochs: int = 5
+    batch_size: int = 128
+    learning_rate: float = 3e-4
+    head_learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    optimiser: Any = None
+    balanced: bool = True
+    frozen_statistics: bool = True
+    padding: int = 0
+    flip: bool = False
+    mixed_precision: bool = False
+    patience: int | None = None
+    state: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or self.lora < 0 or self.padding < 0:
+            raise ValueError(f"{self}: expected epochs >= 1, batch_size >= 1, lora >= 0, padding >= 0")
+        if not (self.learning_rate > 0 and self.head_learning_rate >= 0 and self.weight_decay >= 0):
+            raise ValueError(f"{self}: expected learning_rate > 0, head_learning_rate >= 0, weight_decay >= 0")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience is {self.patience}; expected at least 1 epoch, or None")
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """What holds a backbone near to what it was; each part is off at 0.
+
+    Args:
+        distillation: weight of the cross-entropy between the old classes' probabilities before and now, at
+            `temperature` (LwF, Li & Hoiem 2016, equation 2).
+        features: weight of the mean squared change of a feature, in units of its variance.
+        ewc: weight of ``1/2 sum_i F_i (theta_i - theta_i before)^2`` (EWC, Kirkpatrick et al. 2017, equation 3).
+        fisher: F, needed for `ewc`.
+    """
+
+    distillation: float = 0.0
+    features: float = 0.0
+    ewc: float = 0.0
+    fisher: Fisher | None = None
+    temperature: float = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """The network's changed parameters, the trained head (kernel ``[d, k]``, bias ``[k]``), and how it went."""
+
+    network: dict[str, np.ndarray]
+    kernel: np.ndarray
+    bias: np.ndarray
+    outcome: Outcome
+
+
+def learn(
+    backbone: Backbone,
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    samples: Samples,
+    how: Training,
+    *,
+    start: int = 0,
+    old: int = 0,
+    activation: str = "softmax",
+    anchors: Anchors = Anchors(),
+    draws: tuple[np.ndarray, np.ndarray] | None = None,
+    measure: Callable[[Mapping[str, Any], np.ndarray, np.ndarray], Mapping[str, float]] | None = None,
+    per_epoch: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Learnt:
+    """Minimise the cross-entropy of a linear head on a backbone's features, by moving both.
+
+    Args:
+        kernel, bias: the head to begin with, ``[d, k]`` and ``[k]``, on the features from column `start` on.
+        samples: to train on, labelled into the k classes. With ``activation="sigmoid"``, samples of the same content
+            are one with several labels, and the first `old` classes are unknown for samples of the others.
+        old: the classes that `anchors` hold.
+        draws: feature vectors ``[m, d]`` and labels of classes without samples: they train the head alone.
+        measure: ``(network parameters, kernel, bias) -> {"score": ...}`` at the end of every epoch.
+        per_epoch: steps; by default as many as pass over the samples once.
+
+    Raises:
+        ValueError: nothing is selected, a class without samples or draws, or the first loss is not finite.
+    """
+    names = select(backbone, how.select)
+    network = backbone.params["network"]
+    begun = {name: jnp.asarray(network[name]) for name in names}
+    moving: Any = adapters(begun, how.lora, seed) if how.lora and names else begun
+    held = {name: jnp.asarray(value) for name, value in network.items()}
+    free = () if how.frozen_statistics else _statistics(backbone, samples)
+    steps = per_epoch or max(1, -(-len(samples) // how.batch_size))
+    optimiser = how.optimiser or _adam(how, steps)
+    trained = {"network": moving, "head": {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}}
+    state = {
+        "trained": trained,
+        "statistics": {name: held[name] for name in free},
+        "optimiser": optimiser.init(trained),
+    }
+    fixed: dict[str, Any] = {"network": held, "space": backbone.params["space"], "trained": trained}
+    if anchors.ewc:
+        assert anchors.fisher is not None
+        fixed["fisher"] = {name: jnp.asarray(value) for name, value in anchors.fisher.mean().items() if name in begun}
+    picture = isinstance(backbone.input_spec, Image)
+    if (how.padding or how.flip) and not picture:
+        raise ValueError("padding and flip are for pictures, and this classifier's inputs are arrays")
+    loss = _loss(backbone, how, anchors, start, old, activation, draws is not None, seed)
+
+    def update(state: Any, fixed: Any, batch: Any) -> tuple[Any, jax.Array]:
+        (value, statistics), gradient = jax.value_and_grad(loss, has_aux=True)(
+            state["trained"], state["statistics"], fixed, batch
+        )
+        change, kept = optimiser.update(gradient, state["optimiser"], state["trained"])
+        return {
+            "trained": optax.apply_updates(state["trained"], change),
+            "statistics": statistics,
+            "optimiser": kept,
+        }, value
+
+    def network_of(state: Any) -> dict[str, Any]:
+        moved = state["trained"]["network"]
+        return {**(adapted(begun, moved) if how.lora and names else moved), **state["statistics"]}
+
+    def measured(state: Any) -> Mapping[str, float]:
+        assert measure is not None
+        head = state["trained"]["head"]
+        return measure(network_of(state), np.asarray(head["kernel"]), np.asarray(head["bias"]))
+
+    rows, targets = _targets(samples, kernel.shape[1], old, activation)
+    outcome = train(
+        update,
+        state,
+        fixed,
+        _batches(backbone, samples, rows, targets, how, steps, draws, seed),
+        how.epochs,
+        steps,
+        measure=measured if measure is not None else None,
+        patience=how.patience,
+        folder=Path(how.state) if how.state else None,
+        identity=_identity(backbone, samples, how, anchors, kernel, seed) if how.state else "",
+        progress=progress,
+    )
+    head = outcome.state["trained"]["head"]
+    final = {name: np.asarray(value) for name, value in network_of(outcome.state).items()}
+    return Learnt(final, np.asarray(head["kernel"]), np.asarray(head["bias"]), outcome)
+
+
+def _loss(
+    backbone: Backbone, how: Training, anchors: Anchors, start: int, old: int, activation: str, drawn: bool, seed: int
+) -> Callable[..., tuple[jax.Array, Any]]:
+    anchored = bool((anchors.distillation and old) or anchors.features)
+
+    def features(network: Any, fixed: Any, x: Any, key: Any) -> tuple[jax.Array, Any]:
+        params = {"network": network, "space": fixed["space"]}
+        if key is None:
+            return backbone.apply(params, x), {}
+        return backbone.apply_in_training(params, x, key)
+
+    def loss(trained: Any, statistics: Any, fixed: Any, batch: Any) -> tuple[jax.Array, Any]:
+        moved = trained["network"]
+        if how.lora and moved:
+            moved = adapted(fixed["network"], moved)
+        network, x = {**fixed["network"], **statistics, **moved}, batch["x"]
+        if how.mixed_precision:
+            network = {name: _half(v) if name not in statistics else v for name, v in network.items()}
+            x = jax.tree.map(_half, x)
+        key = jax.random.fold_in(jax.random.key(seed), batch["number"]) if not how.frozen_statistics else None
+        rows, changed = features(network, fixed, x, key)
+        rows, head = rows.astype(jnp.float32), trained["head"]
+        scores = rows[:, start:] @ head["kernel"] + head["bias"]
+        total = _cross_entropy(scores, batch["target"], activation).mean()
+        if drawn:
+            apart = batch["draws"] @ head["kernel"] + head["bias"]
+            total += _cross_entropy(apart, batch["drawn"], activation).mean()
+        if anchored:
+            before = jax.lax.stop_gradient(features(fixed["network"], fixed, batch["x"], None)[0])
+            if anchors.features:
+                scale = before.var(axis=0).mean() + 1e-12
+                total += anchors.features * ((rows - before) ** 2).mean() / scale
+            if anchors.distillation and old:
+                first = fixed["trained"]["head"]
+                teacher = before[:, start:] @ first["kernel"] + first["bias"]
+                total += anchors.distillation * _distil(teacher[:, :old], scores[:, :old], anchors, activation)
+        if anchors.ewc:
+            pulls = {
+                name: (fisher * (moved[name] - fixed["network"][name]) ** 2).sum()
+                for name, fisher in fixed["fisher"].items()
+                if name in moved
+            }
+            total += 0.5 * anchors.ewc * sum(pulls.values())
+        return total, {name: changed[name].astype(value.dtype) for name, value in statistics.items()}
+
+    return loss
+
+
+def _cross_entropy(scores: jax.Array, target: jax.Array, activation: str) -> jax.Array:
+    """Of integer targets ``[n]``; or of several labels ``[n, k]`` (1, 0, or -1 where it is not known)."""
+    if activation == "sigmoid":
+        known = target >= 0
+        return jnp.where(known, optax.sigmoid_binary_cross_entropy(scores, target.astype(scores.dtype)), 0).sum(axis=1)
+    return optax.softmax_cross_entropy_with_integer_labels(scores, target)
+
+
+def _distil(teacher: jax.Array, student: jax.Array, anchors: Anchors, activation: str) -> jax.Array:
+    """How far the student's old classes are from the teacher's, at least 0."""
+    t = anchors.temperature
+    if activation == "sigmoid":
+        wanted = jax.nn.sigmoid(teacher)
+        same = optax.sigmoid_binary_cross_entropy(teacher, wanted)
+        return (optax.sigmoid_binary_cross_entropy(student, wanted) - same).sum(axis=1).mean()
+    wanted = jax.nn.softmax(teacher / t)
+    difference = jax.nn.log_softmax(teacher / t) - jax.nn.log_softmax(student / t)
+    return t**2 * (wanted * difference).sum(axis=1).mean()
+
+
+def _half(leaf: Any) -> Any:
+    return leaf.astype(jnp.bfloat16) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+
+def _adam(how: Training, steps: int) -> optax.GradientTransformation:
+    def one(rate: float) -> optax.GradientTransformation:
+        schedule = optax.cosine_decay_schedule(rate, steps * how.epochs)
+        mask = lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree)  # noqa: E731
+        return optax.adamw(schedule, weight_decay=how.weight_decay, mask=mask)
+
+    parts = {"network": one(how.learning_rate), "head": one(max(how.head_learning_rate, 1e-30))}
+    split = optax.multi_transform(parts, {"network": "network", "head": "head"})
+    return optax.chain(optax.clip_by_global_norm(CLIP), split)
+
+
+def _statistics(backbone: Backbone, samples: Samples) -> tuple[str, ...]:
+    """The names of the arrays that training mode changes and no gradient does; their dtypes are floating."""
+    batch = samples.batch(0, min(2, len(samples)), backbone.input_spec)
+    _, changed = jax.eval_shape(
+        lambda p, x: backbone.apply_in_training(p, x, jax.random.key(0)), backbone.params, batch
+    )
+    return tuple(name for name, leaf in changed.items() if jnp.issubdtype(leaf.dtype, jnp.floating))
+
+
+def _targets(samples: Samples, k: int, old: int, activation: str) -> tuple[np.ndarray, np.ndarray]:
+    """The rows to train on, and their targets: labels, or for a sigmoid several labels a content key."""
+    if activation != "sigmoid":
+        return np.arange(len(samples)), samples.labels
+    _, first, place = np.unique(samples.keys, return_index=True, return_inverse=True)
+    targets = np.zeros((len(first), k), np.int8)
+    targets[place, samples.labels] = 1
+    fresh = targets[:, :old].sum(axis=1) == 0
+    targets[np.ix_(fresh, np.arange(k) < old)] = -1
+    return first, targets
+
+
+def _batches(
+    backbone: Backbone,
+    samples: Samples,
+    rows: np.ndarray,
+    targets: np.ndarray,
+    how: Training,
+    steps: int,
+    draws: tuple[np.ndarray, np.ndarray] | None,
+    seed: int,
+) -> Callable[[int, int], Any]:
+    spec, size = backbone.input_spec, how.batch_size
+    labels = samples.labels[rows]
+
+    def order(epoch: int) -> np.ndarray:
+        rng = np.random.default_rng([seed, epoch])
+        total = steps * size
+        if not how.balanced:
+            return np.resize(rng.permutation(len(rows)), total)
+        present = np.unique(labels)
+        each = -(-total // len(present))
+        chosen = [np.resize(rng.permutation(np.flatnonzero(labels == label)), each) for label in present]
+        return rng.permutation(np.concatenate(chosen))[:total]
+
+    orders: dict[int, np.ndarray] = {}
+
+    def batch(epoch: int, number: int) -> Any:
+        if epoch not in orders:
+            orders.clear()
+            orders[epoch] = order(epoch)
+        chosen = orders[epoch][number * size : (number + 1) * size]
+        rng = np.random.default_rng([seed, epoch, number])
+        inputs = jax.tree.map(lambda leaf: leaf[rows[chosen]], samples.inputs)
+        if how.padding or how.flip:
+            inputs = augment(inputs, rng, padding=how.padding, flip=how.flip)
+        part = Samples(inputs, samples.labels[:0], samples.classes, samples.keys[:size])
+        made = {"x": part.batch(0, size, spec), "target": targets[chosen], "number": np.int32(epoch * steps + number)}
+        if draws is not None:
+            picked = rng.integers(0, len(draws[0]), size)
+            drawn = draws[1][picked]
+            if targets.ndim == 2:
+                drawn = np.eye(targets.shape[1], dtype=np.int8)[drawn]
+            made |= {"draws": draws[0][picked], "drawn": drawn}
+        return made
+
+    return batch
+
+
+def _identity(
+    backbone: Backbone, samples: Samples, how: Training, anchors: Anchors, kernel: np.ndarray, seed: int
+) -> str:
+    """What tells one training from another."""
+    settings = {name: repr(value) for name, value in vars(how).items() if name != "state"}
+    held = [anchors.distillation, anchors.features, anchors.ewc, anchors.temperature]
+    digest = hashlib.sha256(json.dumps([settings, held, seed, backbone.fingerprint], sort_keys=True).encode())
+    for array in (samples.keys, samples.labels, np.asarray(kernel)):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

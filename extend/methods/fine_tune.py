@@ -1,0 +1,267 @@
+"""Train the backbone on the new classes, and carry what is remembered of the old ones along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from extend import features
+from extend.classifier import Classifier
+from extend.data import Samples
+from extend.drift import Kind, fit_drift
+from extend.features import Features, Progress
+from extend.fisher import Fisher
+from extend.head import Calibrated, Head, LinearHead
+from extend.keeping import exemplar_samples, fisher_of
+from extend.learning import Anchors, Learnt, Training, learn
+from extend.memory import Memory, held_out_rows
+from extend.methods.auto import Auto
+from extend.methods.method import Method, statistics_of
+from extend.methods.moving import (
+    Moved,
+    carry_memory,
+    checked_head,
+    first_head,
+    joined,
+    measured,
+    together,
+    training_samples,
+)
+
+DRAWS, MEASURED = 200, 1000
+"""Rows drawn of an old class to train the head with; samples by which the drift is measured while training."""
+
+
+@dataclass(frozen=True)
+class FineTune(Training):
+    """Train the backbone at a low rate on the new classes; then carry the old ones through the drift and fit a head.
+
+    The loss is the cross-entropy of a linear head over all classes, which begins as LDA on the memory. Old classes
+    without real samples train the head by draws from their Gaussians (PASS, Zhu et al. 2021), the backbone by what
+    holds it (`Anchors`): ``sum_c CE + distillation KL + feature change + EWC``. Afterwards each old class's mean m and
+    covariance C become ``A m + b`` and ``A C A' + R`` by the map fitted to the new samples' features before and after
+    (SLDC, Rao et al. 2026; `extend.drift`), and `head` is fitted to the memory in closed form. Old held-out features go
+    through the same map; figures from them are estimates, as they cannot see the map's own error.
+
+    Costs ``epochs`` times three passes (four with distillation) over the samples, and in memory the parameters five
+    times. Not where frozen features tell the new classes apart already: it takes minutes and forgets more than a
+    closed form. A map fitted to one class may not fit the others: keep exemplars where that is allowed.
+
+    Args:
+        distillation: weight, as LwF's (Li & Hoiem 2016); 0: off.
+        feature_distillation: weight of how much the features move; 0: off.
+        ewc: weight of elastic weight consolidation (Kirkpatrick et al. 2017), which needs the Fisher diagonal:
+            ``extend.wrap(..., fisher=True)``, or real samples as ``old=``; 0: off.
+        replay: train on the memory's exemplars and on samples given as ``old=``.
+        average: share of the old weights in an average of old and new ones, weighted by the Fisher diagonal where the
+            memory holds one (CoFiMA, Marouf et al. 2024, equation 6); 0: off.
+        drift: ``"linear"``, ``"weak"`` (weakly non-linear), ``"translation"`` (SDC, Yu et al. 2020), or None: the old
+            statistics stay as they were.
+        head: the closed form, or `Auto`; None: the trained head stays, as it does for a sigmoid.
+
+    The other arguments are those of `extend.learning.Training`.
+
+    Raises:
+        ValueError: a negative weight, ``average`` outside 0 to 1, or a `head` that is no closed form.
+
+    >>> FineTune(epochs=2, select="last_block", distillation=0).drift
+    'linear'
+    """
+
+    distillation: float = 1.0
+    feature_distillation: float = 0.0
+    ewc: float = 0.0
+    replay: bool = True
+    average: float = 0.0
+    drift: Kind | None = "linear"
+    head: Method | None = field(default_factory=Auto)
+    needs_memory: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.distillation, self.feature_distillation, self.ewc) < 0 or not 0 <= self.average < 1:
+            raise ValueError(f"{self}: expected weights >= 0 and 0 <= average < 1")
+        checked_head(self.head)
+
+    def move(
+        self, clf: Classifier, new: Samples, old: Samples | None, *, seed: int = 0, progress: Progress | None = None
+    ) -> Moved:
+        """Train the classifier's backbone on new samples, with real old ones where there are some.
+
+        Raises:
+            ValueError: there is neither a memory nor samples of every old class, or nothing that can be trained.
+        """
+        known = tuple(name for name in new.classes if name not in clf.classes)
+        classes = clf.classes + known
+        before = features.extract(clf.backbone, new, progress=progress)
+        replayed = _replayed(clf, old) if self.replay else None
+        met = features.extract(clf.backbone, replayed, progress=progress) if replayed is not None else None
+        memory = statistics_of(clf.memory, "fine_tune")
+        whole = measured(memory, before)
+        sigmoid = clf.head.activation == "sigmoid"
+        start, kernel, bias = _old_columns(clf, classes) if sigmoid else first_head(whole, before)
+        trained, aside = training_samples(new, replayed, classes, memory.most)
+        present = np.bincount(trained.labels, minlength=len(classes)) > 0
+        draws = None if sigmoid else _draws(memory, present, start, seed)
+        rows = before.take(~aside).relabel(classes)
+        if met is not None:
+            rows = together(rows, met.relabel(classes), classes)
+        held = new.take(aside)
+        measure = self._watch(clf, memory, rows, trained, held, classes, start)
+        learnt = learn(
+            clf.backbone,
+            kernel,
+            bias,
+            trained,
+            self,
+            start=start,
+            old=len(clf.classes),
+            activation=clf.head.activation,
+            anchors=Anchors(
+                self.distillation, self.feature_distillation, self.ewc, self._fisher(clf, memory, old, seed)
+            ),
+            draws=draws,
+            measure=measure,
+            per_epoch=max(1, -(-int((~aside).sum()) // self.batch_size)),
+            seed=seed,
+            progress=progress,
+        )
+        network = self._averaged(clf, memory, learnt, trained, start, seed)
+        backbone = clf.backbone.with_network(network)
+        fresh = features.extract(backbone, new, progress=progress)
+        after = features.extract(backbone, trained)
+        carried = memory
+        if self.drift is not None:
+            carried = carry_memory(memory, rows.features, after.features, self.drift, trained.labels)
+        real = features.extract(backbone, old) if old is not None else None
+        head: Head | None = None
+        if sigmoid or self.head is None:
+            head = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.activation)
+        if memory.fisher is not None:
+            own = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.activation)
+            carried = replace(carried, fisher=memory.fisher + fisher_of(backbone, own, new.take(~aside), seed))
+        return Moved(backbone, measured(carried, fresh), fresh, real, head, self._notes(learnt))
+
+    def _fisher(self, clf: Classifier, memory: Memory, old: Samples | None, seed: int) -> Fisher | None:
+        if not self.ewc:
+            return None
+        if memory.fisher is not None:
+            return memory.fisher
+        if old is None:
+            raise ValueError(
+                "ewc needs the Fisher diagonal of the old classes: wrap the model with fisher=True, or pass old=(x, y)"
+            )
+        return fisher_of(clf.backbone, clf.head, old, seed)
+
+    def _averaged(
+        self, clf: Classifier, memory: Memory, learnt: Learnt, trained: Samples, start: int, seed: int
+    ) -> dict[str, np.ndarray]:
+        """``(a F_old old + (1 - a) F_new new) / (a F_old + (1 - a) F_new)``; without F, ``a old + (1 - a) new``."""
+        if not self.average:
+            return learnt.network
+        a, old_values = self.average, clf.backbone.params["network"]
+        trust: Mapping[str, np.ndarray] = {}
+        distrust: Mapping[str, np.ndarray] = {}
+        if memory.fisher is not None:
+            head = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.activation)
+            moved = clf.backbone.with_network(learnt.network)
+            trust, distrust = memory.fisher.mean(), fisher_of(moved, head, trained, seed).mean()
+        averaged: dict[str, Any] = {}
+        for name, value in learnt.network.items():
+            before = np.asarray(old_values[name])
+            one: Any = np.float32(a)
+            two: Any = np.float32(1 - a)
+            if name in trust and name in distrust:
+                floor = 1e-3 * max(float(trust[name].mean()), float(distrust[name].mean())) + 1e-12
+                one, two = one * (trust[name] + floor), two * (distrust[name] + floor)
+            averaged[name] = ((one * before + two * value) / (one + two)).astype(value.dtype)
+        return averaged
+
+    def _watch(
+        self,
+        clf: Classifier,
+        memory: Memory,
+        rows: Features,
+        trained: Samples,
+        held: Samples,
+        classes: tuple[str, ...],
+        start: int,
+    ) -> Callable[[Mapping[str, Any], np.ndarray, np.ndarray], Mapping[str, float]]:
+        """Accuracy on old classes (held-out features carried over, an estimate) and on new ones (held-out samples)."""
+        sample = np.random.default_rng(0).permutation(len(trained))[:MEASURED]
+        part, known = trained.take(sample), rows.features[sample]
+        old_rows, old_labels = memory.held_out
+        place = np.asarray([classes.index(name) for name in held.classes])
+
+        def right(scores: np.ndarray, labels: np.ndarray) -> float:
+            shares = [(scores[labels == c].argmax(axis=1) == c).mean() for c in np.unique(labels)]
+            return float(np.mean(shares))
+
+        def measure(network: Mapping[str, Any], kernel: np.ndarray, bias: np.ndarray) -> Mapping[str, float]:
+            moved = clf.backbone.with_network({name: np.asarray(value) for name, value in network.items()})
+            found: dict[str, float] = {}
+            if len(old_rows):
+                now = old_rows
+                if self.drift is not None:
+                    drifted = features.extract(moved, part).features
+                    now = fit_drift(known, drifted, self.drift).rows(old_rows)
+                found["old"] = right(now[:, start:] @ kernel + bias, old_labels)
+            if len(held):
+                scores = features.extract(moved, held).features[:, start:] @ kernel + bias
+                found["new"] = right(scores, place[held.labels])
+            counts = {"old": len(clf.classes), "new": len(classes) - len(clf.classes)}
+            weights = [max(counts[name], 1) for name in found]
+            return {**found, "score": float(np.average(list(found.values()), weights=weights)) if found else 0.0}
+
+        return measure
+
+    def _notes(self, learnt: Learnt) -> tuple[str, ...]:
+        notes = [f"the backbone was trained for {learnt.outcome.steps} steps on the new classes"]
+        if learnt.outcome.stopped:
+            notes.append(f"training ended early: {learnt.outcome.stopped}")
+        if self.drift is not None:
+            notes.append("figures of old classes are estimated: their held-out features went through the drift map")
+        else:
+            notes.append("figures of old classes are of their features before the backbone moved: do not trust them")
+        return tuple(notes)
+
+
+def _replayed(clf: Classifier, old: Samples | None) -> Samples | None:
+    """Real samples of old classes: those given, and the memory's exemplars; none that is held out."""
+    parts = []
+    if old is not None:
+        most = clf.memory.most if clf.memory is not None else 0
+        parts.append(old.take(~held_out_rows(old.keys, old.labels, most=most)))
+    if clf.memory is not None and (kept := exemplar_samples(clf.memory, clf.backbone.input_spec)) is not None:
+        parts.append(kept)
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return None
+    both = parts[0]
+    for part in parts[1:]:
+        both = joined(both, part, clf.classes)
+    return both
+
+
+def _old_columns(clf: Classifier, classes: tuple[str, ...]) -> tuple[int, np.ndarray, np.ndarray]:
+    """The present head's columns, and empty ones for the new classes: where they start, kernel and bias."""
+    head = Calibrated.of(clf.head)
+    if not isinstance(head.head, LinearHead):
+        raise ValueError("fine_tune with a sigmoid begins with the present head, which must be linear")
+    start, stop = head.rows
+    added = len(classes) - len(clf.classes)
+    kernel, bias = head.dense(stop)
+    kernel = np.concatenate([kernel[start:], np.zeros((stop - start, added))], axis=1)
+    return start, kernel.astype(np.float32), np.concatenate([bias, np.full(added, -2.0)]).astype(np.float32)
+
+
+def _draws(memory: Memory, present: np.ndarray, start: int, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Rows drawn of every old class that has no real samples, and their labels."""
+    absent = [label for label in range(len(memory.classes)) if not present[label]]
+    if not absent:
+        return None
+    rows = [memory.sample(memory.classes[label], DRAWS, seed) for label in absent]
+    return np.concatenate(rows), np.repeat(absent, DRAWS)

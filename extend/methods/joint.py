@@ -1,0 +1,141 @@
+"""Train the whole network again on every class: the upper bound of what adding classes can give, where all data are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from extend import features
+from extend.backbone import Backbone
+from extend.classifier import Classifier
+from extend.data import Samples
+from extend.features import Features, Progress
+from extend.head import Head, LinearHead
+from extend.learning import Training, learn
+from extend.memory import MOST, Memory, held_out_rows
+from extend.methods.auto import Auto
+from extend.methods.lda import oas
+from extend.methods.method import Method
+from extend.methods.moving import Moved, checked_head, first_head, joined
+from extend.methods.ridge import gcv
+
+
+@dataclass(frozen=True)
+class Joint(Training):
+    """Minimise the cross-entropy over all classes on all of their samples, beginning with the present network.
+
+    Needs the old data: ``add_classes(clf, new, old=..., method=Joint())`` with samples of every old class. The hash
+    rule's held-out samples are not trained on; the memory is measured anew, and nothing in it is carried over.
+    Costs ``epochs`` times three passes over all samples. Not where the old data are gone, which is what the other
+    methods are for.
+
+    Args:
+        head: the closed form fitted to the memory afterwards, or `Auto`; None: the trained head stays.
+
+    The other arguments are those of `extend.learning.Training`.
+
+    >>> Joint(epochs=20, flip=True).frozen_statistics
+    False
+    """
+
+    learning_rate: float = 1e-3
+    frozen_statistics: bool = False
+    balanced: bool = False
+    head: Method | None = field(default_factory=Auto)
+    needs_memory: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_head(self.head)
+
+    def move(
+        self, clf: Classifier, new: Samples, old: Samples | None, *, seed: int = 0, progress: Progress | None = None
+    ) -> Moved:
+        """Train on new and old samples together.
+
+        Raises:
+            ValueError: ``old`` is missing or lacks a class.
+        """
+        counts = np.bincount(old.labels, minlength=len(old.classes)) if old is not None else np.zeros(0)
+        there = {name for name, count in zip(old.classes, counts, strict=True) if count} if old is not None else set()
+        if missing := [name for name in clf.classes if name not in there]:
+            raise ValueError(
+                f"joint trains on all data: pass old= with samples of every old class ({missing[0]!r} has none), or "
+                "use method='fine_tune', which needs no old sample"
+            )
+        assert old is not None
+        classes = clf.classes + tuple(name for name in new.classes if name not in clf.classes)
+        return retrain(clf, joined(old, new, classes), self, self.head, seed, progress, len(new))
+
+
+def retrain(
+    clf: Classifier,
+    samples: Samples,
+    how: Training,
+    head: Method | None,
+    seed: int,
+    progress: Progress | None,
+    fresh: int = 0,
+) -> Moved:
+    """Train a classifier's backbone on samples of every class, of which the last `fresh` are the new ones."""
+    most = clf.memory.most if clf.memory is not None else MOST
+    aside = held_out_rows(samples.keys, samples.labels, most=most)
+    # A backbone may have been trained on what is held out now; samples of new classes it cannot have seen.
+    seen = clf.memory is None or bool(clf.memory.seen.any())
+    kept, held = samples.take(~aside), samples.take(aside)
+    before = features.extract(clf.backbone, kept, progress=progress)
+    start, kernel, bias = first_head(_memory(clf.backbone, before, clf, most), before)
+    learnt = learn(
+        clf.backbone,
+        kernel,
+        bias,
+        kept,
+        how,
+        start=start,
+        activation=clf.head.activation,
+        measure=_watch(clf.backbone, held, start) if len(held) else None,
+        seed=seed,
+        progress=progress,
+    )
+    backbone = clf.backbone.with_network(learnt.network)
+    rows = features.extract(backbone, samples, progress=progress)
+    memory = _memory(backbone, rows, clf, most)
+    known = np.asarray([name in clf.classes for name in samples.classes], bool)
+    memory = replace(memory, seen=known & seen, shrinkage=oas(memory.statistics), ridge=gcv(memory.statistics))
+    trained: Head | None = None
+    if head is None or clf.head.activation == "sigmoid":
+        trained = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.activation)
+    notes = [f"the network was trained for {learnt.outcome.steps} steps on {len(kept)} samples"]
+    if learnt.outcome.stopped:
+        notes.append(f"training ended early: {learnt.outcome.stopped}")
+    first = len(samples) - fresh
+    return Moved(
+        backbone, memory, rows.take(np.arange(first, len(rows))), rows.take(np.arange(first)), trained, tuple(notes)
+    )
+
+
+def _memory(backbone: Backbone, rows: Features, clf: Classifier, most: int) -> Memory:
+    return Memory.of(
+        rows.features,
+        rows.labels,
+        rows.keys,
+        rows.classes,
+        scatter=clf.memory.scatter_mode if clf.memory is not None else "class",
+        offset=backbone.offset,
+        most=most,
+    )
+
+
+def _watch(
+    backbone: Backbone, held: Samples, start: int
+) -> Callable[[Mapping[str, Any], np.ndarray, np.ndarray], Mapping[str, float]]:
+    def measure(network: Mapping[str, Any], kernel: np.ndarray, bias: np.ndarray) -> Mapping[str, float]:
+        moved = backbone.with_network({name: np.asarray(value) for name, value in network.items()})
+        scores = features.extract(moved, held).features[:, start : start + len(kernel)] @ kernel + bias
+        share = float((scores.argmax(axis=1) == held.labels).mean())
+        return {"held-out": share, "score": share}
+
+    return measure

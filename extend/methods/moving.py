@@ -1,0 +1,107 @@
+"""What the methods that move a backbone share: samples joined, the memory carried along, the head to begin with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import jax
+import numpy as np
+
+from extend.backbone import Backbone
+from extend.calibration import temperature
+from extend.data import Samples
+from extend.drift import Kind, Linear, Translation, fit_drift
+from extend.features import Features
+from extend.head import Calibrated, Head
+from extend.memory import Memory, held_out_rows
+from extend.methods.auto import Auto
+from extend.methods.gaussian import Gaussian
+from extend.methods.lda import LDA
+from extend.methods.method import Method
+from extend.methods.nearest_mean import NearestMean
+from extend.methods.ridge import Ridge
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """What a training of the backbone gives: the backbone, the memory of all classes in its features, and the rest.
+
+    Args:
+        fresh, real: features of the new samples and of those given as ``old=``.
+        head: the trained head for all classes, or None: one is to be fitted to the memory.
+        notes: for the report.
+    """
+
+    backbone: Backbone
+    memory: Memory
+    fresh: Features
+    real: Features | None
+    head: Head | None
+    notes: tuple[str, ...]
+
+
+def checked_head(head: Method | None) -> None:
+    """Refuse what cannot be fitted to a memory alone."""
+    if head is not None and not isinstance(head, (Auto, LDA, Ridge, NearestMean, Gaussian)):
+        raise ValueError(f"head is {head}; expected a closed form such as LDA(), or Auto(), or None: the trained head")
+
+
+def carry_memory(memory: Memory, before: np.ndarray, after: np.ndarray, kind: Kind, labels: np.ndarray) -> Memory:
+    """The memory carried through the map that takes features ``[n, d]`` before to after; every class weighs alike."""
+    count = np.bincount(labels)[labels]
+    weights, offset = 1 / np.sqrt(count), memory.offset
+
+    def fitted(columns: slice) -> Linear | Translation:
+        return fit_drift(before[:, columns], after[:, columns], kind, weights)
+
+    own = fitted(slice(0, offset)) if offset else None
+    return memory.transport(fitted(slice(offset, None)), own)
+
+
+def joined(one: Samples, two: Samples, classes: tuple[str, ...]) -> Samples:
+    """Both, labelled into `classes`."""
+    inputs = jax.tree.map(lambda a, b: np.concatenate([a, b]), one.inputs, two.inputs)
+    places = [np.asarray([classes.index(name) for name in part.classes]) for part in (one, two)]
+    labels = np.concatenate([places[0][one.labels], places[1][two.labels]])
+    return Samples(inputs, labels, classes, np.concatenate([one.keys, two.keys]))
+
+
+def together(one: Features, two: Features, classes: tuple[str, ...]) -> Features:
+    return Features(
+        np.concatenate([one.features, two.features]),
+        np.concatenate([one.labels, two.labels]),
+        classes,
+        np.concatenate([one.keys, two.keys]),
+    )
+
+
+def training_samples(
+    new: Samples, replayed: Samples | None, classes: tuple[str, ...], most: int
+) -> tuple[Samples, np.ndarray]:
+    """What is trained on, labelled into all classes, and which of the new samples are held out: bool ``[n]``."""
+    aside = held_out_rows(new.keys, new.labels, most=most)
+    place = np.asarray([classes.index(name) for name in new.classes])
+    kept = new.take(~aside)
+    kept = replace(kept, labels=place[kept.labels], classes=classes)
+    return (kept if replayed is None else joined(kept, replayed, classes)), aside
+
+
+def measured(memory: Memory, fresh: Features) -> Memory:
+    return memory + Memory.of(
+        fresh.features,
+        fresh.labels,
+        fresh.keys,
+        fresh.classes,
+        scatter=memory.scatter_mode,
+        offset=memory.offset,
+        most=memory.most,
+    )
+
+
+def first_head(memory: Memory, fresh: Features) -> tuple[int, np.ndarray, np.ndarray]:
+    """LDA on the memory, at the temperature that fits the held-out rows: where it starts, kernel and bias."""
+    head = LDA().fit(None, memory, fresh, 0)
+    block = Calibrated.of(head).head.blocks[0]  # type: ignore[union-attr]  # LDA is linear.
+    held, labels = memory.held_out
+    factor = temperature(head.scores(held), labels)[0] if len(held) else 1.0
+    return block.start, np.asarray(block.kernel) / factor, np.asarray(block.bias) / factor
