@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from extend import methods, models
+    from extend.adapting import adapt, replace_head
     from extend.backbone import Backbone
     from extend.checkpoint import CheckpointError
     from extend.classifier import Classifier, Event, load
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from extend.evaluation import Evaluation, evaluate
     from extend.extension import add_classes, remove
     from extend.head import LinearHead
+    from extend.learning import Training
     from extend.memory import Memory
     from extend.report import Report
     from extend.space import Tap, Width
@@ -32,6 +34,9 @@ else:
         "methods": None,
         "models": None,
         "Backbone": "backbone",
+        "adapt": "adapting",
+        "replace_head": "adapting",
+        "Training": "learning",
         "CheckpointError": "checkpoint",
         "Classifier": "classifier",
         "Event": "classifier",
@@ -78,7 +83,9 @@ __all__ = [
     "Memory",
     "Report",
     "Tap",
+    "Training",
     "Width",
+    "adapt",
     "add_classes",
     "calibrate",
     "evaluate",
@@ -86,6 +93,7 @@ __all__ = [
     "methods",
     "models",
     "remove",
+    "replace_head",
     "retune",
     "save",
     "wrap",

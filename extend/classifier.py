@@ -29,9 +29,9 @@ from extend.space import Space
 class Event:
     """One step of a classifier's history.
 
-    `action` is "wrap", "add", "update", "remove", "calibrate" or "retune"; `right` maps a class to the share of its
-    held-out samples that were right when the step was done, empty where nothing could be measured. `settings` are the
-    method's. `risk` is the share of old examples that a forgetting budget let turn wrong; None without a budget.
+    `action` is "wrap", "add", "update", "remove", "calibrate", "retune", "adapt" or "replace_head"; `right` maps a
+    class to the share of its held-out samples that were right when the step was done, empty where nothing could be
+    measured. `settings` are the method's. `risk` is the share of old examples that a forgetting budget let turn wrong; None without a budget.
 
     >>> Event("add", ("cat",), "lda", 40, {"cat": 0.95}).classes
     ('cat',)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = "extend"
-METHODS = ("auto", "lda", "ridge", "gaussian", "nearest_mean", "svm", "new_units", "imprint")
+TRAINED = ("epochs", "select", "learning_rate", "flip", "padding", "state")
+METHODS = ("auto", "lda", "ridge", "gaussian", "nearest_mean", "svm", "new_units", "imprint", "fine_tune", "joint")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -75,6 +76,7 @@ def _train(options: argparse.Namespace) -> None:
         input_spec=spec,
         taps=("stage2", "stage3"),
         scatter="pooled" if options.pooled else "class",
+        exemplars=options.exemplars,
     )
     clf.save(options.out)
     measured = evaluation.evaluate(clf, held) if len(held) else None
@@ -95,7 +97,7 @@ def _add(options: argparse.Namespace) -> None:
     extended, report = extension.add_classes(
         clf,
         options.new,
-        method=options.method,
+        method=_method(options),
         old=options.old,
         validation=options.validation,
         on_existing=options.on_existing,
@@ -112,6 +114,18 @@ def _add(options: argparse.Namespace) -> None:
     else:
         print(report)
         print(f"saved {options.out}: {len(extended.classes)} classes" + _picture(options, report))
+
+
+def _method(options: argparse.Namespace) -> Any:
+    """The method by its name; those that train the backbone with the options that they take."""
+    if options.method not in ("fine_tune", "joint"):
+        if unused := [name for name in TRAINED if getattr(options, name) is not None]:
+            raise ValueError(f"--{unused[0].replace('_', '-')} is for --method fine_tune and joint")
+        return options.method
+    from extend import methods
+
+    given = {name: getattr(options, name) for name in TRAINED if getattr(options, name) is not None}
+    return methods.FineTune(**given) if options.method == "fine_tune" else methods.Joint(**given)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -182,6 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--learning-rate", type=float, default=0.1, help="highest learning rate (default 0.1)")
     train.add_argument("--no-flip", dest="flip", action="store_false", help="do not mirror images (text, digits)")
     train.add_argument("--pooled", action="store_true", help="keep one scatter matrix for all classes: smaller files")
+    train.add_argument("--exemplars", type=int, default=0, help="bytes of images to keep for fine_tune (default 0)")
     train.add_argument("--seed", type=int, default=0, help="seed of every random choice (default 0)")
     _skip_broken(train)
 
@@ -190,6 +205,12 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--new", required=True, help="folder or archive with one folder of images a new class, or .npz")
     add.add_argument("--out", type=Path, required=True, help="the checkpoint to write (may be the same)")
     add.add_argument("--method", choices=METHODS, default="auto", help="default: auto")
+    add.add_argument("--epochs", type=int, help="fine_tune, joint: passes over the images (default 5)")
+    add.add_argument("--select", help="fine_tune, joint: all, last_block, norm, or a pattern such as 'stage3.*'")
+    add.add_argument("--learning-rate", type=float, help="fine_tune, joint: of the backbone")
+    add.add_argument("--flip", action="store_true", default=None, help="fine_tune, joint: mirror half of the images")
+    add.add_argument("--padding", type=int, help="fine_tune, joint: crop images at random, from so many pixels more")
+    add.add_argument("--state", help="fine_tune, joint: folder to go on from after an interruption")
     add.add_argument("--old", help="real images of old classes, if you still have some")
     add.add_argument("--validation", help="images of old and new classes to measure on")
     add.add_argument("--on-existing", choices=("error", "update"), default="error", help="if a class exists already")

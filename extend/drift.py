@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from extend.numerics import gram, one_thread, pack
+from extend.numerics import eigh, gram, one_thread, pack
 from extend.statistics import Statistics
 
 Kind = Literal["linear", "weak", "translation"]
@@ -61,8 +61,8 @@ class Linear:
         if self.bend is None:
             through = np.eye(len(mean)) + self.weights
             return self.rows(mean[None])[0], through.T @ covariance @ through + self.residual
-        values, vectors = np.linalg.eigh(covariance)
-        root = (vectors * np.sqrt(np.maximum(values, 0))).T
+        values, vectors = eigh(covariance)
+        root = (vectors * np.sqrt(values)).T
         moved = self.rows(mean + _draws(len(mean)) @ root)
         centre = moved.mean(axis=0)
         return centre, gram(moved - centre) / len(moved) + self.residual
@@ -98,7 +98,7 @@ def fit_drift(
     ``"linear"`` solves ``min_B |W^(1/2) (drift - (x - c) B)|^2 + s |B|^2``: the regularised least squares of SLDC
     (Rao et al. 2026, equation 5) with its pull towards the identity, as drift is regressed and not the features;
     s is chosen by generalised cross-validation (Golub, Heath & Wahba 1979). ``"weak"`` adds random ReLU features of x,
-    fitted by the same rule to what the linear map leaves. ``"translation"`` is SDC. n d^2 + d^3 flops.
+    fitted by the same rule to what the linear map leaves. ``"translation"`` is SDC. ``n d min(n, d)`` flops.
 
     Args:
         weights: of the samples ``[n]``; alike if None.
@@ -158,17 +158,21 @@ def _ridge(x: np.ndarray, y: np.ndarray, share: np.ndarray) -> tuple[np.ndarray,
     """Weighted ridge regression of centred y on centred x: weights, residuals and degrees of freedom."""
     root = np.sqrt(share)[:, None]
     xs, ys = x * root, y * root
-    with one_thread(x.size * x.shape[1]):
-        values, vectors = np.linalg.eigh(gram(xs))
-        values = np.maximum(values, 0)
+    with one_thread(x.size * min(x.shape)):
+        if len(x) < x.shape[1]:
+            values, turned = eigh(gram(xs.T))  # Of the smaller of the two Gram matrices.
+            kept = values > 1e-12 * max(float(values[-1]), 1e-300)
+            values, vectors = values[kept], xs.T @ turned[:, kept] / np.sqrt(values[kept])
+        else:
+            values, vectors = eigh(gram(xs))
         cross = vectors.T @ (xs.T @ ys)
         power, total, n = (cross**2).sum(axis=1), float((ys**2).sum()), len(x)
-        top = max(float(values[-1]), 1e-300)
+        top = max(float(values[-1]), 1e-300) if len(values) else 1.0
         best = (np.inf, top, 0.0)
         for strength in top * np.logspace(-9, 1, 41):
-            kept = values / (values + strength)
+            share_kept = values / (values + strength)
             error = total - float((power * (2 / (values + strength) - values / (values + strength) ** 2)).sum())
-            freedom = float(kept.sum())
+            freedom = float(share_kept.sum())
             if freedom + 1 < n:
                 best = min(best, (max(error, 0) / (1 - (freedom + 1) / n) ** 2, strength, freedom))
         solved = vectors @ (cross / (values + best[1])[:, None])

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from extend import data, features, methods
+from extend.advice import fine_tuning_advice
 from extend.budget import checked
 from extend.classifier import Classifier, Event, load
 from extend.features import Features, Progress
@@ -20,7 +21,7 @@ from extend.keeping import with_exemplars
 from extend.measuring import measure, right, since_learnt
 from extend.memory import MOST, Memory
 from extend.memory_tree import to_tree
-from extend.methods import FineTune, Joint, Method
+from extend.methods import Auto, FineTune, Joint, Method
 from extend.methods.moving import Moved
 from extend.report import Report
 
@@ -45,7 +46,7 @@ def add_classes(
         new: ``{name: inputs}``, ``(inputs, names)``, ``(inputs, integer labels, names)``, or the path of a folder or
             archive with one folder of images a class; inputs are ``[n, *input shape]``.
         method: ``"auto"``, ``"lda"``, ``"ridge"``, ``"gaussian"``, ``"nearest_mean"``, ``"svm"``, ``"new_units"``,
-            ``"imprint"``, or one of `extend.methods` with hyper-parameters of its own.
+            ``"imprint"``, ``"fine_tune"``, ``"joint"``, or one of `extend.methods` with hyper-parameters of its own.
         old: real samples of old classes, in the same forms: the memory is measured from them if there is none, and
             methods that are trained use them in place of pseudo-samples.
         validation: labelled samples to measure on, in place of the memory's held-out features.
@@ -70,7 +71,7 @@ def add_classes(
     ['a', 'b', 'c']
     """
     clf = classifier if isinstance(classifier, Classifier) else load(classifier)
-    chosen = resolve(method)
+    chosen = asked = resolve(method)
     if max_forgetting is not None:
         checked(max_forgetting)
     if on_existing not in ("error", "update"):
@@ -122,6 +123,10 @@ def add_classes(
         spent += [cost] if cost is not None else []
     if added and existing:
         notes.append(f"more samples joined {', '.join(existing)}")
+    if isinstance(asked, Auto) and backbone.trainable and added:
+        replayable = kept is not None or (memory is not None and memory.exemplars is not None)
+        advice = fine_tuning_advice(before, after, added, fit_started - started, replayable)
+        notes += [advice] if advice else []
     report = Report(
         action,
         added or samples.classes,
@@ -243,10 +248,14 @@ def refit(head: Head, memory: Memory, last: Event) -> Head | None:
     kind: Any = type(methods.NAMED[inner["name"]])
     known = {field.name for field in fields(kind)}
     method = kind(**{key: value for key, value in inner["settings"].items() if key in known})
-    nothing = Features(np.zeros((0, 0), np.float32), np.zeros(0, int), memory.classes, np.zeros(0, np.uint64))
-    fitted = method.fit(None, memory, nothing, 0)
+    fitted = method.fit(None, memory, nothing(memory), 0)
     assert isinstance(fitted, (LinearHead, QuadraticHead))  # Every closed form gives one of these.
     return plain(replace(Calibrated.of(head), head=fitted))
+
+
+def nothing(memory: Memory) -> Features:
+    """No rows, of a memory's classes: what closed forms are given where there are no new samples."""
+    return Features(np.zeros((0, 0), np.float32), np.zeros(0, int), memory.classes, np.zeros(0, np.uint64))
 
 
 def memory_bytes(memory: Memory | None) -> int:

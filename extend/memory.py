@@ -23,6 +23,7 @@ from extend.drift import Drift, carry
 from extend.exemplars import Exemplars
 from extend.fisher import Fisher
 from extend.inverse import Inverse, shorter
+from extend.numerics import eigh
 from extend.statistics import Statistics, full, measure, merge, total_scatter
 
 SHARE, MOST, FEWEST = 0.1, 50, 10
@@ -317,8 +318,8 @@ class Memory:
             return (mean + rng.standard_normal((n, len(own))) @ own / np.sqrt(count - 1)).astype(np.float32)
         freedom = count - 1 if own is not None else max(1, int(statistics.count.sum()) - len(self.classes))
         covariance = (full(own) if own is not None else statistics.within) / freedom
-        values, vectors = np.linalg.eigh(covariance)
-        root = vectors * np.sqrt(np.maximum(values, 0))
+        values, vectors = eigh(covariance)
+        root = vectors * np.sqrt(values)
         return (mean + rng.standard_normal((n, self.dim)) @ root.T).astype(np.float32)
 
     def _absorb(self, rows: np.ndarray) -> Memory:

@@ -66,6 +66,16 @@ def _solve(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarra
         return scipy.linalg.lapack.dpotrs(factor, right, lower=1)[0], factor
 
 
+def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues, rising and none below 0, and eigenvectors of a positive semidefinite ``[d, d]``; some 9 d^3 flops.
+
+    Always on one thread: on a busy machine the threaded one took 10 s at d = 1,152, where one thread takes 0.3 s.
+    """
+    with _controller().limit(limits=1, user_api="blas"):
+        values, vectors = scipy.linalg.eigh(matrix, check_finite=False, driver="evr")
+    return np.maximum(values, 0), vectors
+
+
 def pack(matrix: np.ndarray) -> np.ndarray:
     """The upper triangle of a symmetric ``[d, d]``, row by row: ``[d (d + 1) / 2]``."""
     return matrix[_upper(len(matrix))]

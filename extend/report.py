@@ -22,7 +22,7 @@ class Report:
     Accuracies are shares of samples, from 0 to 1; None where nothing could be measured.
 
     Args:
-        action: "add", "update", "remove", "calibrate" or "retune".
+        action: "add", "update", "remove", "calibrate", "retune" or "adapt".
         added: the classes of this step.
         method, reason: what was taken and, if that was chosen automatically, why.
         before, after: the old classifier on the old classes' samples, the new one on all samples.
@@ -207,6 +207,7 @@ class Report:
 
 
 _DONE = {
+    "adapt": "adapted to",
     "add": "added",
     "update": "updated",
     "remove": "removed",

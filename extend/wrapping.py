@@ -16,10 +16,12 @@ from extend import features
 from extend.backbone import Backbone, Taps
 from extend.classifier import Classifier, Event, build
 from extend.data import InputSpec
+from extend.exemplars import Exemplars
 from extend.extension import settings_of
 from extend.features import Features, Progress
 from extend.fitting import name_of
-from extend.head import Head
+from extend.head import Activation, Head
+from extend.keeping import fisher_of, with_exemplars
 from extend.measuring import held_out_evaluation
 from extend.memory import MOST, Memory
 from extend.methods import Auto
@@ -41,6 +43,9 @@ def wrap(
     width: int | Width | Literal["auto"] | None = None,
     scatter: Literal["class", "pooled"] = "class",
     recursive: bool = False,
+    exemplars: int = 0,
+    fisher: bool = False,
+    activation: Activation = "softmax",
     head: str | None = None,
     call: Callable[..., Any] | None = None,
     variables: Mapping[str, Any] | None = None,
@@ -62,10 +67,15 @@ def wrap(
         scatter: ``"class"`` keeps a scatter matrix a class, ``"pooled"`` one for all.
         recursive: keep the inverse of the scatter, so that adding few samples is a rank-n update and not a new solve:
             faster with many classes or features, for 8 d^2 more bytes (twice, if LDA's and ridge's strengths differ).
+        exemplars: bytes of real samples to keep, all classes together, for `extend.methods.FineTune` to replay; every
+            class has the same number, chosen by herding. 0: no sample is kept.
+        fisher: measure the Fisher diagonal, which elastic weight consolidation and weight averaging need.
+        activation: ``"sigmoid"`` for a model whose classes do not exclude each other.
         head, call: see `Backbone.from_nnx`.
 
     Raises:
-        ValueError: the head is not found, bad samples, a class without samples, or neither `data` nor `input_spec`.
+        ValueError: the head is not found, bad samples, a class without samples, neither `data` nor `input_spec`, or
+            `exemplars` are less than one sample a class.
 
     >>> from extend.models import MLP
     >>> model = MLP(2, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))
@@ -86,17 +96,15 @@ def wrap(
     if data is None:
         if backbone.own_head is None:
             raise ValueError("a function has no head: pass data=(inputs, labels) so that one can be fitted")
-        return Classifier(backbone, backbone.own_head, names, None, (Event("wrap", names, "own head", 0, {}),))
-    pair = isinstance(data, tuple) and len(data) == 2
-    samples = data_.read(data, spec, names=names if pair else None)
-    samples = _into(samples, names, "data")
+        bare = replace(backbone.own_head, activation=activation)
+        return Classifier(backbone, bare, names, None, (Event("wrap", names, "own head", 0, {}),))
+    samples = samples_of(data, spec, names, "data")
     if len(missing := np.flatnonzero(np.bincount(samples.labels, minlength=len(names)) == 0)):
         raise ValueError(f"data has no samples of class {names[missing[0]]!r}; every class needs some")
     given = held_out is not None and not isinstance(held_out, int)
     kept = None
     if given:
-        pair = isinstance(held_out, tuple) and len(held_out) == 2
-        kept = _into(data_.read(held_out, spec, names=names if pair else None), names, "held_out")
+        kept = samples_of(held_out, spec, names, "held_out")
     tried: tuple[str, ...] = ()
     if automatic:
         chosen = choose(build_with, samples, kept, taps, transform, width, progress)
@@ -116,13 +124,18 @@ def wrap(
     if recursive:
         memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
     settings: dict[str, Any] = {}
-    own: Head | None = backbone.own_head
+    own: Head | None = replace(backbone.own_head, activation=activation) if backbone.own_head is not None else None
     how = "own head"
     if own is None:
         fresh = Features(rows, samples.labels, names, samples.keys)
         choice = Auto().choose(None, memory, fresh, 0, memory.choosing)
         own, how, settings = choice.head, name_of(choice.method), settings_of(choice.method)
     measured_on = held_out_evaluation(memory, own, names)
+    if exemplars:
+        memory = replace(memory, exemplars=Exemplars(exemplars))
+        memory = with_exemplars(memory, samples, Features(rows, samples.labels, names, samples.keys))
+    if fisher:
+        memory = replace(memory, fisher=fisher_of(backbone, own, samples))
     right = measured_on.by_class if measured_on is not None else {}
     event = Event("wrap", names, how, len(samples), right, settings | ({"tried": list(tried)} if tried else {}))
     return Classifier(backbone, own, names, memory, (event,))
@@ -169,7 +182,17 @@ def _spec_of(model: Any, data: Any) -> InputSpec:
     return jax.ShapeDtypeStruct(array.shape[1:], np.dtype(np.float32) if array.dtype.kind == "f" else array.dtype)
 
 
-def _into(samples: data_.Samples, names: tuple[str, ...], what: str) -> data_.Samples:
+def samples_of(
+    data: Any,
+    spec: InputSpec,
+    names: tuple[str, ...],
+    what: str,
+    skip_broken: bool = False,
+    progress: Progress | None = None,
+) -> data_.Samples:
+    """A user's samples of these classes, labelled into them; `what` they are, for messages."""
+    pair = isinstance(data, tuple) and len(data) == 2
+    samples = data_.read(data, spec, names=names if pair else None, skip_broken=skip_broken, progress=progress)
     if unknown := [name for name in samples.classes if name not in names]:
         raise ValueError(f"{what} holds class {unknown[0]!r}, which is not one of {', '.join(names)}")
     place = np.asarray([names.index(name) for name in samples.classes])

@@ -14,7 +14,7 @@ from extend.data import Samples
 from extend.drift import Kind, fit_drift
 from extend.features import Features, Progress
 from extend.fisher import Fisher
-from extend.head import Calibrated, Head, LinearHead
+from extend.head import Head, LinearHead
 from extend.keeping import exemplar_samples, fisher_of
 from extend.learning import Anchors, Learnt, Training, learn
 from extend.memory import Memory, held_out_rows
@@ -27,6 +27,7 @@ from extend.methods.moving import (
     first_head,
     joined,
     measured,
+    old_columns,
     together,
     training_samples,
 )
@@ -102,7 +103,7 @@ class FineTune(Training):
         memory = statistics_of(clf.memory, "fine_tune")
         whole = measured(memory, before)
         sigmoid = clf.head.activation == "sigmoid"
-        start, kernel, bias = _old_columns(clf, classes) if sigmoid else first_head(whole, before)
+        start, kernel, bias = old_columns(clf, classes) if sigmoid else first_head(whole, before)
         trained, aside = training_samples(new, replayed, classes, memory.most)
         present = np.bincount(trained.labels, minlength=len(classes)) > 0
         draws = None if sigmoid else _draws(memory, present, start, seed)
@@ -244,18 +245,6 @@ def _replayed(clf: Classifier, old: Samples | None) -> Samples | None:
     for part in parts[1:]:
         both = joined(both, part, clf.classes)
     return both
-
-
-def _old_columns(clf: Classifier, classes: tuple[str, ...]) -> tuple[int, np.ndarray, np.ndarray]:
-    """The present head's columns, and empty ones for the new classes: where they start, kernel and bias."""
-    head = Calibrated.of(clf.head)
-    if not isinstance(head.head, LinearHead):
-        raise ValueError("fine_tune with a sigmoid begins with the present head, which must be linear")
-    start, stop = head.rows
-    added = len(classes) - len(clf.classes)
-    kernel, bias = head.dense(stop)
-    kernel = np.concatenate([kernel[start:], np.zeros((stop - start, added))], axis=1)
-    return start, kernel.astype(np.float32), np.concatenate([bias, np.full(added, -2.0)]).astype(np.float32)
 
 
 def _draws(memory: Memory, present: np.ndarray, start: int, seed: int) -> tuple[np.ndarray, np.ndarray] | None:

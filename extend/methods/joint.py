@@ -19,7 +19,7 @@ from extend.memory import MOST, Memory, held_out_rows
 from extend.methods.auto import Auto
 from extend.methods.lda import oas
 from extend.methods.method import Method
-from extend.methods.moving import Moved, checked_head, first_head, joined
+from extend.methods.moving import Moved, checked_head, first_head, joined, old_columns
 from extend.methods.ridge import gcv
 
 
@@ -79,15 +79,22 @@ def retrain(
     seed: int,
     progress: Progress | None,
     fresh: int = 0,
+    given: Samples | None = None,
 ) -> Moved:
-    """Train a classifier's backbone on samples of every class, of which the last `fresh` are the new ones."""
+    """Train a classifier's backbone on samples of every class, of which the last `fresh` are the new ones.
+
+    What is measured on is held out of them by the hash rule, or is `given`.
+    """
     most = clf.memory.most if clf.memory is not None else MOST
-    aside = held_out_rows(samples.keys, samples.labels, most=most)
+    aside = held_out_rows(samples.keys, samples.labels, most=most if given is None else 0)
     # A backbone may have been trained on what is held out now; samples of new classes it cannot have seen.
     seen = clf.memory is None or bool(clf.memory.seen.any())
-    kept, held = samples.take(~aside), samples.take(aside)
+    kept, held = samples.take(~aside), samples.take(aside) if given is None else given
     before = features.extract(clf.backbone, kept, progress=progress)
-    start, kernel, bias = first_head(_memory(clf.backbone, before, clf, most), before)
+    if clf.head.activation == "sigmoid":
+        start, kernel, bias = old_columns(clf, samples.classes)
+    else:
+        start, kernel, bias = first_head(_memory(clf.backbone, before, clf, most), before)
     learnt = learn(
         clf.backbone,
         kernel,
@@ -104,7 +111,12 @@ def retrain(
     rows = features.extract(backbone, samples, progress=progress)
     memory = _memory(backbone, rows, clf, most)
     known = np.asarray([name in clf.classes for name in samples.classes], bool)
-    memory = replace(memory, seen=known & seen, shrinkage=oas(memory.statistics), ridge=gcv(memory.statistics))
+    if given is not None and len(given):
+        checked = features.extract(backbone, given)
+        memory = memory.with_held_out(checked.features, given.labels, given.keys)
+    else:
+        memory = replace(memory, seen=known & seen)
+    memory = replace(memory, shrinkage=oas(memory.statistics), ridge=gcv(memory.statistics))
     trained: Head | None = None
     if head is None or clf.head.activation == "sigmoid":
         trained = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.activation)

@@ -9,10 +9,11 @@ import numpy as np
 
 from extend.backbone import Backbone
 from extend.calibration import temperature
+from extend.classifier import Classifier
 from extend.data import Samples
 from extend.drift import Kind, Linear, Translation, fit_drift
 from extend.features import Features
-from extend.head import Calibrated, Head
+from extend.head import Calibrated, Head, LinearHead
 from extend.memory import Memory, held_out_rows
 from extend.methods.auto import Auto
 from extend.methods.gaussian import Gaussian
@@ -105,3 +106,15 @@ def first_head(memory: Memory, fresh: Features) -> tuple[int, np.ndarray, np.nda
     held, labels = memory.held_out
     factor = temperature(head.scores(held), labels)[0] if len(held) else 1.0
     return block.start, np.asarray(block.kernel) / factor, np.asarray(block.bias) / factor
+
+
+def old_columns(clf: Classifier, classes: tuple[str, ...]) -> tuple[int, np.ndarray, np.ndarray]:
+    """The present head's columns, and empty ones for the new classes: where they start, kernel and bias."""
+    head = Calibrated.of(clf.head)
+    if not isinstance(head.head, LinearHead):
+        raise ValueError("training with a sigmoid begins with the present head, which must be linear")
+    start, stop = head.rows
+    added = len(classes) - len(clf.classes)
+    kernel, bias = head.dense(stop)
+    kernel = np.concatenate([kernel[start:], np.zeros((stop - start, added))], axis=1)
+    return start, kernel.astype(np.float32), np.concatenate([bias, np.full(added, -2.0)]).astype(np.float32)

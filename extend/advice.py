@@ -1,0 +1,35 @@
+"""Whether training the backbone may pay: said in the report, never done unasked, as it takes minutes."""
+
+from __future__ import annotations
+
+from extend.evaluation import Evaluation
+
+PASSES = 22
+"""Passes forward that five epochs of fine-tuning cost: three a step, one for distillation, and two around it."""
+
+
+def fine_tuning_advice(
+    before: Evaluation | None, after: Evaluation | None, added: tuple[str, ...], seconds: float, kept: bool
+) -> str | None:
+    """A sentence, if the new classes are told apart worse on frozen features than the old ones were; else None.
+
+    Worse beyond chance: the 95 % interval of the new classes' accuracy ends below the old classes' accuracy before.
+
+    Args:
+        before, after: the old classifier on the old classes, the new one on all.
+        seconds: what one pass over the new samples took.
+        kept: there are real samples of old classes to replay.
+    """
+    if before is None or after is None or not after.counts(added)[1]:
+        return None
+    old, new = before.accuracy, after.of(added)
+    if after.interval(added)[1] >= old:
+        return None
+    minutes = max(seconds * PASSES / 60, 0.1)
+    text = (
+        f"on frozen features the new classes reach {new:.1%}, where the old ones had {old:.1%}: training the backbone "
+        f"(method='fine_tune', about {minutes:.1g} minutes here) may tell them apart better"
+    )
+    if not kept:
+        text += "; without real old samples (exemplars=, or old=) it seldom gains much, so compare both reports"
+    return text
