@@ -31,7 +31,8 @@ class Event:
 
     `action` is "wrap", "add", "update", "remove", "calibrate", "retune", "adapt" or "replace_head"; `right` maps a
     class to the share of its held-out samples that were right when the step was done, empty where nothing could be
-    measured. `settings` are the method's. `risk` is the share of old examples that a forgetting budget let turn wrong; None without a budget.
+    measured. `settings` are the method's. `risk` is the share of old examples that a forgetting budget let turn wrong;
+    None without a budget.
 
     >>> Event("add", ("cat",), "lda", 40, {"cat": 0.95}).classes
     ('cat',)

@@ -167,7 +167,9 @@ def _ridge(x: np.ndarray, y: np.ndarray, share: np.ndarray) -> tuple[np.ndarray,
             values, vectors = eigh(gram(xs))
         cross = vectors.T @ (xs.T @ ys)
         power, total, n = (cross**2).sum(axis=1), float((ys**2).sum()), len(x)
-        top = max(float(values[-1]), 1e-300) if len(values) else 1.0
+        if not len(values) or values[-1] <= 0:
+            return np.zeros((x.shape[1], y.shape[1])), y, 0.0  # All samples are one point.
+        top = float(values[-1])
         best = (np.inf, top, 0.0)
         for strength in top * np.logspace(-9, 1, 41):
             share_kept = values / (values + strength)
@@ -180,9 +182,9 @@ def _ridge(x: np.ndarray, y: np.ndarray, share: np.ndarray) -> tuple[np.ndarray,
 
 
 def _directions(x: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Random ReLU features of unit spread over the samples; as many as features, at most 512."""
+    """Random ReLU features of unit spread over the samples: as many as features, but 128 to 512."""
     rng = np.random.default_rng(0)
-    size = min(512, x.shape[1])
+    size = min(512, max(128, x.shape[1]))
     directions = rng.standard_normal((x.shape[1], size))
     spread = np.sqrt(share @ (x @ directions) ** 2)
     return directions / np.maximum(spread, 1e-12), rng.uniform(-1, 1, size)

@@ -77,7 +77,7 @@ def train(
         ValueError: the first step is not finite already, or `folder` holds the state of another training.
     """
     step = _compiled(update)
-    tally = {"loss": jnp.zeros(()), "last": jnp.zeros(()), "bad": jnp.full((), -1), "step": jnp.zeros((), jnp.int32)}
+    tally = {"loss": jnp.zeros(()), "last": jnp.zeros(()), "bad": jnp.full((), -1, jnp.int32), "step": jnp.zeros((), jnp.int32)}
     state = jax.tree.map(jnp.array, state)  # A copy: the caller's arrays are not donated.
     best = jax.tree.map(jnp.copy, state)
     best_score, since = -np.inf, 0

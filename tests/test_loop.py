@@ -1,0 +1,133 @@
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from extend.loop import Outcome, train
+
+PER_EPOCH = 7
+
+
+def update(state: Any, fixed: Any, batch: Any) -> tuple[Any, jax.Array]:
+    """Noisy gradient descent on a quadratic."""
+    loss = ((state["w"] - fixed + batch) ** 2).sum()
+    return {"w": state["w"] - 0.1 * (state["w"] - fixed + batch)}, loss
+
+
+def batches(epoch: int, number: int) -> np.ndarray:
+    return np.random.default_rng([epoch, number]).normal(size=3).astype(np.float32) * 0.1
+
+
+def run(update: Callable[..., Any] = update, batches: Callable[..., Any] = batches, **options: Any) -> Outcome:
+    options = {"epochs": 5, "per_epoch": PER_EPOCH, **options}
+    return train(update, {"w": jnp.zeros(3)}, jnp.ones(3), batches, **options)
+
+
+def test_it_descends_and_compiles_once() -> None:
+    traced = []
+
+    def counted(state: Any, fixed: Any, batch: Any) -> Any:
+        traced.append(1)
+        return update(state, fixed, batch)
+
+    outcome = run(counted)
+    assert len(traced) == 1 and outcome.steps == 5 * PER_EPOCH and outcome.stopped == ""
+    assert np.allclose(outcome.state["w"], 1, atol=0.2)
+    assert [entry["loss"] for entry in outcome.log] == sorted((e["loss"] for e in outcome.log), reverse=True)
+
+
+def test_the_callers_state_is_not_donated() -> None:
+    mine = {"w": jnp.zeros(3)}
+    train(update, mine, jnp.ones(3), batches, 1, 2)
+    assert np.array_equal(mine["w"], np.zeros(3))
+
+
+def test_a_step_that_is_not_finite_is_not_taken() -> None:
+    def broken(epoch: int, number: int) -> np.ndarray:
+        return np.full(3, np.nan, np.float32) if (epoch, number) == (1, 3) else batches(epoch, number)
+
+    outcome = run(batches=broken)
+    good = run(epochs=1)
+    for number in range(3):
+        good_state, _ = update(good.state, jnp.ones(3), batches(1, number))
+        good = Outcome(good_state, 0, "", ())
+    assert f"not finite at step {PER_EPOCH + 4}" in outcome.stopped and outcome.steps == PER_EPOCH + 3
+    assert np.allclose(outcome.state["w"], good.state["w"], atol=1e-6)
+    with pytest.raises(ValueError, match="not finite at the first step"):
+        run(batches=lambda epoch, number: np.full(3, np.nan, np.float32))
+
+
+def test_patience_ends_it_with_the_best_state() -> None:
+    scores = iter([0.1, 0.9, 0.5, 0.4, 0.8])
+    seen = []
+
+    def measure(state: Any) -> Mapping[str, float]:
+        seen.append(np.asarray(state["w"]).copy())
+        return {"score": next(scores)}
+
+    outcome = run(measure=measure, patience=2)
+    assert "no better for 2 epochs" in outcome.stopped and len(outcome.log) == 4
+    assert np.array_equal(outcome.state["w"], seen[1])
+
+
+def interrupt_after(steps: int, which: int) -> Callable[[int, int], np.ndarray]:
+    def made(epoch: int, number: int) -> np.ndarray:
+        if epoch * PER_EPOCH + number == steps:
+            os.kill(os.getpid(), which)
+        return batches(epoch, number)
+
+    return made
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path: Path, which: int) -> None:
+    whole = run()
+    part = run(batches=interrupt_after(17, which), folder=tmp_path / "state", identity="x")
+    assert part.stopped.startswith("interrupted at step") and 0 < part.steps < 5 * PER_EPOCH
+    assert signal.getsignal(which) in (signal.default_int_handler, signal.SIG_DFL)
+    rest = run(folder=tmp_path / "state", identity="x")
+    assert rest.steps == whole.steps and np.array_equal(rest.state["w"], whole.state["w"])
+    assert rest.log == whole.log
+    again = run(folder=tmp_path / "state", identity="x")
+    assert np.array_equal(again.state["w"], whole.state["w"])
+    with pytest.raises(ValueError, match="the state of another training"):
+        run(folder=tmp_path / "state", identity="y")
+
+
+def test_interrupted_it_keeps_the_best_so_far() -> None:
+    seen = []
+
+    def measure(state: Any) -> Mapping[str, float]:
+        seen.append(np.asarray(state["w"]).copy())
+        return {"score": -float(len(seen)), "old": 0.5}
+
+    outcome = run(batches=interrupt_after(3 * PER_EPOCH + 2, signal.SIGINT), measure=measure)
+    assert "interrupted" in outcome.stopped and np.array_equal(outcome.state["w"], seen[0])
+
+
+def test_the_bar_is_told_the_loss() -> None:
+    class Bar:
+        def __init__(self, numbers: Any, total: int) -> None:
+            self.numbers, self.total, self.texts = numbers, total, []
+
+        def __iter__(self) -> Any:
+            return iter(self.numbers)
+
+        def set_postfix_str(self, text: str, refresh: bool = True) -> None:
+            self.texts.append(text)
+
+    bars: list[Bar] = []
+
+    def progress(numbers: Any, total: int) -> Any:
+        bars.append(Bar(numbers, total))
+        return bars[-1]
+
+    run(progress=progress, per_epoch=25, measure=lambda state: {"score": 1.0, "old": 0.75})
+    assert len(bars) == 5 and bars[0].total == 25
+    assert "epoch 2/5 loss" in bars[1].texts[0] and "old 75.0%" in bars[1].texts[0]
