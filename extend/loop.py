@@ -1,6 +1,6 @@
 """A training loop: one compiled step with donated buffers, batches made ahead, stopped and resumed without loss.
 
-A step whose loss or result is not finite is not taken, nor any after it. Ctrl-C or SIGTERM ends the loop after the
+When a loss is not finite, training ends with the last state whose loss was. Ctrl-C or SIGTERM ends the loop after the
 present step; what was best so far is returned. With a folder to keep its state in, training goes on from there bit for
 bit.
 """
@@ -77,8 +77,14 @@ def train(
         ValueError: the first step is not finite already, or `folder` holds the state of another training.
     """
     step = _compiled(update)
-    tally = {"loss": jnp.zeros(()), "last": jnp.zeros(()), "bad": jnp.full((), -1, jnp.int32), "step": jnp.zeros((), jnp.int32)}
+    tally = {
+        "loss": jnp.zeros(()),
+        "last": jnp.zeros(()),
+        "bad": jnp.full((), -1, jnp.int32),
+        "step": jnp.zeros((), jnp.int32),
+    }
     state = jax.tree.map(jnp.array, state)  # A copy: the caller's arrays are not donated.
+    earlier = jax.tree.map(jnp.copy, state)
     best = jax.tree.map(jnp.copy, state)
     best_score, since = -np.inf, 0
     log: list[Mapping[str, float]] = []
@@ -86,6 +92,7 @@ def train(
     if folder is not None and checkpoint.is_ours(folder):
         saved = _load(folder, identity, {"now": (state, tally), "best": best})
         (state, tally), best = saved.arrays["now"], saved.arrays["best"]
+        earlier = jax.tree.map(jnp.copy, state)
         first, begun, best_score, since = saved.epoch, saved.number, saved.score, saved.since
         log = list(saved.log)
     stopped = ""
@@ -103,7 +110,7 @@ def train(
             shown: Any = progress(numbers, per_epoch - begun) if progress is not None else numbers
             older = tally
             for number, batch in zip(shown, _ahead(batches, epoch, range(begun, per_epoch)), strict=True):
-                state, tally = step(state, tally, fixed, batch)
+                earlier, state, tally = step(earlier, state, tally, fixed, batch)
                 if number % EVERY == EVERY - 1:
                     _show(shown, f"epoch {epoch + 1}/{epochs} loss {float(older['last']):.3f}" + _words(log))
                     if int(older["bad"]) >= 0:
@@ -114,7 +121,7 @@ def train(
                     break
             bad = int(tally["bad"])
             if bad >= 0:
-                stopped = f"the loss was not finite at step {bad + 1}: the state before it was kept"
+                stopped = f"the loss was not finite at step {bad + 1}: the last state with a finite loss was kept"
                 if bad == 0:
                     raise ValueError("the loss is not finite at the first step: look at the inputs and their scale")
                 break
@@ -137,21 +144,27 @@ def train(
     return Outcome(best if better else state, int(tally["step"]), stopped, tuple(log))
 
 
-def _compiled(update: Update) -> Callable[..., tuple[Any, Any]]:
-    def guarded(state: Any, tally: Any, fixed: Any, batch: Any) -> tuple[Any, Any]:
+def _compiled(update: Update) -> Callable[..., tuple[Any, Any, Any]]:
+    def guarded(earlier: Any, state: Any, tally: Any, fixed: Any, batch: Any) -> tuple[Any, Any, Any]:
         new, loss = update(state, fixed, batch)
         floats = [leaf for leaf in jax.tree.leaves(new) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
         fine = jnp.isfinite(loss) & jnp.stack([jnp.isfinite(leaf).all() for leaf in floats]).all()
         go = fine & (tally["bad"] < 0)
-        state = jax.tree.map(lambda a, b: jnp.where(go, a, b), new, state)
-        return state, {
-            "loss": tally["loss"] + jnp.where(go, loss, 0),
-            "last": loss.astype(jnp.float32),
-            "bad": jnp.where((tally["bad"] < 0) & ~fine, tally["step"], tally["bad"]),
-            "step": tally["step"] + go,
-        }
+        # The last state whose loss was finite is the earlier one: `state` may be finite and yet of no use.
+        new = jax.tree.map(lambda a, b: jnp.where(go, a, b), new, earlier)
+        state = jax.tree.map(lambda a, b: jnp.where(go, a, b), state, earlier)
+        return (
+            state,
+            new,
+            {
+                "loss": tally["loss"] + jnp.where(go, loss, 0),
+                "last": loss.astype(jnp.float32),
+                "bad": jnp.where((tally["bad"] < 0) & ~fine, tally["step"], tally["bad"]),
+                "step": tally["step"] + go,
+            },
+        )
 
-    return jax.jit(guarded, donate_argnums=0)
+    return jax.jit(guarded, donate_argnums=(0, 1))
 
 
 def _ahead(batches: Batches, epoch: int, numbers: range) -> Iterator[Any]:

@@ -90,8 +90,7 @@ def test_carried_statistics_are_those_of_the_carried_samples(seed: int, mode: st
     drift = fit_drift(x, x @ through + 1)
     got, expected = carry(measure(x, y, 3, mode), drift), measure(x @ through + 1, y, 3, mode)
     assert np.allclose(got.mean, expected.mean, atol=1e-5)
-    within = expected.within if mode == "class" else expected.within
-    assert np.allclose(got.within, within, rtol=1e-4, atol=1e-3)
+    assert np.allclose(got.within, expected.within, rtol=1e-4, atol=1e-3)
     if mode == "class":
         assert all(np.allclose(got.scatter(c), expected.scatter(c), atol=1e-3) for c in range(3))
 

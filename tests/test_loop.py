@@ -54,7 +54,7 @@ def test_a_step_that_is_not_finite_is_not_taken() -> None:
 
     outcome = run(batches=broken)
     good = run(epochs=1)
-    for number in range(3):
+    for number in range(2):
         good_state, _ = update(good.state, jnp.ones(3), batches(1, number))
         good = Outcome(good_state, 0, "", ())
     assert f"not finite at step {PER_EPOCH + 4}" in outcome.stopped and outcome.steps == PER_EPOCH + 3

@@ -12,8 +12,10 @@ from extend import features
 from extend.backbone import Backbone
 from extend.classifier import Classifier
 from extend.data import Samples
+from extend.exemplars import Exemplars
 from extend.features import Features, Progress
 from extend.head import Head, LinearHead
+from extend.keeping import fisher_of, with_exemplars
 from extend.learning import Training, learn
 from extend.memory import MOST, Memory, held_out_rows
 from extend.methods.auto import Auto
@@ -117,9 +119,14 @@ def retrain(
     else:
         memory = replace(memory, seen=known & seen)
     memory = replace(memory, shrinkage=oas(memory.statistics), ridge=gcv(memory.statistics))
+    if clf.memory is not None and clf.memory.exemplars is not None:
+        memory = with_exemplars(replace(memory, exemplars=Exemplars(clf.memory.exemplars.limit)), samples, rows)
+    own = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.activation)
+    if clf.memory is not None and clf.memory.fisher is not None:
+        memory = replace(memory, fisher=fisher_of(backbone, own, kept, seed))
     trained: Head | None = None
     if head is None or clf.head.activation == "sigmoid":
-        trained = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.activation)
+        trained = own
     notes = [f"the network was trained for {learnt.outcome.steps} steps on {len(kept)} samples"]
     if learnt.outcome.stopped:
         notes.append(f"training ended early: {learnt.outcome.stopped}")

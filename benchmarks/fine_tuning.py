@@ -1,0 +1,187 @@
+"""Cats and dogs when the backbone moves: ResNet-20 of eight CIFAR-10 classes, then cat, then dog; every option.
+
+``python -m benchmarks.fine_tuning [--only PART ...] [--seeds N] [--again]`` needs EXTEND_DATA and
+``checkpoints/cifar10-8``. The base classifier with exemplars and Fisher diagonal is kept below ``.cache``. Rows are added
+to ``results/fine_tuning.json``; one that is there is not measured again without ``--again``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+import extend
+from benchmarks import datasets, results
+from benchmarks.make_checkpoints import CIFAR_TAPS, cifar8_samples
+from benchmarks.results import Row
+from extend.checkpoint import is_ours
+from extend.classifier import Classifier
+from extend.methods import FineTune, Joint
+
+BASE = Path(".cache/fine_tuning-base")
+EACH = 20
+"""Exemplars a class once there are ten classes."""
+PLAIN = FineTune(flip=True, padding=4)
+NEW = ("cat", "dog")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the table: the method, and what of old data there is."""
+
+    name: str
+    method: Any
+    exemplars: bool = False
+    old: bool = False
+
+
+def _both(name: str, **options: Any) -> tuple[Entry, ...]:
+    method = replace(PLAIN, **options)
+    return Entry(name, method), Entry(f"{name}, {EACH} exemplars", method, True)
+
+
+ENTRIES = (
+    Entry("frozen features: auto", "auto"),
+    Entry("frozen features: lda", "lda"),
+    Entry("frozen features: ridge", "ridge"),
+    Entry("frozen features: gaussian", "gaussian"),
+    *_both("fine_tune"),
+    *_both("distillation off", distillation=0.0),
+    *_both("feature distillation 1", feature_distillation=1.0),
+    *_both("feature distillation 10", feature_distillation=10.0),
+    *_both("EWC 100", ewc=100.0),
+    *_both("drift map weakly non-linear", drift="weak"),
+    *_both("drift by translation (SDC)", drift="translation"),
+    *_both("no drift compensation", drift=None),
+    *_both("statistics of batch norm move", frozen_statistics=False),
+    *_both("average with old weights 0.5", average=0.5),
+    *_both("last block only", select="last_block"),
+    *_both("norm layers only", select="norm", learning_rate=1e-3),
+    *_both("LoRA of rank 4", lora=4, learning_rate=1e-3),
+    *_both("early stopping", patience=2),
+    *_both("mixed precision", mixed_precision=True),
+    *_both("trained head kept", head=None),
+    Entry("not balanced, 20 exemplars", replace(PLAIN, balanced=False), True),
+    Entry("joint, all data again", Joint(flip=True, padding=4, epochs=10), old=True),
+)
+
+
+def base() -> Classifier:
+    """The eight-class network with its memory, exemplars and Fisher diagonal."""
+    if not is_ours(BASE):
+        kept, held = cifar8_samples()
+        saved = extend.load("checkpoints/cifar10-8").backbone
+        model = extend.models.ResNet(**saved.description["config"], rngs=nnx.Rngs(0))
+        backbone = extend.Backbone.from_nnx(model, 8, datasets.CIFAR10, taps=CIFAR_TAPS)
+        backbone = replace(
+            backbone.with_network(saved.params["network"]).with_space(saved.params["space"]), own_head=saved.own_head
+        )
+        limit = EACH * 10 * 32 * 32 * 3
+        clf = extend.wrap(backbone, datasets.CIFAR8_NAMES, kept, held_out=held, exemplars=limit, fisher=True)
+        clf.save(BASE)
+    return extend.load(BASE)
+
+
+def run(only: list[str], seeds: int, again: bool) -> list[Row]:
+    """Measure what is missing."""
+    start, rows = base(), {(row["method"], row["seed"]): row for row in results.read_json("fine_tuning")}
+    new = datasets.cifar10("train", NEW)
+    test = datasets.cifar10("test")
+    old = None
+    for seed in range(seeds):
+        for entry in ENTRIES:
+            if ((entry.name, seed) in rows and not again) or not any(part in entry.name for part in only):
+                continue
+            if seed and isinstance(entry.method, str):
+                continue  # Nothing in a closed form is random.
+            clf = start
+            if not entry.exemplars:
+                assert clf.memory is not None
+                clf = replace(clf, memory=replace(clf.memory, exemplars=None))
+            if entry.old and old is None:
+                old = cifar8_samples()[0]
+            started, notes, reported = time.perf_counter(), [], []
+            parts = [NEW] if entry.old else [(name,) for name in NEW]
+            for names in parts:
+                labels = [new.classes.index(name) for name in names]
+                part = new.take(np.isin(new.labels, labels))
+                part = replace(part, labels=np.searchsorted(labels, part.labels), classes=names)
+                clf, report = extend.add_classes(
+                    clf, part, method=entry.method, old=old if entry.old else None, seed=seed, progress=_bar
+                )
+                notes += list(report.notes)
+                reported.append([report.old_after, report.new, report.reason.partition(",")[0]])
+            seconds = time.perf_counter() - started
+            found = extend.evaluate(clf, test)
+            row: Row = {"method": entry.name, "seed": seed, "old_before": _before(start, test)}
+            row |= {"old_after": found.of(datasets.CIFAR8_NAMES), "last": found.accuracy, "seconds": seconds}
+            row |= {name: found.of([name]) for name in NEW}
+            row |= {"reported": reported, "notes": [note for note in notes if "early" in note]}
+            rows[entry.name, seed] = row
+            results.write_json("fine_tuning", "fine_tuning", list(rows.values()), seeds=list(range(seeds)))
+            print(
+                f"{entry.name} {seed}: old {row['old_after']:.4f} cat {row['cat']:.4f} dog {row['dog']:.4f} "
+                f"last {row['last']:.4f} {reported} {seconds:.0f} s",
+                flush=True,
+            )
+    return results.read_json("fine_tuning")
+
+
+_known: list[float] = []
+
+
+def _before(clf: Classifier, test: Any) -> float:
+    if not _known:
+        rows = np.isin(np.asarray(test.classes)[test.labels], datasets.CIFAR8_NAMES)
+        part = test.take(rows)
+        place = np.asarray([clf.classes.index(n) if n in clf.classes else 0 for n in test.classes])
+        part = replace(part, labels=place[part.labels], classes=clf.classes)
+        _known.append(extend.evaluate(clf, part).accuracy)
+    return _known[0]
+
+
+def lines(rows: list[Row]) -> list[str]:
+    """The table, mean and standard deviation over seeds."""
+    out = ["| | seeds | 8 old before | after | cat | dog | last accuracy | forgetting | minutes |", "|" + "---|" * 9]
+    for entry in ENTRIES:
+        some = [row for row in rows if row["method"] == entry.name]
+        if not some:
+            continue
+        cells = [_cell([row[key] for row in some]) for key in ("old_before", "old_after", *NEW, "last")]
+        cells.append(_cell([row["old_before"] - row["old_after"] for row in some]))
+        cells.append(f"{np.mean([row['seconds'] for row in some]) / 60:.1f}")
+        out.append(f"| {entry.name} | {len(some)} | {' | '.join(cells)} |")
+    return out
+
+
+def _cell(values: list[float]) -> str:
+    mean = f"{100 * np.mean(values):.1f}"
+    return f"{mean} ± {100 * np.std(values, ddof=1):.1f}" if len(values) > 1 else mean
+
+
+def _bar(steps: Iterable[Any], total: int) -> Iterable[Any]:
+    from tqdm import tqdm
+
+    return tqdm(steps, total=total, leave=False, disable=not sys.stderr.isatty())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", default=[""], help="only rows with one of these in their names")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--again", action="store_true", help="measure rows again that are there")
+    options = parser.parse_args()
+    rows = run(options.only, options.seeds, options.again)
+    results.write("fine_tuning", "fine_tuning", "Cats and dogs when the backbone moves", lines(rows))
+
+
+if __name__ == "__main__":
+    main()

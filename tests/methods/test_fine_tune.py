@@ -1,0 +1,171 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flax import nnx
+
+import extend
+from extend.classifier import Classifier
+from extend.memory import held_out_rows
+from extend.methods import LDA, SVM, FineTune, Ridge
+from extend.methods import fine_tune as module
+from extend.models import MLP
+from tests.conftest import blobs, names, spec
+
+QUICK = FineTune(epochs=3, batch_size=32, learning_rate=3e-3)
+
+
+def base(**options: Any) -> tuple[Classifier, np.ndarray, np.ndarray]:
+    """Three of four overlapping classes, adapted once so that the features are of some use."""
+    x, y = blobs(4, 400, 5, spread=1.0)
+    first = np.arange(len(y)) % 2 == 0
+    old = first & (y < 3)
+    model = MLP(3, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
+    clf = extend.wrap(model, names(3), input_spec=spec(5))
+    training = extend.Training(epochs=20, batch_size=64, learning_rate=1e-2)
+    clf, _ = extend.adapt(clf, (x[old], y[old]), training=training)
+    if options:
+        clf = extend.wrap(clf.backbone, names(3), (x[old], y[old]), **options)
+    return clf, x, y
+
+
+def share(clf: Classifier, x: np.ndarray, y: np.ndarray, classes: range) -> float:
+    rows = np.isin(y, list(classes)) & (np.arange(len(y)) % 2 == 1)
+    return float((clf.predict(x[rows]) == np.asarray([*names(3), "new"])[y[rows]]).mean())
+
+
+def fresh(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    return {"new": x[(y == 3) & (np.arange(len(y)) % 2 == 0)]}
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        replace(QUICK, feature_distillation=3.0),
+        replace(QUICK, drift="weak", head=LDA()),
+        replace(QUICK, drift="translation", feature_distillation=1.0),
+        replace(QUICK, lora=2, select="*.kernel"),
+        replace(QUICK, average=0.5, distillation=0.0),
+        replace(QUICK, head=None),
+        replace(QUICK, patience=1, balanced=False),
+    ],
+)
+def test_every_option_learns_the_new_class_and_keeps_the_old(method: FineTune) -> None:
+    clf, x, y = base()
+    before = share(clf, x, y, range(3))
+    more, report = extend.add_classes(clf, fresh(x, y), method=method)
+    assert more.backbone.fingerprint != clf.backbone.fingerprint
+    assert share(more, x, y, range(3)) > before - 0.06 and share(more, x, y, range(3, 4)) > 0.85
+    assert report.method == "fine_tune" and "estimated" in report.measured_on
+    assert more.memory is not None and more.memory.carried == tuple(names(3))
+    assert any("was trained for" in note for note in report.notes)
+    assert share(clf, x, y, range(3)) == before  # The old classifier is as it was.
+
+
+def test_drift_compensation_is_what_keeps_the_old_classes() -> None:
+    clf, x, y = base()
+    hard = FineTune(epochs=30, batch_size=32, learning_rate=1e-2, distillation=0, head=LDA())
+    kept, _ = extend.add_classes(clf, fresh(x, y), method=hard)
+    lost, report = extend.add_classes(clf, fresh(x, y), method=replace(hard, drift=None))
+    assert share(kept, x, y, range(3)) > share(lost, x, y, range(3)) + 0.02
+    assert any("do not trust them" in note for note in report.notes)
+
+
+def test_held_out_samples_are_never_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    clf, x, y = base(exemplars=20 * 60)
+    trained: list[np.ndarray] = []
+    usual = module.learn
+
+    def spied(backbone: Any, kernel: Any, bias: Any, samples: Any, *rest: Any, **options: Any) -> Any:
+        trained.append(samples.keys)
+        return usual(backbone, kernel, bias, samples, *rest, **options)
+
+    monkeypatch.setattr(module, "learn", spied)
+    more, _ = extend.add_classes(clf, fresh(x, y), method=QUICK)
+    assert more.memory is not None and clf.memory is not None and clf.memory.exemplars is not None
+    assert len(more.memory.held_out_keys) and not np.isin(more.memory.held_out_keys, trained[0]).any()
+    assert np.isin(clf.memory.exemplars.key, trained[0]).all()
+    held = held_out_rows(trained[0], np.zeros(len(trained[0]), int))
+    assert held.sum() == 0
+
+
+def test_exemplars_are_replayed_kept_and_cut() -> None:
+    clf, x, y = base(exemplars=20 * 60)
+    more, _ = extend.add_classes(clf, fresh(x, y), method=QUICK)
+    assert clf.memory is not None and clf.memory.exemplars is not None and len(clf.memory.exemplars) == 60
+    assert more.memory is not None and more.memory.exemplars is not None
+    assert np.bincount(more.memory.exemplars.label).tolist() == [15] * 4
+    with pytest.raises(ValueError, match="less than one input a class"):
+        extend.wrap(clf.backbone, names(3), (x[y < 3], y[y < 3]), exemplars=50)
+
+
+def test_ewc_needs_the_fisher_diagonal_and_keeps_it_up() -> None:
+    clf, x, y = base()
+    with pytest.raises(ValueError, match="wrap the model with fisher=True, or pass old="):
+        extend.add_classes(clf, fresh(x, y), method=replace(QUICK, ewc=10.0))
+    old = (y < 3) & (np.arange(len(y)) % 2 == 0)
+    extend.add_classes(clf, fresh(x, y), old=(x[old][::20], y[old][::20]), method=replace(QUICK, ewc=10.0))
+    kept, _, _ = base(fisher=True)
+    more, _ = extend.add_classes(kept, fresh(x, y), method=replace(QUICK, ewc=10.0, average=0.3))
+    assert kept.memory is not None and kept.memory.fisher is not None and kept.memory.fisher.count == 500
+    assert more.memory is not None and more.memory.fisher is not None and more.memory.fisher.count > 500
+
+
+def test_several_labels_and_a_sigmoid() -> None:
+    x, _ = blobs(3, 80, 5)
+    model = MLP(2, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
+    clf = extend.wrap(model, ["a", "b"], input_spec=spec(5), activation="sigmoid")
+    training = extend.Training(epochs=40, batch_size=40, learning_rate=1e-2, head_learning_rate=0.02)
+    clf, _ = extend.adapt(clf, {"a": x[:80], "b": x[80:160]}, training=training, head=None)
+    both = np.concatenate([x[160:], x[:20]])  # Some of the new class's samples are of an old one as well.
+    how = FineTune(epochs=40, batch_size=40, head_learning_rate=0.02)
+    more, _ = extend.add_classes(clf, {"c": both, "a": x[:20]}, method=how, on_existing="update")
+    p = more.predict_proba(x)
+    assert more.head.activation == "sigmoid" and (p[160:, 2] > 0.5).mean() > 0.8
+    assert (p[:80, 0] > 0.5).mean() > 0.9 and (p[80:160, 1] > 0.5).mean() > 0.9
+
+
+def test_saved_restored_and_taken_back(tmp_path: Path) -> None:
+    clf, x, y = base(exemplars=20 * 60, fisher=True)
+    more, _ = extend.add_classes(clf, fresh(x, y), method=replace(QUICK, head=Ridge(balanced=True)))
+    assert more.history[-1].settings["head"]["name"] == "ridge"
+    more.save(tmp_path / "saved")
+    restored = extend.load(tmp_path / "saved")
+    assert np.array_equal(restored.logits(x), more.logits(x)) and restored.history == more.history
+    assert restored.memory is not None and restored.memory.carried == tuple(names(3))
+    assert restored.memory.exemplars is not None and restored.memory.fisher is not None
+    smaller, report = extend.remove(restored, "new")
+    assert report.method == "fine_tune" and smaller.classes == tuple(names(3))
+    assert smaller.memory is not None and smaller.memory.fisher is None
+    assert share(smaller, x, y, range(3)) > 0.8
+
+
+def test_what_it_refuses() -> None:
+    clf, x, y = base()
+    with pytest.raises(ValueError, match="max_forgetting bounds what is measured on real"):
+        extend.add_classes(clf, fresh(x, y), method="fine_tune", max_forgetting=0.01)
+    with pytest.raises(ValueError, match="selects no parameter; there are"):
+        extend.add_classes(clf, fresh(x, y), method=FineTune(select="stage7"))
+    with pytest.raises(ValueError, match="class 'none': no samples given"):
+        extend.add_classes(clf, {"new": x[:20], "none": x[:0]}, method="fine_tune")
+    with pytest.raises(ValueError, match="expected a closed form such as LDA"):
+        FineTune(head=SVM())
+    with pytest.raises(ValueError, match="0 <= average < 1"):
+        FineTune(average=1.0)
+    bare = replace(clf, memory=None)
+    with pytest.raises(ValueError, match="fine_tune needs a memory"):
+        extend.add_classes(bare, fresh(x, y), method="fine_tune")
+    old = y < 3
+    more, report = extend.add_classes(bare, fresh(x, y), old=(x[old], y[old]), method=QUICK)
+    assert more.memory is not None and report.forgetting is not None
+
+
+def test_a_rate_that_diverges_keeps_a_working_classifier() -> None:
+    import optax
+
+    clf, x, y = base()
+    more, report = extend.add_classes(clf, fresh(x, y), method=replace(QUICK, optimiser=optax.sgd(1e20), epochs=30))
+    assert any("not finite at step" in note for note in report.notes)
+    assert np.isfinite(more.logits(x)).all()

@@ -1,0 +1,201 @@
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from flax import linen as nn
+from flax import nnx
+from sklearn.linear_model import LogisticRegression
+
+from extend import data, features
+from extend.backbone import Backbone
+from extend.data import Samples
+from extend.fisher import Fisher
+from extend.learning import Anchors, Learnt, Training, learn
+from extend.models import MLP, ResNet
+from tests.conftest import blobs, spec
+
+
+def mlp() -> Backbone:
+    return Backbone.from_nnx(MLP(3, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0)), 3, spec(5))
+
+
+def samples(spread: float = 0.6) -> Samples:
+    x, y = blobs(3, 60, 5, spread=spread)
+    return data.read((x, y, ("a", "b", "c")), spec(5))
+
+
+def run(backbone: Backbone, rows: Samples, how: Training, k: int = 3, **options: Any) -> Learnt:
+    d = backbone.feature_dim
+    return learn(backbone, np.zeros((d, k), np.float32), np.zeros(k, np.float32), rows, how, **options)
+
+
+def right(backbone: Backbone, learnt: Learnt, rows: Samples) -> float:
+    scores = features.extract(backbone.with_network(learnt.network), rows).features @ learnt.kernel + learnt.bias
+    return float((scores.argmax(axis=1) == rows.labels).mean())
+
+
+def test_the_head_alone_is_logistic_regression() -> None:
+    backbone, rows = mlp(), samples(1.5)
+    how = Training("none", epochs=500, batch_size=180, head_learning_rate=0.05, weight_decay=0, balanced=False)
+    learnt = run(backbone, rows, how)
+    x = features.extract(backbone, rows).features
+    reference = LogisticRegression(C=np.inf, max_iter=5000).fit(x, rows.labels)
+    scores = x @ learnt.kernel + learnt.bias
+    ours = (np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(180), rows.labels]).mean()
+    theirs = -np.log(reference.predict_proba(x)[np.arange(180), rows.labels]).mean()
+    assert learnt.network == {} and ours == pytest.approx(theirs, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        Training(epochs=25, batch_size=32, learning_rate=1e-2, head_learning_rate=0.02),
+        Training(epochs=25, batch_size=32, learning_rate=3e-2, head_learning_rate=0.02, lora=2),
+        Training(epochs=25, batch_size=32, learning_rate=1e-2, head_learning_rate=0.02, mixed_precision=True),
+        Training(epochs=25, batch_size=32, learning_rate=1e-2, head_learning_rate=0.02, select="layers.2"),
+    ],
+)
+def test_every_way_of_moving_learns(how: Training) -> None:
+    backbone, rows = mlp(), samples()
+    if how.select != "all":
+        how = replace(how, select=backbone.trainable[-1])
+    learnt = run(backbone, rows, how)
+    assert right(backbone, learnt, rows) > 0.9
+    moved = {
+        name for name, value in learnt.network.items() if not np.array_equal(value, backbone.params["network"][name])
+    }
+    assert moved == (set(backbone.trainable) if how.select == "all" and not how.lora else set(learnt.network))
+    assert all(value.dtype == np.float32 for value in learnt.network.values())
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    one, two = (run(mlp(), samples(), Training(epochs=2, batch_size=32), seed=3) for _ in range(2))
+    assert all(np.array_equal(one.network[name], two.network[name]) for name in one.network)
+
+
+def pictures() -> tuple[Backbone, Samples]:
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 40)
+    x = (rng.normal(size=(80, 8, 8, 3)) + 2 * y[:, None, None, None] + 3).astype(np.float32)
+    backbone = Backbone.from_nnx(ResNet(2, depth=8, width=4, rngs=nnx.Rngs(0)), 2, spec(8, 8, 3))
+    return backbone, data.read((x, y, ("a", "b")), spec(8, 8, 3))
+
+
+def test_statistics_stay_or_move() -> None:
+    backbone, rows = pictures()
+    still = run(backbone, rows, Training(epochs=2, batch_size=20), 2)
+    moved = run(backbone, rows, Training(epochs=2, batch_size=20, frozen_statistics=False), 2)
+    assert not any(name.endswith((".mean", ".var")) for name in still.network)
+    statistics = [name for name in moved.network if name.endswith((".mean", ".var"))]
+    assert len(statistics) == 14
+    assert all(not np.array_equal(moved.network[n], backbone.params["network"][n]) for n in statistics)
+
+
+def test_statistics_of_a_linen_model() -> None:
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+            x = nn.BatchNorm(use_running_average=not train, momentum=0.5)(nn.Dense(6)(x))
+            x = nn.Dropout(0.2, deterministic=not train)(nn.relu(x))
+            return nn.Dense(3, name="out")(x)
+
+    model = Net()
+    backbone = Backbone.from_linen(model, model.init(jax.random.key(0), np.zeros((1, 5))), 3, spec(5))
+    learnt = run(
+        backbone,
+        samples(),
+        Training(epochs=20, batch_size=32, learning_rate=1e-2, head_learning_rate=0.05, frozen_statistics=False),
+    )
+    assert right(backbone, learnt, samples()) > 0.9
+    name = "batch_stats.BatchNorm_0.mean"
+    before = features.extract(backbone, samples()).features
+    assert not np.array_equal(learnt.network[name], backbone.params["network"][name]) and before.shape == (180, 6)
+
+
+@pytest.mark.parametrize("anchors", [Anchors(features=30.0), Anchors(distillation=30.0)])
+def test_anchors_hold_what_they_are_for(anchors: Anchors) -> None:
+    backbone, rows = mlp(), samples()
+    how = Training(epochs=10, batch_size=32, learning_rate=3e-3)
+    begun = run(backbone, rows, Training("none", epochs=50, batch_size=60, head_learning_rate=0.02))
+    new = replace(rows, labels=np.full(180, 2))
+
+    def change(anchors: Anchors) -> float:
+        learnt = learn(backbone, begun.kernel, begun.bias, new, how, old=2, anchors=anchors)
+        before = features.extract(backbone, rows).features
+        after = features.extract(backbone.with_network(learnt.network), rows).features
+        if anchors.features:
+            return float(((after - before) ** 2).mean())
+        old = [f @ h.kernel + h.bias for f, h in ((before, begun), (after, learnt))]
+        p = [np.exp(s[:, :2]) / np.exp(s[:, :2]).sum(axis=1, keepdims=True) for s in old]
+        return float(np.abs(p[0] - p[1]).mean())
+
+    free = replace(anchors, features=1e-9 if anchors.features else 0.0, distillation=0.0)
+    assert change(anchors) < 0.5 * change(free)
+
+
+def test_ewc_holds_the_parameters_that_matter() -> None:
+    backbone, rows = mlp(), samples()
+    held, loose = backbone.trainable[:2], backbone.trainable[2:]
+    shape = backbone.params["network"]
+    values = {name: np.full(np.shape(shape[name]), 1e4 if name in held else 0.0, np.float32) for name in shape}
+    anchors = Anchors(ewc=1.0, fisher=Fisher(1, values))
+    learnt = run(backbone, rows, Training(epochs=5, batch_size=32, learning_rate=3e-3), anchors=anchors)
+    moves = {name: float(np.abs(value - shape[name]).max()) for name, value in learnt.network.items()}
+    assert max(moves[name] for name in held) < 0.2 * max(moves[name] for name in loose)
+
+
+def test_draws_train_the_head_alone() -> None:
+    backbone, rows = mlp(), samples()
+    x = features.extract(backbone, rows).features
+    old, new = rows.labels < 2, rows.take(rows.labels == 2)
+    how = Training("none", epochs=60, batch_size=30, head_learning_rate=0.05)
+    learnt = run(backbone, new, how, draws=(x[old], rows.labels[old]))
+    assert ((x @ learnt.kernel + learnt.bias).argmax(axis=1) == rows.labels).mean() > 0.9
+
+
+def test_samples_of_the_same_content_have_several_labels() -> None:
+    x, _ = blobs(2, 40, 5)
+    both = (x[:40] + x[40:]) / 2
+    rows = data.read({"a": np.concatenate([x[:40], both]), "b": np.concatenate([x[40:], both])}, spec(5))
+    learnt = run(
+        mlp(),
+        rows,
+        Training(epochs=60, batch_size=40, learning_rate=1e-2, head_learning_rate=0.02),
+        2,
+        activation="sigmoid",
+    )
+    moved = mlp().with_network(learnt.network)
+    scores = features.extract(moved, data.unlabelled(both, spec(5))).features @ learnt.kernel + learnt.bias
+    assert (scores > 0).mean() > 0.9
+
+
+def test_what_cannot_be(tmp_path: Any) -> None:
+    with pytest.raises(ValueError, match="padding and flip are for pictures"):
+        run(mlp(), samples(), Training(flip=True))
+    with pytest.raises(ValueError, match="expected epochs >= 1"):
+        Training(epochs=0)
+    with pytest.raises(ValueError, match="learning_rate > 0"):
+        Training(learning_rate=-1.0)
+    with pytest.raises(ValueError, match="patience is 0"):
+        Training(patience=0)
+
+
+def test_a_rate_that_diverges_ends_with_the_last_good_state() -> None:
+    import optax
+
+    how = Training(epochs=30, batch_size=60, optimiser=optax.sgd(1e25))
+    learnt = run(mlp(), samples(), how)
+    assert "not finite at step" in learnt.outcome.stopped
+    assert all(np.isfinite(value).all() for value in learnt.network.values())
+
+
+def test_a_folder_lets_it_go_on(tmp_path: Any) -> None:
+    how = Training(epochs=3, batch_size=32, state=str(tmp_path / "state"))
+    one = run(mlp(), samples(), how)
+    two = run(mlp(), samples(), how)
+    assert two.outcome.steps == one.outcome.steps
+    assert all(np.array_equal(one.network[name], two.network[name]) for name in one.network)
+    with pytest.raises(ValueError, match="another training"):
+        run(mlp(), samples(), replace(how, learning_rate=1e-5))
