@@ -1,8 +1,8 @@
 """Cats and dogs when the backbone moves: ResNet-20 of eight CIFAR-10 classes, then cat, then dog; every option.
 
 ``python -m benchmarks.fine_tuning [--only PART ...] [--seeds N] [--again]`` needs EXTEND_DATA and
-``checkpoints/cifar10-8``. The base classifier with exemplars and Fisher diagonal is kept below ``.cache``. Rows are added
-to ``results/fine_tuning.json``; one that is there is not measured again without ``--again``.
+``checkpoints/cifar10-8``. The base classifier with exemplars and Fisher diagonal is kept below ``.cache``. Rows are
+added to ``results/fine_tuning.json``; one that is there is not measured again without ``--again``.
 """
 
 from __future__ import annotations

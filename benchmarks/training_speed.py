@@ -1,0 +1,173 @@
+"""Images a second of a training step, against PyTorch's on the same network: ``python -m benchmarks.training_speed``.
+
+ResNet-20 (CIFAR, He et al. 2016) at batch 128, all parameters moving, batch norm measuring the batch. Ours is the loop
+that `fine_tune` runs, guard against NaN and batches included; PyTorch's is SGD with momentum on the same arrays. What
+makes up the difference is timed part by part: the forward pass, the gradient of the inputs and of the kernels of one
+convolution. Needs PyTorch (``pip install torch``). A row is added for the present version of JAX.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+from flax import nnx
+from torch import nn
+
+from benchmarks import results
+from benchmarks.datasets import CIFAR10
+from extend.backbone import Backbone
+from extend.data import Samples
+from extend.learning import Anchors, Training, learn
+from extend.models import ResNet
+
+BATCH, STEPS, REPEATS = 128, 12, 3
+CONV = (128, 32, 32, 16)
+
+
+class TorchBlock(nn.Module):
+    """The block of `extend.models.resnet`, in PyTorch."""
+
+    def __init__(self, inside: int, outside: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
+        self.norm1, self.norm2 = nn.BatchNorm2d(outside), nn.BatchNorm2d(outside)
+        self.conv2 = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
+        self.stride, self.extra = stride, (outside - inside) // 2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.norm2(self.conv2(torch.relu(self.norm1(self.conv1(x)))))
+        short = x[:, :, :: self.stride, :: self.stride]
+        return torch.relu(y + nn.functional.pad(short, (0, 0, 0, 0, self.extra, self.extra)))
+
+
+def torch_resnet() -> nn.Module:
+    """ResNet-20 for ten classes."""
+    blocks = [TorchBlock(*sizes) for sizes in [(16, 16, 1)] * 3 + [(16, 32, 2)] + [(32, 32, 1)] * 2]
+    blocks += [TorchBlock(*sizes) for sizes in [(32, 64, 2)] + [(64, 64, 1)] * 2]
+    stem = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+def torch_step(x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
+    model = torch_resnet().train()
+    optimiser = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, weight_decay=1e-4)
+    inputs, labels = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), torch.from_numpy(y)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(inputs), labels).backward()
+        optimiser.step()
+
+    return step
+
+
+def seconds(run: Callable[[], Any]) -> float:
+    """The shortest of a few runs, after one to warm up."""
+    run()
+    times = []
+    for _ in range(REPEATS * 4):
+        started = time.perf_counter()
+        jax.block_until_ready(run())
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def ours(**options: Any) -> float:
+    """Images a second of the loop, compilation left out: two trainings of different length, their difference."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 255, (BATCH * STEPS, 32, 32, 3), np.uint8)
+    labels = rng.integers(0, 10, len(pictures))
+    samples = Samples(pictures, labels, tuple(map(str, range(10))), np.arange(len(pictures), dtype=np.uint64))
+    backbone = Backbone.from_nnx(ResNet(10, rngs=nnx.Rngs(0)), 10, CIFAR10)
+    anchors = Anchors(distillation=options.pop("distillation", 0.0))
+    times = []
+
+    def progress(steps: Any, total: int) -> Any:
+        started = time.perf_counter()
+        yield from steps
+        times.append(time.perf_counter() - started)
+
+    how = Training(epochs=1 + REPEATS, batch_size=BATCH, balanced=False, frozen_statistics=False, **options)
+    head = np.zeros((64, 10), np.float32), np.zeros(10, np.float32)
+    learn(backbone, *head, samples, how, old=8, anchors=anchors, measure=_wait, progress=progress)
+    return BATCH * STEPS / min(times[1:])
+
+
+def _wait(network: Any, kernel: np.ndarray, bias: np.ndarray) -> dict[str, float]:
+    return {"score": float(np.asarray(kernel)[0, 0])}
+
+
+def parts(x: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Milliseconds of JAX and of PyTorch: the forward pass, and the gradients of one convolution."""
+    backbone = Backbone.from_nnx(ResNet(10, rngs=nnx.Rngs(0)), 10, CIFAR10)
+    run, params = jax.jit(backbone.apply), jax.device_put(backbone.params)
+    model = torch_resnet().eval()
+    inputs = torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
+    with torch.no_grad():
+        found = {"forward pass of the network": (seconds(lambda: run(params, x)), seconds(lambda: model(inputs)))}
+    rng = np.random.default_rng(0)
+    a, g = (rng.normal(size=CONV).astype(np.float32) for _ in range(2))
+    k = rng.normal(size=(3, 3, 16, 16)).astype(np.float32)
+
+    def conv(a: Any, k: Any) -> jax.Array:
+        return jax.lax.conv_general_dilated(a, k, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    by_input = jax.jit(lambda a, k, g: jax.vjp(lambda a: conv(a, k), a)[1](g)[0])
+    by_kernel = jax.jit(lambda a, k, g: jax.vjp(lambda k: conv(a, k), k)[1](g)[0])
+    ta, tg = (torch.from_numpy(v.transpose(0, 3, 1, 2).copy()) for v in (a, g))
+    tk = torch.from_numpy(k.transpose(3, 2, 0, 1).copy())
+    grads = torch.nn.grad
+    found["one 3x3 convolution, 16 channels, 32 x 32: forward"] = (
+        seconds(lambda: jax.jit(conv)(a, k)),
+        seconds(lambda: nn.functional.conv2d(ta, tk, padding=1)),
+    )
+    found["its gradient by the input"] = (
+        seconds(lambda: by_input(a, k, g)),
+        seconds(lambda: grads.conv2d_input(ta.shape, tk, tg, padding=1)),
+    )
+    found["its gradient by the kernel"] = (
+        seconds(lambda: by_kernel(a, k, g)),
+        seconds(lambda: grads.conv2d_weight(ta, tk.shape, tg, padding=1)),
+    )
+    return found
+
+
+def main() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(BATCH, 32, 32, 3)).astype(np.float32), rng.integers(0, 10, BATCH)
+    theirs = BATCH / seconds(torch_step(x, y))
+    row: results.Row = {"jax": version("jax"), "torch": version("torch"), "pytorch": theirs}
+    row |= {"ours": ours(), "ours, distillation": ours(distillation=1.0)}
+    row |= {"ours, bfloat16": ours(mixed_precision=True), "ours, last block": ours(select="last_block")}
+    row |= {"parts": {name: [1000 * one, 1000 * two] for name, (one, two) in parts(x).items()}}
+    rows = [old for old in results.read_json("training_speed") if old["jax"] != row["jax"]] + [row]
+    rows.sort(key=lambda row: [int(part) for part in row["jax"].split(".")])
+    results.write_json("training_speed", "training_speed", rows)
+    results.write("training_speed", "training_speed", "A training step's throughput", lines(rows))
+
+
+def lines(rows: list[results.Row]) -> list[str]:
+    """Throughput, and its ratio to PyTorch's; then the parts."""
+    names = ("ours", "ours, distillation", "ours, last block", "ours, bfloat16")
+    out = ["| jax | PyTorch | " + " | ".join(names) + " |", "|" + "---|" * (2 + len(names))]
+    for row in rows:
+        cells = [f"{row[name]:.0f} ({row[name] / row['pytorch']:.2f})" for name in names]
+        out.append(f"| {row['jax']} | {row['pytorch']:.0f} ({row['torch']}) | {' | '.join(cells)} |")
+    out += ["", "Images a second at batch 128; in brackets the ratio to PyTorch's in the same run.", ""]
+    out += ["| part | " + " | ".join(f"jax {row['jax']}, ms | PyTorch, ms" for row in rows) + " |"]
+    out += ["|" + "---|" * (1 + 2 * len(rows))]
+    for name in rows[-1]["parts"]:
+        out.append(
+            f"| {name} | " + " | ".join(f"{a:.1f} | {b:.1f}" for a, b in (row["parts"][name] for row in rows)) + " |"
+        )
+    return out
+
+
+if __name__ == "__main__":
+    main()
