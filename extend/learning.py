@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 
 from extend.augment import augment
 from extend.backbone import Backbone
@@ -140,14 +141,19 @@ def learn(
     held = {name: jnp.asarray(value) for name, value in network.items()}
     free = () if how.frozen_statistics else _statistics(backbone, samples)
     steps = per_epoch or max(1, -(-len(samples) // how.batch_size))
-    optimiser = how.optimiser or _adam(how, steps)
-    trained = {"network": moving, "head": {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}}
+    # One vector of all that moves: with a hundred leaves, XLA takes a minute to compile what surrounds the gradient.
+    vector, unpack = ravel_pytree(moving)
+    statistics, unpack_statistics = ravel_pytree({name: held[name] for name in free})
+    head = {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.asarray(bias, jnp.float32)}
+    whole = {"network": moving, "head": head}
+    optimiser = how.optimiser or _adam(how, steps, moving)
     state = {
-        "trained": trained,
-        "statistics": {name: held[name] for name in free},
-        "optimiser": optimiser.init(trained),
+        "network": vector,
+        "head": head,
+        "statistics": statistics,
+        "optimiser": optimiser.init(whole if how.optimiser else {**whole, "network": vector}),
     }
-    fixed: dict[str, Any] = {"network": held, "space": backbone.params["space"], "trained": trained}
+    fixed: dict[str, Any] = {"network": held, "space": backbone.params["space"], "head": head}
     if anchors.ewc:
         assert anchors.fisher is not None
         fixed["fisher"] = {name: jnp.asarray(value) for name, value in anchors.fisher.mean().items() if name in begun}
@@ -157,23 +163,31 @@ def learn(
     loss = _loss(backbone, how, anchors, start, old, activation, draws is not None, seed)
 
     def update(state: Any, fixed: Any, batch: Any) -> tuple[Any, jax.Array]:
-        (value, statistics), gradient = jax.value_and_grad(loss, has_aux=True)(
-            state["trained"], state["statistics"], fixed, batch
+        def flat(vector: Any, head: Any) -> tuple[jax.Array, Any]:
+            value, after = loss(unpack(vector), head, unpack_statistics(state["statistics"]), fixed, batch)
+            return value, ravel_pytree(after)[0]
+
+        (value, after), gradient = jax.value_and_grad(flat, (0, 1), has_aux=True)(state["network"], state["head"])
+        now, slope = (
+            {"network": state["network"], "head": state["head"]},
+            dict(zip(("network", "head"), gradient, strict=True)),
         )
-        change, kept = optimiser.update(gradient, state["optimiser"], state["trained"])
-        return {
-            "trained": optax.apply_updates(state["trained"], change),
-            "statistics": statistics,
-            "optimiser": kept,
-        }, value
+        if how.optimiser:  # The user's own sees every parameter by its name.
+            now, slope = ({**tree, "network": unpack(tree["network"])} for tree in (now, slope))
+        change, kept = optimiser.update(slope, state["optimiser"], now)
+        now = optax.apply_updates(now, change)
+        if how.optimiser:
+            now = {**now, "network": ravel_pytree(now["network"])[0]}
+        return {**now, "statistics": after, "optimiser": kept}, value
 
     def network_of(state: Any) -> dict[str, Any]:
-        moved = state["trained"]["network"]
-        return {**(adapted(begun, moved) if how.lora and names else moved), **state["statistics"]}
+        moved = unpack(state["network"])
+        moved = adapted(begun, moved) if how.lora and names else moved
+        return {**moved, **unpack_statistics(state["statistics"])}
 
     def measured(state: Any) -> Mapping[str, float]:
         assert measure is not None
-        head = state["trained"]["head"]
+        head = state["head"]
         return measure(network_of(state), np.asarray(head["kernel"]), np.asarray(head["bias"]))
 
     rows, targets = _targets(samples, kernel.shape[1], old, activation)
@@ -190,9 +204,9 @@ def learn(
         identity=_identity(backbone, samples, how, anchors, kernel, seed) if how.state else "",
         progress=progress,
     )
-    head = outcome.state["trained"]["head"]
+    last = outcome.state["head"]
     final = {name: np.asarray(value) for name, value in network_of(outcome.state).items()}
-    return Learnt(final, np.asarray(head["kernel"]), np.asarray(head["bias"]), outcome)
+    return Learnt(final, np.asarray(last["kernel"]), np.asarray(last["bias"]), outcome)
 
 
 def _loss(
@@ -206,8 +220,7 @@ def _loss(
             return backbone.apply(params, x), {}
         return backbone.apply_in_training(params, x, key)
 
-    def loss(trained: Any, statistics: Any, fixed: Any, batch: Any) -> tuple[jax.Array, Any]:
-        moved = trained["network"]
+    def loss(moved: Any, head: Any, statistics: Any, fixed: Any, batch: Any) -> tuple[jax.Array, Any]:
         if how.lora and moved:
             moved = adapted(fixed["network"], moved)
         network, x = {**fixed["network"], **statistics, **moved}, batch["x"]
@@ -216,7 +229,7 @@ def _loss(
             x = jax.tree.map(_half, x)
         key = jax.random.fold_in(jax.random.key(seed), batch["number"]) if not how.frozen_statistics else None
         rows, changed = features(network, fixed, x, key)
-        rows, head = rows.astype(jnp.float32), trained["head"]
+        rows = rows.astype(jnp.float32)
         scores = rows[:, start:] @ head["kernel"] + head["bias"]
         total = _cross_entropy(scores, batch["target"], activation).mean()
         if drawn:
@@ -228,7 +241,7 @@ def _loss(
                 scale = before.var(axis=0).mean() + 1e-12
                 total += anchors.features * ((rows - before) ** 2).mean() / scale
             if anchors.distillation and old:
-                first = fixed["trained"]["head"]
+                first = fixed["head"]
                 teacher = before[:, start:] @ first["kernel"] + first["bias"]
                 total += anchors.distillation * _distil(teacher[:, :old], scores[:, :old], anchors, activation)
         if anchors.ewc:
@@ -267,13 +280,19 @@ def _half(leaf: Any) -> Any:
     return leaf.astype(jnp.bfloat16) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
-def _adam(how: Training, steps: int) -> optax.GradientTransformation:
-    def one(rate: float) -> optax.GradientTransformation:
-        schedule = optax.cosine_decay_schedule(rate, steps * how.epochs)
-        mask = lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree)  # noqa: E731
-        return optax.adamw(schedule, weight_decay=how.weight_decay, mask=mask)
+def _adam(how: Training, steps: int, moving: Any) -> optax.GradientTransformation:
+    """Adam with decoupled weight decay of kernels, on the vector of `moving` and on the head, each at its rate."""
+    kernels = ravel_pytree(jax.tree.map(lambda leaf: jnp.full(leaf.shape, float(leaf.ndim > 1)), moving))[0]
 
-    parts = {"network": one(how.learning_rate), "head": one(max(how.head_learning_rate, 1e-30))}
+    def one(rate: float, decay: Callable[[Any], Any]) -> optax.GradientTransformation:
+        decayed = optax.stateless(lambda u, p: jax.tree.map(lambda a, b: a + how.weight_decay * b, u, decay(p)))
+        schedule = optax.cosine_decay_schedule(rate, steps * how.epochs)
+        return optax.chain(optax.scale_by_adam(), decayed, optax.scale_by_learning_rate(schedule))
+
+    parts = {
+        "network": one(how.learning_rate, lambda p: jax.tree.map(lambda leaf: leaf * kernels, p)),
+        "head": one(how.head_learning_rate, lambda p: jax.tree.map(lambda leaf: leaf * (leaf.ndim > 1), p)),
+    }
     split = optax.multi_transform(parts, {"network": "network", "head": "head"})
     return optax.chain(optax.clip_by_global_norm(CLIP), split)
 
