@@ -25,10 +25,11 @@ def fine_tuning_advice(
     old, new = before.accuracy, after.of(added)
     if after.interval(added)[1] >= old:
         return None
-    minutes = max(seconds * PASSES / 60, 0.1)
+    minutes = seconds * PASSES / 60
+    long = f"{minutes:.0f} minutes" if minutes >= 1.5 else f"{max(60 * minutes, 1):.0f} seconds"
     text = (
         f"on frozen features the new classes reach {new:.1%}, where the old ones had {old:.1%}: training the backbone "
-        f"(method='fine_tune', about {minutes:.1g} minutes here) may tell them apart better"
+        f"(method='fine_tune', about {long} here) may tell them apart better"
     )
     if not kept:
         text += "; without real old samples (exemplars=, or old=) it seldom gains much, so compare both reports"

@@ -43,6 +43,7 @@ class Backbone:
         traceable: JAX can trace `run`; otherwise it is called with NumPy arrays.
         batch_size: inputs are padded to batches of this size, always: the size of a batch may change last bits.
         layers: the layers at the top of the model that could be tapped, in the order in which they are called.
+        blocks: the outermost layers that are called and hold parameters, in that order, the head left out.
         learn: ``(network parameters, batch, key) -> (penultimate, tap outputs, new statistics)`` in training mode;
             None where the model has none that is known.
         trainable: the names of the network parameters that a gradient may move, the head's own left out.
@@ -60,6 +61,7 @@ class Backbone:
     layers: tuple[str, ...] = ()
     learn: Learn | None = None
     trainable: tuple[str, ...] = ()
+    blocks: tuple[str, ...] = ()
 
     @classmethod
     def from_nnx(
@@ -208,9 +210,12 @@ class Backbone:
         return self.finish(params, self.space.join(penultimate, taps)), statistics
 
     def with_network(self, changed: Mapping[str, Any]) -> Backbone:
-        """This backbone with some of its network's parameters changed."""
+        """This backbone with some of its network's parameters changed; the model's own head no longer belongs to it."""
+        if not changed:
+            return self
         network = {**self.params["network"], **changed}
-        moved = replace(self, params={**self.params, "network": network})
+        described = {**self.description, "moved": True}
+        moved = replace(self, params={**self.params, "network": network}, description=described, own_head=None)
         if "compiled" in self.__dict__:  # It takes parameters as arguments: nothing to compile again.
             moved.__dict__["compiled"] = self.compiled
         return moved
@@ -250,14 +255,18 @@ def _assemble(
     tap_paths = [tap.path for tap in space.taps]
     found: list[Layer] = []
     layers: list[str] = []
+    called: dict[str, int] = {}
 
     def trace(params: Any, x: Any) -> tuple[Any, Any]:
-        output, calls = network.record(params, x, [layer.path for layer in candidates] + tap_paths + tops)
+        heads = [layer.path for layer in candidates]
+        output, calls = network.record(params, x, heads + tap_paths + tops + network.layers)
         split, end = len(candidates), len(candidates) + len(tap_paths)
         chosen = choose_head(candidates, output, calls[:split], num_classes, head)
         found.append(chosen)
         features = _single(calls[[layer.path for layer in candidates].index(chosen.path)], chosen.path)[0]
-        layers.extend(_tappable(dict(zip(tops, calls[end:], strict=True)), features, output))
+        layers.extend(_tappable(dict(zip(tops, calls[end : end + len(tops)], strict=True)), features, output))
+        made = zip(network.layers, calls[end + len(tops) :], strict=True)
+        called.update({path: some[-1][2] for path, some in made if some})
         return features, tuple(_single(c, p)[1] for c, p in zip(calls[split:end], tap_paths, strict=True))
 
     penultimate, taps = jax.eval_shape(trace, network.params, _example(input_spec))
@@ -273,6 +282,7 @@ def _assemble(
         return calls[0][0][0], tuple(made[0][1] for made in calls[1:]), statistics
 
     own = f"{'params.' if network.kind == 'linen' else ''}{chosen.path}."
+    trainable = tuple(name for name in network.trainable if not name.startswith(own))
     parts = [penultimate.shape[1]]
     for number in range(len(taps)):
         one = replace(space, taps=space.taps[number : number + 1])
@@ -287,7 +297,8 @@ def _assemble(
         LinearHead.of(np.asarray(chosen.kernel, np.float32), np.asarray(chosen.bias, np.float32)),
         layers=tuple(layers),
         learn=learn if network.learn is not None else None,
-        trainable=tuple(name for name in network.trainable if not name.startswith(own)),
+        trainable=trainable,
+        blocks=_blocks(called, [name.removeprefix("params.") for name in trainable]),
     )
 
 
@@ -299,6 +310,16 @@ def _tappable(tops: Mapping[str, list[Any]], *ends: Any) -> list[str]:
         for _, path, output in sorted(once, key=lambda call: call[0])
         if getattr(output, "ndim", 0) in (2, 3, 4) and len(output) == 2 and not any(output is end for end in ends)
     ]
+
+
+def _blocks(called: Mapping[str, int], names: list[str]) -> tuple[str, ...]:
+    """Of the layers that were called, the outermost ones above these parameters, in the order of their (last) calls."""
+    found = set()
+    for name in names:
+        parts = name.split(".")
+        above = [".".join(parts[:length]) for length in range(1, len(parts))]
+        found.update([next((path for path in above if path in called), above[0])] if above else [])
+    return tuple(sorted(found, key=lambda path: called.get(path, -1)))
 
 
 def _single(calls: list[Any], path: str) -> Any:

@@ -198,6 +198,12 @@ def upper_bound(risk: float, n: int) -> float:
     return float(beta.ppf(0.95, wrong + 1, n - wrong)) if wrong < n else 1.0
 
 
+def lower_bound(risk: float, n: int) -> float:
+    """The 95 % lower bound of a share seen on n rows (Clopper & Pearson 1934)."""
+    wrong = min(n, int(np.ceil(risk * n - 1e-9)))
+    return float(beta.ppf(0.05, wrong, n - wrong + 1)) if wrong else 0.0
+
+
 def trade_off(
     scores: np.ndarray,
     labels: np.ndarray,

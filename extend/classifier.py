@@ -234,6 +234,8 @@ def _rebuild(path: Any, tree: dict[str, Any], saved: dict[str, Any], model: Any,
             builder, network["num_classes"], spec, head=network["head"], call=call, taps=space.taps, **options
         )
         backbone = _with_network(backbone, tree["network"], path)
+        if network.get("moved"):  # The model's own head is of the network before it was trained on.
+            backbone = replace(backbone, own_head=None)
     backbone = replace(
         backbone.with_space(tree["space"]), space=space, batch_size=saved["batch_size"], description=network
     )

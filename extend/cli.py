@@ -49,6 +49,7 @@ def _train(options: argparse.Namespace) -> None:
     from flax import nnx
 
     from extend import data, evaluation, memory, models, wrapping
+    from extend.exemplars import exemplars_each
     from extend.models.training import Phase, Recipe, train
 
     spec = data.Image(options.size, options.size, 1 if options.grey else 3, mean=(0.5,), std=(0.25,))
@@ -57,6 +58,8 @@ def _train(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.photos}: one class only ({samples.classes[0]}); a classifier needs at least two")
     aside = memory.held_out_rows(samples.keys, samples.labels)
     kept, held = samples.take(~aside), samples.take(aside)
+    if options.exemplars:  # Refuse before the training, not after it.
+        exemplars_each(options.exemplars, len(samples.classes), samples.inputs[:1].nbytes)
     model = models.ResNet(len(samples.classes), options.depth, channels=spec.channels, rngs=nnx.Rngs(options.seed))
     recipe = Recipe(
         (Phase(options.epochs),),
@@ -102,6 +105,7 @@ def _add(options: argparse.Namespace) -> None:
         validation=options.validation,
         on_existing=options.on_existing,
         max_forgetting=options.max_forgetting,
+        exemplars=options.exemplars,
         seed=options.seed,
         skip_broken=options.skip_broken,
         progress=_counted("batches"),
@@ -215,6 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--validation", help="images of old and new classes to measure on")
     add.add_argument("--on-existing", choices=("error", "update"), default="error", help="if a class exists already")
     add.add_argument("--max-forgetting", type=float, help="share of old examples that may turn wrong, such as 0.01")
+    add.add_argument("--exemplars", type=int, help="keep so many bytes of images from now on, for fine_tune; 0: none")
     add.add_argument("--seed", type=int, default=0, help="seed of every random choice (default 0)")
     add.add_argument("--picture", type=Path, help="draw accuracy and confusion to this PNG")
     _skip_broken(add)

@@ -74,15 +74,25 @@ class Exemplars:
         """The first by rank of each class, as many as the limit allows k classes; in the order of class and rank."""
         if self.leaves is None:
             return self
-        each = self.limit // (k * max(self.bytes, 1))
-        if each < 1:
-            raise ValueError(
-                f"exemplars of {self.limit} bytes are less than one input a class: {k} classes of {self.bytes} bytes "
-                f"an input need {k * self.bytes}"
-            )
+        each = exemplars_each(self.limit, k, self.bytes)
         order = np.lexsort((self.key, self.rank, self.label))
         first = np.searchsorted(self.label[order], self.label[order])
         return self.take(order[np.arange(len(order)) - first < each])
+
+
+def exemplars_each(limit: int, k: int, size: int) -> int:
+    """How many inputs of so many bytes each of k classes may keep.
+
+    Raises:
+        ValueError: less than one.
+    """
+    each = limit // (k * max(size, 1))
+    if each < 1:
+        raise ValueError(
+            f"exemplars of {limit} bytes are less than one input a class: {k} classes of {size} bytes an input need "
+            f"{k * size}; give a larger exemplars=, or 0 to keep none"
+        )
+    return each
 
 
 def herd(features: np.ndarray, count: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from extend import data, features, methods
 from extend.advice import fine_tuning_advice
 from extend.budget import checked
 from extend.classifier import Classifier, Event, load
+from extend.exemplars import Exemplars
 from extend.features import Features, Progress
 from extend.fitting import CLOSED, Fitted, fit, name_of, plain, resolve
 from extend.head import Calibrated, Head, LinearHead, QuadraticHead
@@ -35,6 +36,7 @@ def add_classes(
     validation: Any = None,
     on_existing: Literal["error", "update"] = "error",
     max_forgetting: float | None = None,
+    exemplars: int | None = None,
     seed: int = 0,
     skip_broken: bool = False,
     progress: Progress | None = None,
@@ -54,6 +56,8 @@ def add_classes(
         max_forgetting: the share of old examples that may turn wrong, such as 0.01; the new classes' scores are raised
         or
             lowered by the largest common offset within it (see `extend.budget`). It is spent: ask for what you accept.
+        exemplars: from now on keep so many bytes of real samples, all classes together, for `extend.methods.FineTune`
+            to replay; 0: none. Nothing changes by default. Old classes of which none were kept have none.
         seed: of every random choice.
         skip_broken: leave out images that cannot be read; the report lists them.
         progress: wraps the reading of images and the batches (`total` given), such as a progress bar.
@@ -94,7 +98,10 @@ def add_classes(
     started = fit_started = time.perf_counter()
     backbone, memory = clf.backbone, None
     if isinstance(chosen, (FineTune, Joint)):
-        fitted, moved = _moved(clf, samples, kept, chosen, seed, max_forgetting, progress)
+        complete = clf.memory is None and kept is not None and _covers(kept, clf.classes)
+        if complete and kept is not None:  # So that there is something to compare with.
+            clf = replace(clf, memory=_measured(clf, features.extract(backbone, kept)))
+        fitted, moved = _moved(clf, samples, kept, chosen, complete, seed, max_forgetting, progress)
         backbone, memory, fresh = moved.backbone, moved.memory, moved.fresh
     else:
         fresh = features.extract(backbone, samples, progress=progress)
@@ -109,7 +116,10 @@ def add_classes(
 
     action = "add" if added else "update"
     if memory is not None:
-        memory = with_exemplars(memory, samples, fresh)
+        if exemplars is not None:
+            limited = Exemplars(exemplars) if memory.exemplars is None else replace(memory.exemplars, limit=exemplars)
+            memory = replace(memory, exemplars=limited if exemplars else None)
+        memory = with_exemplars(memory, samples, fresh, spec)
     extended = Classifier(backbone, head, classes, memory, clf.history)
     before, after, measured_on = measure(clf, extended, check)
     notes = list(fitted.notes)
@@ -161,6 +171,7 @@ def _moved(
     samples: data.Samples,
     kept: data.Samples | None,
     chosen: FineTune | Joint,
+    complete: bool,
     seed: int,
     max_forgetting: float | None,
     progress: Progress | None,
@@ -171,10 +182,10 @@ def _moved(
             f"max_forgetting bounds what is measured on real held-out features, and {name_of(chosen)} moves them: "
             "leave it out, or use a method that keeps the backbone"
         )
-    if clf.memory is None and kept is not None and isinstance(chosen, FineTune):
-        real = features.extract(clf.backbone, kept)
-        clf = replace(clf, memory=_measured(clf, real))
-    moved = chosen.move(clf, samples, kept, seed=seed, progress=progress)
+    if isinstance(chosen, FineTune):
+        moved = chosen.move(clf, samples, kept, complete=complete, seed=seed, progress=progress)
+    else:
+        moved = chosen.move(clf, samples, kept, seed=seed, progress=progress)
     if moved.head is not None or chosen.head is None:
         assert moved.head is not None
         return Fitted(chosen, moved.head, "the trained head", notes=moved.notes), moved
@@ -242,7 +253,7 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
 
 def refit(head: Head, memory: Memory, last: Event) -> Head | None:
     """The closed form of this event fitted to a memory, calibrated as `head` is; None if it was no closed form."""
-    inner = last.settings.get("head", {"name": last.method, "settings": last.settings})
+    inner = last.settings.get("head") or {"name": last.method, "settings": last.settings}
     if inner["name"] not in CLOSED:
         return None
     kind: Any = type(methods.NAMED[inner["name"]])
@@ -323,6 +334,11 @@ def _memory(clf: Classifier, fresh: Features, real: Features | None) -> Memory |
     )
 
 
+def _covers(samples: data.Samples, classes: tuple[str, ...]) -> bool:
+    """Whether there are samples of every class."""
+    return set(classes) <= {samples.classes[label] for label in np.unique(samples.labels)}
+
+
 def _measured(clf: Classifier, real: Features) -> Memory:
     """The memory of a classifier that had none, from real samples of every class."""
     real = real.relabel(clf.classes)
@@ -349,8 +365,4 @@ def _without_held_out(rows: Features, memory: Memory | None) -> Features:
     """The rows that methods may be trained on: all but those held out to measure with."""
     if memory is None:
         return rows
-    held = np.zeros(len(rows), bool)
-    _, labels = memory.held_out
-    for label in np.unique(labels):
-        held |= (rows.labels == label) & np.isin(rows.keys, memory.held_out_keys[labels == label])
-    return rows.take(~held)
+    return rows.take(~memory.holds(rows.keys, rows.labels))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from extend import methods
-from extend.budget import Budget, checked, conformal, effective_rows, place, upper_bound
+from extend.budget import Budget, checked, conformal, effective_rows, lower_bound, place, upper_bound
 from extend.classifier import head_scores
 from extend.features import Features
 from extend.head import Calibrated, Head, LinearHead
@@ -140,8 +140,9 @@ def _within(old: Head, memory: Memory, rows: Features, method: Method, seed: int
     """Choose the method on one half of the held-out rows and the offset on the other, where half is enough.
 
     A closed form solves the old columns anew, which costs something at any offset. Whether that keeps within the budget
-    is for the choosing half to say: if not, new columns are appended to the old head. Where half is not enough, the
-    method is fixed beforehand and all rows choose the offset; what is solved anew is then not guaranteed.
+    is for the choosing half to say: if surely not, new columns are appended to the old head. If it cannot tell, nothing
+    is guaranteed: all rows choose the offset, and columns are appended where none keeps the budget. Where half is not
+    enough, the method is fixed beforehand, all rows choose, and what is solved anew is not guaranteed.
     """
     _, labels = memory.held_out
     k = old.num_classes
@@ -151,7 +152,7 @@ def _within(old: Head, memory: Memory, rows: Features, method: Method, seed: int
     if isinstance(method, Auto) and not split:
         method = method.candidates[0]
         reason = "the first of the fixed order, as all held-out rows are needed for the budget"
-    appends = isinstance(method, (NewUnits, Imprint))
+    chose, appends = isinstance(method, Auto), isinstance(method, (NewUnits, Imprint))
     calibrating = ours & half if memory.spent or (split and not appends) else ours
     fitted = _fit(old, memory, rows, method, seed, use)
     reason = reason or fitted.reason
@@ -159,12 +160,16 @@ def _within(old: Head, memory: Memory, rows: Features, method: Method, seed: int
         note = "no old class has held-out rows: nothing could be measured, and the offset is as the method gives it"
         unknown = Budget(asked, 0.0, None, None, None, 0, 0, False, 0.0, 1.0, note)
         return Fitted(fitted.method, plain(_with_offsets(fitted.head, old, memory)), reason, unknown)
-    kept, floor = appends, 0.0
+    kept, surely, floor = appends, False, 0.0
     if split and not appends:
         other_half = ours & ~half
         floor = _placed(fitted.head, old, memory, 1.0, other_half, True)[1].floor
-        kept = floor == 0 or upper_bound(floor, effective_rows(labels[other_half], k)) <= asked
-    if floor <= asked:
+        judged = effective_rows(labels[other_half], k)
+        kept = floor == 0 or upper_bound(floor, judged) <= asked
+        surely = lower_bound(floor, judged) > asked
+        if not kept and not chose and not memory.spent:
+            calibrating = ours  # Nothing will be guaranteed: let every row tell where the offset belongs.
+    if not surely:
         head, budget = _placed(fitted.head, old, memory, asked, calibrating, kept)
         if budget.met:
             return Fitted(fitted.method, head, reason, budget)
@@ -177,8 +182,8 @@ def _within(old: Head, memory: Memory, rows: Features, method: Method, seed: int
         f"{name_of(fitted.method)} cannot keep within {asked:.1%} (its new old columns alone cost {floor:.1%}), "
         "so the new columns were appended to the old head"
     )
-    late = floor <= asked or not split  # Then the rows that choose the offset also told to append.
-    head, budget = _placed(appended.head, old, memory, asked, calibrating, not late)
+    # Where the choosing half could not tell, the rows that choose the offset also told to append: no guarantee.
+    head, budget = _placed(appended.head, old, memory, asked, calibrating, surely)
     return Fitted(appended.method, head, said, budget)
 
 

@@ -11,20 +11,22 @@ import numpy as np
 
 from extend.backbone import Backbone
 from extend.data import Samples
-from extend.exemplars import Exemplars, herd
+from extend.exemplars import Exemplars, exemplars_each, herd
 from extend.features import Features, batches
 from extend.fisher import Fisher, measure_fisher
 from extend.head import Head
-from extend.memory import Memory, held_out_rows
+from extend.memory import Memory
 
 FISHER_SAMPLES, FISHER_BATCH = 500, 50
 
 
-def with_exemplars(memory: Memory, samples: Samples, features: Features) -> Memory:
+def with_exemplars(memory: Memory, samples: Samples, features: Features, spec: Any) -> Memory:
     """The memory with the samples that herding chooses of each class, if it keeps exemplars; held-out ones are never.
 
     Args:
+        memory: holds these samples already.
         samples: labelled into some of the memory's classes; `features`: theirs, row by row.
+        spec: what one input is. Pictures are kept 8-bit, unless some came as floating-point arrays.
 
     Raises:
         ValueError: the limit is less than one input a class.
@@ -33,16 +35,21 @@ def with_exemplars(memory: Memory, samples: Samples, features: Features) -> Memo
     if kept is None:
         return memory
     leaves = tuple(np.asarray(leaf) for leaf in jax.tree.leaves(samples.inputs))
-    each = kept.limit // (len(memory.classes) * sum(leaf[:1].nbytes for leaf in leaves))
-    free = ~held_out_rows(samples.keys, samples.labels, most=memory.most)
+    if kept.leaves is not None and [leaf.dtype for leaf in kept.leaves] != [leaf.dtype for leaf in leaves]:
+        before = exemplar_samples(memory, spec)
+        assert before is not None
+        kept = replace(kept, leaves=tuple(jax.tree.leaves(before.batch(0, len(before), spec))))
+        leaves = tuple(jax.tree.leaves(samples.batch(0, len(samples), spec)))
+    each = exemplars_each(kept.limit, len(memory.classes), sum(leaf[:1].nbytes for leaf in leaves))
+    place = np.asarray([memory.classes.index(name) for name in samples.classes])
+    free = ~memory.holds(samples.keys, place[samples.labels])
     chosen, ranks = [np.zeros(0, int)], [np.zeros(0, int)]
     for label in np.unique(samples.labels):
         rows = np.flatnonzero((samples.labels == label) & free)
-        best = herd(features.features[rows], max(1, each))
+        best = herd(features.features[rows], each)
         chosen.append(rows[best])
         ranks.append(np.arange(len(best)))
     rows = np.concatenate(chosen)
-    place = np.asarray([memory.classes.index(name) for name in samples.classes])
     parts = (place[samples.labels[rows]], samples.keys[rows], np.concatenate(ranks))
     return replace(memory, exemplars=kept.add(tuple(leaf[rows] for leaf in leaves), *parts, len(memory.classes)))
 
@@ -57,7 +64,15 @@ def exemplar_samples(memory: Memory, spec: Any) -> Samples | None:
 
 
 def fisher_of(backbone: Backbone, head: Head, samples: Samples, seed: int = 0) -> Fisher:
-    """The Fisher diagonal of a classifier's backbone, on at most 500 of these samples, every class alike."""
+    """The Fisher diagonal of a classifier's backbone, on at most 500 of these samples, every class alike.
+
+    Raises:
+        ValueError: the backbone has no parameters that a gradient could move.
+    """
+    if not backbone.trainable:
+        raise ValueError(
+            f"fisher= is of a backbone's parameters, and {backbone.description['class']!r} has none that JAX can trace"
+        )
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(samples))
     turn = np.zeros(len(samples), int)  # How many of its class come before, so that the classes take turns.

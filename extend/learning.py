@@ -125,7 +125,7 @@ def learn(
     Args:
         kernel, bias: the head to begin with, ``[d, k]`` and ``[k]``, on the features from column `start` on.
         samples: to train on, labelled into the k classes. With ``activation="sigmoid"``, samples of the same content
-            are one with several labels, and the first `old` classes are unknown for samples of the others.
+            are one with several labels; that a sample is *not* of one of the first `old` classes is not known then.
         old: the classes that `anchors` hold.
         draws: feature vectors ``[m, d]`` and labels of classes without samples: they train the head alone.
         measure: ``(network parameters, kernel, bias) -> {"score": ...}`` at the end of every epoch.
@@ -190,6 +190,7 @@ def learn(
         head = state["head"]
         return measure(network_of(state), np.asarray(head["kernel"]), np.asarray(head["bias"]))
 
+    begins = (kernel, bias, *(draws or ()))
     rows, targets = _targets(samples, kernel.shape[1], old, activation)
     outcome = train(
         update,
@@ -201,7 +202,7 @@ def learn(
         measure=measured if measure is not None else None,
         patience=how.patience,
         folder=Path(how.state) if how.state else None,
-        identity=_identity(backbone, samples, how, anchors, kernel, seed) if how.state else "",
+        identity=_identity(backbone, samples, how, anchors, begins, names, state, [start, old, seed]),
         progress=progress,
     )
     last = outcome.state["head"]
@@ -225,12 +226,12 @@ def _loss(
             moved = adapted(fixed["network"], moved)
         network, x = {**fixed["network"], **statistics, **moved}, batch["x"]
         if how.mixed_precision:
-            network = {name: _half(v) if name not in statistics else v for name, v in network.items()}
+            network = {name: _half(v) if name in backbone.trainable else v for name, v in network.items()}
             x = jax.tree.map(_half, x)
         key = jax.random.fold_in(jax.random.key(seed), batch["number"]) if not how.frozen_statistics else None
         rows, changed = features(network, fixed, x, key)
         rows = rows.astype(jnp.float32)
-        scores = rows[:, start:] @ head["kernel"] + head["bias"]
+        scores = rows[:, start : start + len(head["kernel"])] @ head["kernel"] + head["bias"]
         total = _cross_entropy(scores, batch["target"], activation).mean()
         if drawn:
             apart = batch["draws"] @ head["kernel"] + head["bias"]
@@ -242,7 +243,7 @@ def _loss(
                 total += anchors.features * ((rows - before) ** 2).mean() / scale
             if anchors.distillation and old:
                 first = fixed["head"]
-                teacher = before[:, start:] @ first["kernel"] + first["bias"]
+                teacher = before[:, start : start + len(first["kernel"])] @ first["kernel"] + first["bias"]
                 total += anchors.distillation * _distil(teacher[:, :old], scores[:, :old], anchors, activation)
         if anchors.ewc:
             pulls = {
@@ -313,8 +314,7 @@ def _targets(samples: Samples, k: int, old: int, activation: str) -> tuple[np.nd
     _, first, place = np.unique(samples.keys, return_index=True, return_inverse=True)
     targets = np.zeros((len(first), k), np.int8)
     targets[place, samples.labels] = 1
-    fresh = targets[:, :old].sum(axis=1) == 0
-    targets[np.ix_(fresh, np.arange(k) < old)] = -1
+    targets[:, :old] = np.where(targets[:, :old] == 1, 1, -1)
     return first, targets
 
 
@@ -366,12 +366,24 @@ def _batches(
 
 
 def _identity(
-    backbone: Backbone, samples: Samples, how: Training, anchors: Anchors, kernel: np.ndarray, seed: int
+    backbone: Backbone,
+    samples: Samples,
+    how: Training,
+    anchors: Anchors,
+    arrays: tuple[np.ndarray, ...],
+    names: tuple[str, ...],
+    state: Any,
+    numbers: list[int],
 ) -> str:
-    """What tells one training from another."""
-    settings = {name: repr(value) for name, value in vars(how).items() if name != "state"}
+    """What tells one training from another; the same in every process, so no function's address."""
+    settings = {
+        name: value for name, value in vars(how).items() if isinstance(value, (int, float, bool)) and name != "patience"
+    }
+    optimiser = str(jax.tree.map(lambda leaf: (np.shape(leaf), str(jnp.result_type(leaf))), state["optimiser"]))
     held = [anchors.distillation, anchors.features, anchors.ewc, anchors.temperature]
-    digest = hashlib.sha256(json.dumps([settings, held, seed, backbone.fingerprint], sort_keys=True).encode())
-    for array in (samples.keys, samples.labels, np.asarray(kernel)):
+    about = [settings, how.patience, held, numbers, names, optimiser, backbone.fingerprint]
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    fisher = anchors.fisher.values if anchors.fisher is not None else {}
+    for array in (samples.keys, samples.labels, *arrays, *(fisher[name] for name in sorted(fisher))):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -90,9 +90,8 @@ def train(
     log: list[Mapping[str, float]] = []
     first, begun = 0, 0
     if folder is not None and checkpoint.is_ours(folder):
-        saved = _load(folder, identity, {"now": (state, tally), "best": best})
-        (state, tally), best = saved.arrays["now"], saved.arrays["best"]
-        earlier = jax.tree.map(jnp.copy, state)
+        saved = _load(folder, identity, {"now": (earlier, state, tally), "best": best})
+        (earlier, state, tally), best = saved.arrays["now"], saved.arrays["best"]
         first, begun, best_score, since = saved.epoch, saved.number, saved.score, saved.since
         log = list(saved.log)
     stopped = ""
@@ -100,7 +99,7 @@ def train(
     def keep(epoch: int, number: int) -> None:
         if folder is not None:
             about = {"epoch": epoch, "number": number, "score": best_score, "since": since, "log": log}
-            _save(folder, identity, {"now": (state, tally), "best": best}, about)
+            _save(folder, identity, {"now": (earlier, state, tally), "best": best}, about)
 
     with _interruptible() as interrupted:
         for epoch in range(first, epochs):
@@ -109,6 +108,7 @@ def train(
             numbers: Iterable[int] = range(begun, per_epoch)
             shown: Any = progress(numbers, per_epoch - begun) if progress is not None else numbers
             older = tally
+            _show(shown, f"epoch {epoch + 1}/{epochs}" + _words(log))
             for number, batch in zip(shown, _ahead(batches, epoch, range(begun, per_epoch)), strict=True):
                 earlier, state, tally = step(earlier, state, tally, fixed, batch)
                 if number % EVERY == EVERY - 1:
@@ -138,6 +138,9 @@ def train(
                     best, best_score, since = jax.tree.map(jnp.copy, state), entry["score"], 0
             log.append(entry)
             keep(epoch + 1, 0)
+            if interrupted:  # While the epoch was measured.
+                stopped = f"interrupted at step {int(tally['step'])} of {epochs * per_epoch}"
+                break
     if not stopped and patience is not None and since >= patience:
         stopped = f"no better for {patience} epochs"
     better = best_score > -np.inf and (patience is not None or bool(interrupted))

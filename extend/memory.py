@@ -74,7 +74,7 @@ class Memory:
         shrinkage, ridge: strengths frozen when the classifier was wrapped, in scatter units; None: chosen at each fit.
         spent: the held-out rows that may choose have chosen the feature space.
         inverses: of the within-class scatter at these strengths, kept up to date; empty: solve anew at each fit.
-        carried: the classes whose features and statistics a drift map has carried over since they were measured.
+        carried: the classes that were measured before the backbone moved; a drift map may have carried them over.
         exemplars: inputs of old classes under a limit of bytes; None: none are kept.
         fisher: how much the classifier depends on each parameter of its backbone; None: not measured.
 
@@ -169,6 +169,15 @@ class Memory:
         """The content keys of the held-out features, uint64 ``[m]``."""
         return self.key[~self._small]
 
+    def holds(self, keys: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Whether samples of these content keys and classes are held out: bool ``[n]``."""
+        found = np.zeros(len(keys), bool)
+        _, held = self.held_out
+        for label in np.unique(labels):
+            apart = self.held_out_keys[held == label]
+            found |= (labels == label) & (np.isin(keys, apart) | np.isin(_low(keys), apart))
+        return found
+
     @property
     def choosing(self) -> np.ndarray:
         """Which held-out rows choose methods and feature spaces; the others calibrate budgets: bool ``[m]``, by key."""
@@ -225,6 +234,8 @@ class Memory:
         )
         over = (merged.total[merged.label] >= FEWEST) & ~_candidates(merged.key, merged.label, merged.most)
         merged = merged._absorb(over) if over.any() else merged
+        if (kept := merged.exemplars) is not None and len(kept):
+            merged = replace(merged, exemplars=kept.take(~merged.holds(kept.key, kept.label)))
         return replace(merged, inverses=self._inverses_after(other, merged)) if self.inverses else merged
 
     def with_inverses(self, *strengths: float) -> Memory:

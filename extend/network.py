@@ -64,11 +64,15 @@ def of_nnx(model: nnx.Module, call: Callable[[nnx.Module, Any], Any] | None) -> 
         return nnx_record(merged(definition, noise, params), paths, lambda module: forward(module, x))
 
     def learn(params: Any, x: Any, key: Any, paths: Sequence[str]) -> tuple[list[list[Call]], dict[str, Any]]:
-        def reseeded(leaf: Any) -> Any:
-            keyed = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-            return jax.random.wrap_key_data(jax.random.key_data(key)) if keyed else leaf
+        def reseeded(number: int, leaf: Any) -> Any:
+            if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                return leaf
+            own = jax.random.fold_in(key, number)  # Every layer draws its own noise.
+            return jax.random.split(own, leaf.shape) if leaf.shape else own
 
-        module = merged(training, jax.tree.map(reseeded, chance), params)
+        parts, tree = jax.tree.flatten(chance)
+        drawn = jax.tree.unflatten(tree, [reseeded(number, leaf) for number, leaf in enumerate(parts)])
+        module = merged(training, drawn, params)
         _, calls = nnx_record(module, paths, lambda m: forward(m, x))
         after = dict(zip(*named_leaves(nnx.split(module, nnx.RngState, ...)[-1])[:2], strict=True))
         return calls, {name: after[name] for name in names if name not in trainable}

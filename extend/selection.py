@@ -19,8 +19,8 @@ def select(backbone: Backbone, which: Select) -> tuple[str, ...]:
 
     Args:
         which: ``"all"``; ``"none"``; ``"norm"``: scales and offsets of normalising layers; ``"last_block"``: the last
-            layer at the top of the model that has parameters, before the head; a pattern such as ``"stage3.*"``, a
-            layer's path, or several of these; or a function of a parameter's name.
+            of the outermost layers that are called and have parameters, before the head; a pattern such as
+            ``"stage3.*"``, a layer's path, or several of these; or a function of a parameter's name.
 
     Raises:
         ValueError: the backbone cannot be trained, or nothing is selected; the message lists what there is.
@@ -58,10 +58,7 @@ def _matches(backbone: Backbone, name: str, pattern: str) -> bool:
     if pattern == "norm":
         return f"{name.rpartition('.')[0]}.scale" in backbone.trainable
     if pattern == "last_block":
-        own = [
-            p for p in backbone.layers if any(n.removeprefix("params.").startswith(f"{p}.") for n in backbone.trainable)
-        ]
-        return bool(own) and plain.startswith(f"{own[-1]}.")
+        return bool(backbone.blocks) and plain.startswith(f"{backbone.blocks[-1]}.")
     return any(fnmatchcase(full, pattern) or full.startswith(f"{pattern}.") for full in (name, plain))
 
 

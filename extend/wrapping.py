@@ -93,6 +93,8 @@ def wrap(
     if automatic and (data is None or isinstance(model, Backbone)):
         raise ValueError(f"{space}: 'auto' chooses by the base data, for a model: pass the model itself, and data=")
     backbone = build_with(**space) if not automatic else build_with(taps=())
+    if data is None and (exemplars or fisher):
+        raise ValueError("exemplars= and fisher= are taken from data=, and there is none")
     if data is None:
         if backbone.own_head is None:
             raise ValueError("a function has no head: pass data=(inputs, labels) so that one can be fitted")
@@ -133,9 +135,11 @@ def wrap(
     measured_on = held_out_evaluation(memory, own, names)
     if exemplars:
         memory = replace(memory, exemplars=Exemplars(exemplars))
-        memory = with_exemplars(memory, samples, Features(rows, samples.labels, names, samples.keys))
+        memory = with_exemplars(memory, samples, Features(rows, samples.labels, names, samples.keys), spec)
     if fisher:
-        memory = replace(memory, fisher=fisher_of(backbone, own, samples))
+        memory = replace(
+            memory, fisher=fisher_of(backbone, own, samples.take(~memory.holds(samples.keys, samples.labels)))
+        )
     right = measured_on.by_class if measured_on is not None else {}
     event = Event("wrap", names, how, len(samples), right, settings | ({"tried": list(tried)} if tried else {}))
     return Classifier(backbone, own, names, memory, (event,))

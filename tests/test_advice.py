@@ -17,6 +17,8 @@ def test_it_is_given_where_new_classes_are_worse_beyond_chance() -> None:
     text = fine_tuning_advice(*evaluation(30, 50), ("c",), 10.0, False)
     assert text is not None and "reach 60.0%" in text and "had 92.5%" in text and "about 4 minutes" in text
     assert "without real old samples" in text
+    assert "22 minutes" in (fine_tuning_advice(*evaluation(30, 50), ("c",), 60.0, True) or "")
+    assert "22 seconds" in (fine_tuning_advice(*evaluation(30, 50), ("c",), 1.0, True) or "")
     assert "without real old samples" not in (fine_tuning_advice(*evaluation(30, 50), ("c",), 10.0, True) or "")
     assert fine_tuning_advice(*evaluation(46, 50), ("c",), 10.0, True) is None
     assert fine_tuning_advice(*evaluation(2, 3), ("c",), 10.0, True) is None

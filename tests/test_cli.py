@@ -136,3 +136,22 @@ def test_the_methods_listed_are_the_methods() -> None:
     from extend.methods import NAMED
 
     assert set(cli.METHODS) == set(NAMED)
+
+
+def test_training_the_backbone(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, state = photos / "with exemplars", photos / "state"
+    options = ["--size", "8", "--depth", "8", "--epochs", "3", "--batch-size", "16", "--exemplars", "4000"]
+    assert cli.main(["train", str(photos / "base"), "--out", str(out), *options]) == 0
+    add = ("add", out, "--new", photos / "new", "--out", photos / "tuned", "--json")
+    code, printed, _ = run(
+        capsys, *add, "--method", "fine_tune", "--epochs", 2, "--select", "last_block", "--flip", "--state", state
+    )
+    report = json.loads(printed)
+    assert code == 0 and report["method"] == "fine_tune" and "estimated" in report["measured_on"]
+    assert (state / "manifest").is_file()
+    code, printed, _ = run(capsys, *add, "--method", "joint", "--old", photos / "base", "--epochs", 2)
+    assert code == 0 and json.loads(printed)["method"] == "joint"
+    code, _, err = run(capsys, *add, "--method", "lda", "--epochs", 2)
+    assert code == 1 and "--epochs is for --method fine_tune and joint" in err
+    code, _, err = run(capsys, *add, "--method", "fine_tune", "--select", "stage9")
+    assert code == 1 and "selects no parameter; there are" in err

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from flax import nnx
 
 import extend
 from extend import data
@@ -30,6 +31,37 @@ def test_fisher_takes_every_class_alike(network: extend.Classifier) -> None:
     assert fisher.count == 430 and set(fisher.values) == set(network.backbone.trainable)
     assert all((value >= 0).all() for value in fisher.values.values())
     assert sum(float(value.sum()) for value in fisher.values.values()) > 0
+
+
+def test_pictures_and_arrays_mix() -> None:
+    from extend.models import ResNet
+
+    rng = np.random.default_rng(0)
+    image = extend.Image(8, 8, mean=(0.5,), std=(0.25,))
+    pictures = rng.integers(0, 255, (60, 8, 8, 3)).astype(np.uint8)
+    model = ResNet(2, depth=8, width=4, rngs=nnx.Rngs(0))
+    labels = np.repeat([0, 1], 30)
+    clf = extend.wrap(model, ["a", "b"], (pictures, labels), input_spec=image, exemplars=100 * 192)
+    more, _ = extend.add_classes(clf, {"c": image.normalise(pictures[:30])})
+    assert more.memory is not None
+    kept = exemplar_samples(more.memory, image)
+    assert kept is not None and kept.inputs.dtype == np.float32
+    rows = [np.flatnonzero(kept.labels == c)[0] for c in (0, 2)]
+    assert all(np.abs(kept.inputs[row]).max() <= 2.01 for row in rows)
+
+
+def test_the_limit_can_be_changed(network: extend.Classifier, fourth: np.ndarray) -> None:
+    x, y = blobs(4, 40, 5)
+    clf = extend.wrap(network.backbone, names(3), (x[y < 3], y[y < 3]), exemplars=3 * 20)
+    with pytest.raises(ValueError, match="give a larger exemplars="):
+        extend.add_classes(clf, {"new": fourth}, method="lda")
+    none, _ = extend.add_classes(clf, {"new": fourth}, method="lda", exemplars=0)
+    more, _ = extend.add_classes(clf, {"new": fourth}, method="lda", exemplars=400)
+    assert none.memory is not None and none.memory.exemplars is None
+    assert more.memory is not None and more.memory.exemplars is not None
+    assert np.bincount(more.memory.exemplars.label).tolist() == [1, 1, 1, 5]
+    with pytest.raises(ValueError, match="taken from data="):
+        extend.wrap(network.backbone, names(3), exemplars=100)
 
 
 def test_a_closed_form_addition_keeps_exemplars_too(network: extend.Classifier, fourth: np.ndarray) -> None:

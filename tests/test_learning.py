@@ -2,6 +2,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
@@ -91,6 +92,22 @@ def test_statistics_stay_or_move() -> None:
     statistics = [name for name in moved.network if name.endswith((".mean", ".var"))]
     assert len(statistics) == 14
     assert all(not np.array_equal(moved.network[n], backbone.params["network"][n]) for n in statistics)
+
+
+def test_every_dropout_layer_draws_its_own_noise() -> None:
+    class Net(nnx.Module):
+        def __init__(self, rngs: nnx.Rngs) -> None:
+            self.one, self.two = nnx.Dropout(0.5, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)
+            self.out = nnx.Linear(400, 3, rngs=rngs)
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return self.out(jnp.concatenate([self.one(x), self.two(x)], axis=1))
+
+    backbone = Backbone.from_nnx(Net(nnx.Rngs(0)), 3, spec(200))
+    x = np.ones((2, 200), np.float32)
+    drawn = [np.asarray(backbone.apply_in_training(backbone.params, x, jax.random.key(k))[0]) for k in (0, 0, 1)]
+    assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], drawn[2])
+    assert 0.3 < (drawn[0][:, :200] == drawn[0][:, 200:]).mean() < 0.7
 
 
 def test_statistics_of_a_linen_model() -> None:

@@ -130,4 +130,5 @@ def test_the_bar_is_told_the_loss() -> None:
 
     run(progress=progress, per_epoch=25, measure=lambda state: {"score": 1.0, "old": 0.75})
     assert len(bars) == 5 and bars[0].total == 25
-    assert "epoch 2/5 loss" in bars[1].texts[0] and "old 75.0%" in bars[1].texts[0]
+    assert bars[1].texts[0] == "epoch 2/5, old 75.0%"
+    assert "epoch 2/5 loss" in bars[1].texts[1] and "old 75.0%" in bars[1].texts[1]

@@ -5,7 +5,7 @@ from flax import linen as nn
 from flax import nnx
 
 from extend.backbone import Backbone
-from extend.models import ResNet
+from extend.models import MLP, ResNet
 from extend.selection import adapted, adapters, select
 from tests.conftest import identity, spec
 
@@ -38,6 +38,22 @@ def test_linen_names_need_no_collection() -> None:
     backbone = Backbone.from_linen(model, model.init(jax.random.key(0), np.zeros((1, 4))), 2, spec(4))
     assert select(backbone, "first") == ("params.first.bias", "params.first.kernel")
     assert select(backbone, "last_block") == ("params.second.bias", "params.second.kernel")
+
+
+def test_the_last_block_is_the_last_one_called() -> None:
+    class Net(nnx.Module):
+        def __init__(self, rngs: nnx.Rngs) -> None:
+            self.z_first = nnx.Linear(4, 6, rngs=rngs)
+            self.a_last = nnx.Linear(6, 5, rngs=rngs)
+            self.out = nnx.Linear(5, 2, rngs=rngs)
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return self.out(self.a_last(nnx.relu(self.z_first(x))))
+
+    backbone = Backbone.from_nnx(Net(nnx.Rngs(0)), 2, spec(4))
+    assert select(backbone, "last_block") == ("a_last.bias", "a_last.kernel")
+    mlp = Backbone.from_nnx(MLP(2, inputs=4, hidden=(8, 6), rngs=nnx.Rngs(0)), 2, spec(4))
+    assert len(select(mlp, "last_block")) == 2 and select(mlp, "last_block")[0] == mlp.trainable[2]
 
 
 def test_nothing_selected_lists_what_there_is(resnet: Backbone) -> None:

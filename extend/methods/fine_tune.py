@@ -17,7 +17,7 @@ from extend.fisher import Fisher
 from extend.head import Head, LinearHead
 from extend.keeping import exemplar_samples, fisher_of
 from extend.learning import Anchors, Learnt, Training, learn
-from extend.memory import Memory, held_out_rows
+from extend.memory import Memory
 from extend.methods.auto import Auto
 from extend.methods.method import Method, statistics_of
 from extend.methods.moving import (
@@ -31,6 +31,7 @@ from extend.methods.moving import (
     together,
     training_samples,
 )
+from extend.selection import select
 
 DRAWS, MEASURED = 200, 1000
 """Rows drawn of an old class to train the head with; samples by which the drift is measured while training."""
@@ -47,7 +48,7 @@ class FineTune(Training):
     (SLDC, Rao et al. 2026; `extend.drift`), and `head` is fitted to the memory in closed form. Old held-out features go
     through the same map; figures from them are estimates, as they cannot see the map's own error.
 
-    Costs ``epochs`` times three passes (four with distillation) over the samples, and in memory the parameters eight
+    Costs ``epochs`` times three passes (four with distillation) over the samples, and in memory the parameters eleven
     times. Not where frozen features tell the new classes apart already: it takes minutes and forgets more than a
     closed form. A map fitted to one class may not fit the others: keep exemplars where that is allowed.
 
@@ -88,23 +89,38 @@ class FineTune(Training):
         checked_head(self.head)
 
     def move(
-        self, clf: Classifier, new: Samples, old: Samples | None, *, seed: int = 0, progress: Progress | None = None
+        self,
+        clf: Classifier,
+        new: Samples,
+        old: Samples | None,
+        *,
+        complete: bool = False,
+        seed: int = 0,
+        progress: Progress | None = None,
     ) -> Moved:
         """Train the classifier's backbone on new samples, with real old ones where there are some.
 
+        Args:
+            complete: the classifier's memory is of `old` alone, so that it can be measured anew.
+
         Raises:
-            ValueError: there is neither a memory nor samples of every old class, or nothing that can be trained.
+            ValueError: there is neither a memory nor samples of every old class, fewer than two samples, or nothing
+                that can be trained.
         """
-        known = tuple(name for name in new.classes if name not in clf.classes)
-        classes = clf.classes + known
-        before = features.extract(clf.backbone, new, progress=progress)
-        replayed = _replayed(clf, old) if self.replay else None
-        met = features.extract(clf.backbone, replayed, progress=progress) if replayed is not None else None
         memory = statistics_of(clf.memory, "fine_tune")
+        select(clf.backbone, self.select)  # Refuse before the long work begins.
+        before = features.extract(clf.backbone, new, progress=progress)
         whole = measured(memory, before)
+        classes = whole.classes
+        replayed = _replayed(clf, old, whole) if self.replay else None
+        met = features.extract(clf.backbone, replayed, progress=progress) if replayed is not None else None
         sigmoid = clf.head.activation == "sigmoid"
         start, kernel, bias = old_columns(clf, classes) if sigmoid else first_head(whole, before)
-        trained, aside = training_samples(new, replayed, classes, memory.most)
+        trained, aside = training_samples(new, replayed, whole, clf.backbone.input_spec)
+        if len(trained) < 2:
+            raise ValueError(
+                f"{len(trained)} sample to train a backbone on; give at least two, or use a closed form (method='auto')"
+            )
         present = np.bincount(trained.labels, minlength=len(classes)) > 0
         draws = None if sigmoid else _draws(memory, present, start, seed)
         rows = before.take(~aside).relabel(classes)
@@ -134,17 +150,20 @@ class FineTune(Training):
         backbone = clf.backbone.with_network(network)
         fresh = features.extract(backbone, new, progress=progress)
         after = features.extract(backbone, trained)
-        carried = memory
-        if self.drift is not None:
+        if complete and old is not None:
+            real = features.extract(backbone, old).relabel(clf.classes)
+            carried = Memory.of(real.features, real.labels, real.keys, clf.classes, offset=backbone.offset, seen=True)
+        elif self.drift is not None:
             carried = carry_memory(memory, rows.features, after.features, self.drift, trained.labels)
-        real = features.extract(backbone, old) if old is not None else None
+        else:
+            carried = replace(memory, carried=clf.classes)
         head: Head | None = None
         if sigmoid or self.head is None:
             head = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.activation)
         if memory.fisher is not None:
             own = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.activation)
             carried = replace(carried, fisher=memory.fisher + fisher_of(backbone, own, new.take(~aside), seed))
-        return Moved(backbone, measured(carried, fresh), fresh, real, head, self._notes(learnt))
+        return Moved(backbone, measured(carried, fresh), fresh, head, self._notes(learnt, complete))
 
     def _fisher(self, clf: Classifier, memory: Memory, old: Samples | None, seed: int) -> Fisher | None:
         if not self.ewc:
@@ -155,7 +174,7 @@ class FineTune(Training):
             raise ValueError(
                 "ewc needs the Fisher diagonal of the old classes: wrap the model with fisher=True, or pass old=(x, y)"
             )
-        return fisher_of(clf.backbone, clf.head, old, seed)
+        return fisher_of(clf.backbone, clf.head, old.take(~memory.holds(old.keys, _labels(clf, old))), seed)
 
     def _averaged(
         self, clf: Classifier, memory: Memory, learnt: Learnt, trained: Samples, start: int, seed: int
@@ -190,12 +209,17 @@ class FineTune(Training):
         held: Samples,
         classes: tuple[str, ...],
         start: int,
-    ) -> Callable[[Mapping[str, Any], np.ndarray, np.ndarray], Mapping[str, float]]:
-        """Accuracy on old classes (held-out features carried over, an estimate) and on new ones (held-out samples)."""
+    ) -> Callable[[Mapping[str, Any], np.ndarray, np.ndarray], Mapping[str, float]] | None:
+        """Accuracy on old classes (held-out features carried over, an estimate) and on new ones (held-out samples).
+
+        None where nothing is held out.
+        """
         sample = np.random.default_rng(0).permutation(len(trained))[:MEASURED]
         part, known = trained.take(sample), rows.features[sample]
         old_rows, old_labels = memory.held_out
         place = np.asarray([classes.index(name) for name in held.classes])
+        if not len(old_rows) and not len(held):
+            return None
 
         def right(scores: np.ndarray, labels: np.ndarray) -> float:
             shares = [(scores[labels == c].argmax(axis=1) == c).mean() for c in np.unique(labels)]
@@ -209,41 +233,47 @@ class FineTune(Training):
                 if self.drift is not None:
                     drifted = features.extract(moved, part).features
                     now = fit_drift(known, drifted, self.drift).rows(old_rows)
-                found["old"] = right(now[:, start:] @ kernel + bias, old_labels)
+                found["old"] = right(now[:, start : start + len(kernel)] @ kernel + bias, old_labels)
             if len(held):
-                scores = features.extract(moved, held).features[:, start:] @ kernel + bias
-                found["new"] = right(scores, place[held.labels])
+                part_of = features.extract(moved, held).features[:, start : start + len(kernel)]
+                found["new"] = right(part_of @ kernel + bias, place[held.labels])
             counts = {"old": len(clf.classes), "new": len(classes) - len(clf.classes)}
             weights = [max(counts[name], 1) for name in found]
-            return {**found, "score": float(np.average(list(found.values()), weights=weights)) if found else 0.0}
+            return {**found, "score": float(np.average(list(found.values()), weights=weights))}
 
         return measure
 
-    def _notes(self, learnt: Learnt) -> tuple[str, ...]:
+    def _notes(self, learnt: Learnt, complete: bool) -> tuple[str, ...]:
         notes = [f"the backbone was trained for {learnt.outcome.steps} steps on the new classes"]
         if learnt.outcome.stopped:
             notes.append(f"training ended early: {learnt.outcome.stopped}")
-        if self.drift is not None:
+        if complete:
+            notes.append("the old classes were measured anew on the samples given as old=")
+        elif self.drift is not None:
             notes.append("figures of old classes are estimated: their held-out features went through the drift map")
         else:
             notes.append("figures of old classes are of their features before the backbone moved: do not trust them")
         return tuple(notes)
 
 
-def _replayed(clf: Classifier, old: Samples | None) -> Samples | None:
+def _labels(clf: Classifier, samples: Samples) -> np.ndarray:
+    """The samples' labels, into the classifier's classes."""
+    return np.asarray([clf.classes.index(name) for name in samples.classes])[samples.labels]
+
+
+def _replayed(clf: Classifier, old: Samples | None, whole: Memory) -> Samples | None:
     """Real samples of old classes: those given, and the memory's exemplars; none that is held out."""
     parts = []
     if old is not None:
-        most = clf.memory.most if clf.memory is not None else 0
-        parts.append(old.take(~held_out_rows(old.keys, old.labels, most=most)))
-    if clf.memory is not None and (kept := exemplar_samples(clf.memory, clf.backbone.input_spec)) is not None:
+        parts.append(old.take(~whole.holds(old.keys, _labels(clf, old))))
+    if (kept := exemplar_samples(whole, clf.backbone.input_spec)) is not None:
         parts.append(kept)
     parts = [part for part in parts if len(part)]
     if not parts:
         return None
     both = parts[0]
     for part in parts[1:]:
-        both = joined(both, part, clf.classes)
+        both = joined(both, part, whole.classes, clf.backbone.input_spec)
     return both
 
 

@@ -17,9 +17,9 @@ from extend.features import Features, Progress
 from extend.head import Head, LinearHead
 from extend.keeping import fisher_of, with_exemplars
 from extend.learning import Training, learn
-from extend.memory import MOST, Memory, held_out_rows
+from extend.memory import MOST, Memory, choosing, held_out_rows
 from extend.methods.auto import Auto
-from extend.methods.lda import oas
+from extend.methods.lda import oas, shared_strength
 from extend.methods.method import Method
 from extend.methods.moving import Moved, checked_head, first_head, joined, old_columns
 from extend.methods.ridge import gcv
@@ -70,7 +70,9 @@ class Joint(Training):
             )
         assert old is not None
         classes = clf.classes + tuple(name for name in new.classes if name not in clf.classes)
-        return retrain(clf, joined(old, new, classes), self, self.head, seed, progress, len(new))
+        return retrain(
+            clf, joined(old, new, classes, clf.backbone.input_spec), self, self.head, seed, progress, len(new)
+        )
 
 
 def retrain(
@@ -89,14 +91,14 @@ def retrain(
     """
     most = clf.memory.most if clf.memory is not None else MOST
     aside = held_out_rows(samples.keys, samples.labels, most=most if given is None else 0)
-    # A backbone may have been trained on what is held out now; samples of new classes it cannot have seen.
-    seen = clf.memory is None or bool(clf.memory.seen.any())
+    aside |= np.isin(samples.keys, samples.keys[aside])  # Content held out for one class is trained on for none.
     kept, held = samples.take(~aside), samples.take(aside) if given is None else given
     before = features.extract(clf.backbone, kept, progress=progress)
     if clf.head.activation == "sigmoid":
         start, kernel, bias = old_columns(clf, samples.classes)
     else:
         start, kernel, bias = first_head(_memory(clf.backbone, before, clf, most), before)
+    judges = held.take(choosing(held.keys))  # The others may calibrate a budget later.
     learnt = learn(
         clf.backbone,
         kernel,
@@ -105,22 +107,30 @@ def retrain(
         how,
         start=start,
         activation=clf.head.activation,
-        measure=_watch(clf.backbone, held, start) if len(held) else None,
+        measure=_watch(clf.backbone, judges, start) if len(judges) else None,
         seed=seed,
         progress=progress,
     )
     backbone = clf.backbone.with_network(learnt.network)
     rows = features.extract(backbone, samples, progress=progress)
     memory = _memory(backbone, rows, clf, most)
-    known = np.asarray([name in clf.classes for name in samples.classes], bool)
     if given is not None and len(given):
         checked = features.extract(backbone, given)
         memory = memory.with_held_out(checked.features, given.labels, given.keys)
     else:
-        memory = replace(memory, seen=known & seen)
-    memory = replace(memory, shrinkage=oas(memory.statistics), ridge=gcv(memory.statistics))
+        memory = replace(memory, seen=_seen(clf, memory))
+    memory = replace(
+        memory,
+        shrinkage=oas(memory.statistics),
+        ridge=gcv(memory.statistics),
+        spent=how.patience is not None or bool(learnt.outcome.stopped) or (clf.memory is not None and clf.memory.spent),
+    )
+    if clf.memory is not None and clf.memory.inverses:
+        memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
     if clf.memory is not None and clf.memory.exemplars is not None:
-        memory = with_exemplars(replace(memory, exemplars=Exemplars(clf.memory.exemplars.limit)), samples, rows)
+        memory = with_exemplars(
+            replace(memory, exemplars=Exemplars(clf.memory.exemplars.limit)), samples, rows, backbone.input_spec
+        )
     own = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.activation)
     if clf.memory is not None and clf.memory.fisher is not None:
         memory = replace(memory, fisher=fisher_of(backbone, own, kept, seed))
@@ -131,9 +141,24 @@ def retrain(
     if learnt.outcome.stopped:
         notes.append(f"training ended early: {learnt.outcome.stopped}")
     first = len(samples) - fresh
-    return Moved(
-        backbone, memory, rows.take(np.arange(first, len(rows))), rows.take(np.arange(first)), trained, tuple(notes)
-    )
+    return Moved(backbone, memory, rows.take(np.arange(first, len(rows))), trained, tuple(notes))
+
+
+def _seen(clf: Classifier, memory: Memory) -> np.ndarray:
+    """Whether the backbone may have been trained before on a class's samples that are held out now, bool ``[k]``.
+
+    Not on samples of new classes, and not on those that were held out, unseen, before this training.
+    """
+    seen = np.zeros(len(memory.classes), bool)
+    _, labels = memory.held_out
+    for label, name in enumerate(memory.classes):
+        if name in clf.classes:
+            place = clf.classes.index(name)
+            keys = memory.held_out_keys[labels == label]
+            known = clf.memory is not None and not clf.memory.seen[place]
+            apart = clf.memory.holds(keys, np.full(len(keys), place)) if known and clf.memory is not None else False
+            seen[label] = not np.all(apart)
+    return seen
 
 
 def _memory(backbone: Backbone, rows: Features, clf: Classifier, most: int) -> Memory:

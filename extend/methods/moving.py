@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,7 +15,7 @@ from extend.data import Samples
 from extend.drift import Kind, Linear, Translation, fit_drift
 from extend.features import Features
 from extend.head import Calibrated, Head, LinearHead
-from extend.memory import Memory, held_out_rows
+from extend.memory import Memory
 from extend.methods.auto import Auto
 from extend.methods.gaussian import Gaussian
 from extend.methods.lda import LDA
@@ -28,7 +29,7 @@ class Moved:
     """What a training of the backbone gives: the backbone, the memory of all classes in its features, and the rest.
 
     Args:
-        fresh, real: features of the new samples and of those given as ``old=``.
+        fresh: features of the new samples.
         head: the trained head for all classes, or None: one is to be fitted to the memory.
         notes: for the report.
     """
@@ -36,7 +37,6 @@ class Moved:
     backbone: Backbone
     memory: Memory
     fresh: Features
-    real: Features | None
     head: Head | None
     notes: tuple[str, ...]
 
@@ -48,7 +48,11 @@ def checked_head(head: Method | None) -> None:
 
 
 def carry_memory(memory: Memory, before: np.ndarray, after: np.ndarray, kind: Kind, labels: np.ndarray) -> Memory:
-    """The memory carried through the map that takes features ``[n, d]`` before to after; every class weighs alike."""
+    """The memory carried through the map that takes features ``[n, d]`` before to after.
+
+    A class weighs as the root of its size: few exemplars of each old class count for something beside thousands of new
+    samples, and yet are not trusted as thousands would be.
+    """
     count = np.bincount(labels)[labels]
     weights, offset = 1 / np.sqrt(count), memory.offset
 
@@ -59,8 +63,11 @@ def carry_memory(memory: Memory, before: np.ndarray, after: np.ndarray, kind: Ki
     return memory.transport(fitted(slice(offset, None)), own)
 
 
-def joined(one: Samples, two: Samples, classes: tuple[str, ...]) -> Samples:
-    """Both, labelled into `classes`."""
+def joined(one: Samples, two: Samples, classes: tuple[str, ...], spec: Any) -> Samples:
+    """Both, labelled into `classes`; where one holds 8-bit pictures and the other arrays, both become arrays."""
+    dtypes = [[leaf.dtype for leaf in jax.tree.leaves(part.inputs)] for part in (one, two)]
+    if dtypes[0] != dtypes[1]:
+        one, two = (replace(part, inputs=part.batch(0, len(part), spec)) for part in (one, two))
     inputs = jax.tree.map(lambda a, b: np.concatenate([a, b]), one.inputs, two.inputs)
     places = [np.asarray([classes.index(name) for name in part.classes]) for part in (one, two)]
     labels = np.concatenate([places[0][one.labels], places[1][two.labels]])
@@ -76,15 +83,17 @@ def together(one: Features, two: Features, classes: tuple[str, ...]) -> Features
     )
 
 
-def training_samples(
-    new: Samples, replayed: Samples | None, classes: tuple[str, ...], most: int
-) -> tuple[Samples, np.ndarray]:
-    """What is trained on, labelled into all classes, and which of the new samples are held out: bool ``[n]``."""
-    aside = held_out_rows(new.keys, new.labels, most=most)
-    place = np.asarray([classes.index(name) for name in new.classes])
-    kept = new.take(~aside)
-    kept = replace(kept, labels=place[kept.labels], classes=classes)
-    return (kept if replayed is None else joined(kept, replayed, classes)), aside
+def training_samples(new: Samples, replayed: Samples | None, memory: Memory, spec: Any) -> tuple[Samples, np.ndarray]:
+    """What is trained on, labelled into the memory's classes, and which new samples are held out: bool ``[n]``.
+
+    Content that is held out for one class is trained on for none.
+    """
+    place = np.asarray([memory.classes.index(name) for name in new.classes])
+    labelled = replace(new, labels=place[new.labels], classes=memory.classes)
+    aside = memory.holds(new.keys, labelled.labels)
+    aside |= np.isin(new.keys, new.keys[aside])
+    kept = labelled.take(~aside)
+    return (kept if replayed is None else joined(kept, replayed, memory.classes, spec)), aside
 
 
 def measured(memory: Memory, fresh: Features) -> Memory:

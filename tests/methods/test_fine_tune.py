@@ -162,6 +162,75 @@ def test_what_it_refuses() -> None:
     assert more.memory is not None and report.forgetting is not None
 
 
+def test_what_was_forgotten_is_measured_on_features_of_the_old_backbone() -> None:
+    clf, x, y = base()
+    old = y < 3
+    bare = replace(clf, memory=None)
+    far = replace(QUICK, epochs=20, learning_rate=3e-2, distillation=0.0)
+    more, report = extend.add_classes(bare, fresh(x, y), old=(x[old], y[old]), method=far)
+    assert report.old_before is not None and report.old_before > 0.9
+    assert more.memory is not None and more.memory.carried == () and "estimated" not in report.measured_on
+    assert any("measured anew" in note for note in report.notes)
+
+
+def test_nothing_is_guaranteed_on_features_from_before_the_backbone_moved() -> None:
+    x, y = blobs(5, 400, 5, spread=1.0)
+    first, old = np.arange(len(y)) % 2 == 0, y < 3
+    model = MLP(3, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
+    held = (x[~first & old], y[~first & old])
+    clf = extend.wrap(model, names(3), (x[first & old], y[first & old]), held_out=held)
+    for drift in (None, "linear"):
+        moved, _ = extend.add_classes(clf, {"new": x[first & (y == 3)]}, method=replace(QUICK, drift=drift))
+        _, report = extend.add_classes(moved, {"next": x[first & (y == 4)]}, method="lda", max_forgetting=0.2)
+        assert report.budget is not None and report.budget.guaranteed is None
+        assert "estimated" in report.measured_on
+
+
+def test_more_samples_of_a_class_stay_apart_from_what_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    clf, x, y = base(exemplars=20 * 60)
+    few = np.flatnonzero(y == 3)[:8]
+    clf, _ = extend.add_classes(clf, {"new": x[few]})
+    trained: list[Any] = []
+    usual = module.learn
+
+    def spied(backbone: Any, kernel: Any, bias: Any, samples: Any, *rest: Any, **options: Any) -> Any:
+        trained.append(samples)
+        return usual(backbone, kernel, bias, samples, *rest, **options)
+
+    monkeypatch.setattr(module, "learn", spied)
+    rest = np.flatnonzero(y == 3)[8:200]
+    more, _ = extend.add_classes(clf, {"new": x[rest]}, method=QUICK, on_existing="update")
+    assert more.memory is not None and more.memory.exemplars is not None
+    _, labels = more.memory.held_out
+    held = more.memory.held_out_keys[labels == 3]
+    assert len(held) and not np.isin(held, trained[0].keys).any()
+    assert not np.isin(held, more.memory.exemplars.key).any()
+
+
+def test_the_trained_head_can_be_taken_apart_again() -> None:
+    clf, x, y = base()
+    more, _ = extend.add_classes(clf, fresh(x, y), method=replace(QUICK, head=None))
+    smaller, _ = extend.remove(more, "new")
+    assert smaller.classes == tuple(names(3)) and share(smaller, x, y, range(3)) > 0.8
+    with pytest.raises(ValueError, match="no strength to choose"):
+        extend.retune(more)
+
+
+def test_a_sigmoid_beside_a_transform() -> None:
+    x, _ = blobs(3, 80, 5)
+    model = MLP(2, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
+    data = {"a": x[:80], "b": x[80:160]}
+    clf = extend.wrap(model, ["a", "b"], data, activation="sigmoid", transform="standardise", input_spec=spec(5))
+    more, _ = extend.add_classes(clf, {"c": x[160:]}, method=replace(QUICK, head_learning_rate=0.02))
+    assert more.predict_proba(x).shape == (240, 3)
+
+
+def test_one_sample_is_too_few() -> None:
+    clf, x, y = base()
+    with pytest.raises(ValueError, match="give at least two"), pytest.warns(UserWarning, match="one sample"):
+        extend.add_classes(clf, {"new": fresh(x, y)["new"][:1]}, method=QUICK)
+
+
 def test_a_rate_that_diverges_keeps_a_working_classifier() -> None:
     import optax
 

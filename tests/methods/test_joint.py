@@ -25,6 +25,21 @@ def test_all_data_again_is_the_upper_bound() -> None:
     assert more.memory.total.sum() == first.sum()
 
 
+def test_what_it_may_call_unseen() -> None:
+    x, y = blobs(4, 600, 5, spread=1.0)
+    first, old = np.arange(len(y)) % 2 == 0, y < 3
+    model = MLP(3, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
+    held = (x[~first & old], y[~first & old])
+    clf = extend.wrap(model, names(3), (x[first & old], y[first & old]), held_out=held, recursive=True)
+    data = {"new": x[first & (y == 3)]}
+    how = Joint(epochs=2, batch_size=64)
+    again, _ = extend.add_classes(clf, data, old=(x[first & old], y[first & old]), method=how)
+    other, _ = extend.add_classes(clf, data, old=held, method=how)
+    assert again.memory is not None and again.memory.seen.tolist() == [True, True, True, False]
+    assert other.memory is not None and other.memory.seen.tolist() == [False] * 4
+    assert len(again.memory.inverses) == len(clf.memory.inverses)  # type: ignore[union-attr]
+
+
 def test_it_needs_all_data() -> None:
     x, y = blobs(4, 40, 5)
     model = MLP(3, inputs=5, hidden=(8,), rngs=nnx.Rngs(0))
