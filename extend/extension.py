@@ -95,6 +95,8 @@ def add_classes(
     added = tuple(name for name in samples.classes if name not in clf.classes)
     classes = clf.classes + added
 
+    if clf.memory is not None:
+        clf = replace(clf, memory=_limited(clf.memory, exemplars))
     started = fit_started = time.perf_counter()
     backbone, memory = clf.backbone, None
     if isinstance(chosen, (FineTune, Joint)):
@@ -116,10 +118,7 @@ def add_classes(
 
     action = "add" if added else "update"
     if memory is not None:
-        if exemplars is not None:
-            limited = Exemplars(exemplars) if memory.exemplars is None else replace(memory.exemplars, limit=exemplars)
-            memory = replace(memory, exemplars=limited if exemplars else None)
-        memory = with_exemplars(memory, samples, fresh, spec)
+        memory = with_exemplars(_limited(memory, exemplars), samples, fresh, spec)
     extended = Classifier(backbone, head, classes, memory, clf.history)
     before, after, measured_on = measure(clf, extended, check)
     notes = list(fitted.notes)
@@ -332,6 +331,14 @@ def _memory(clf: Classifier, fresh: Features, real: Features | None) -> Memory |
     return known + Memory.of(
         fresh.features, fresh.labels, fresh.keys, fresh.classes, scatter=mode, offset=offset, most=most
     )
+
+
+def _limited(memory: Memory, exemplars: int | None) -> Memory:
+    """The memory with another limit of exemplars; None: as it is, 0: without any."""
+    if exemplars is None:
+        return memory
+    kept = Exemplars(exemplars) if memory.exemplars is None else replace(memory.exemplars, limit=exemplars)
+    return replace(memory, exemplars=kept if exemplars else None)
 
 
 def _covers(samples: data.Samples, classes: tuple[str, ...]) -> bool:

@@ -266,8 +266,8 @@ def _replayed(clf: Classifier, old: Samples | None, whole: Memory) -> Samples | 
     parts = []
     if old is not None:
         parts.append(old.take(~whole.holds(old.keys, _labels(clf, old))))
-    if (kept := exemplar_samples(whole, clf.backbone.input_spec)) is not None:
-        parts.append(kept)
+    if clf.memory is not None and (kept := exemplar_samples(clf.memory, clf.backbone.input_spec)) is not None:
+        parts.append(kept.take(~whole.holds(kept.keys, kept.labels)))
     parts = [part for part in parts if len(part)]
     if not parts:
         return None
