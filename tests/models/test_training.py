@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from extend.models import MLP, ResNet
-from extend.models.training import Phase, Recipe, _augment, train
+from extend.models.training import Phase, Recipe, train
 from tests.conftest import blobs
 
 X, Y = blobs(3, 60, 5)
@@ -58,18 +58,6 @@ def test_crops_grow_from_phase_to_phase() -> None:
     recipe = Recipe((Phase(1, 8), Phase(1)), batch_size=32, padding=2, flip=True)
     train(ResNet(2, 8, 2, rngs=nnx.Rngs(0)), pictures, np.arange(64) % 2, recipe, prepare=prepare)
     assert shapes == [(32, 8, 8, 3)] * 2 + [(32, 16, 16, 3)] * 2
-
-
-def test_crops_and_mirror_images_come_from_the_picture() -> None:
-    picture = np.arange(36, dtype=np.uint8).reshape(1, 6, 6, 1)
-    windows = {
-        bytes(p[i : i + 4, j : j + 4]) for p in (picture[0], picture[0, :, ::-1]) for i in range(3) for j in range(3)
-    }
-    rng, seen = np.random.default_rng(0), set()
-    for _ in range(300):
-        seen.add(bytes(_augment(picture, 4, Recipe((), flip=True), rng)))
-    assert seen == windows
-    assert _augment(picture, None, Recipe(()), rng) is picture
 
 
 def test_a_loss_that_diverges_is_reported() -> None:
