@@ -97,7 +97,7 @@ def test_one_sample_is_enough_with_a_warning(plain: Classifier, fourth: np.ndarr
 
 
 def test_unknown_names(plain: Classifier, fourth: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="method 'magic' is unknown; there are auto, fine_tune, gaussian, imprint, joint"):
+    with pytest.raises(ValueError, match="method 'magic' is unknown; there are auto, fine_tune, gaussian"):
         extend.add_classes(plain, {"d": fourth}, method="magic")
     with pytest.raises(ValueError, match="old= holds class 'cow'"):
         extend.add_classes(plain, {"d": fourth}, old={"cow": fourth})
