@@ -29,7 +29,7 @@ from extend.methods import FineTune, Joint
 BASE = Path(".cache/fine_tuning-base")
 EACH = 20
 """Exemplars a class once there are ten classes."""
-PLAIN = FineTune(flip=True, padding=4)
+PLAIN = FineTune(flip=True, padding=4, epochs=3)
 NEW = ("cat", "dog")
 
 
