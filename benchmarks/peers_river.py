@@ -20,6 +20,7 @@ class OneByOne:
         self.model: Any = self.build()
 
     def build(self) -> Any:
+        """The river model; each peer below has its own."""
         raise NotImplementedError
 
     def learn(self, x: np.ndarray, y: np.ndarray, known: int) -> None:
