@@ -12,8 +12,9 @@ import extend
 from benchmarks.results import write, write_json
 from benchmarks.runner import ENTRIES, adopt, begin, follow, mean, steps, test_rows
 from benchmarks.streams import ORDERS, load
+from extend.tuning import Step
 
-STEPS: dict[str, tuple[str, ...]] = {
+STEPS: dict[str, tuple[Step, ...]] = {
     "as fitted": (),
     "temperature": ("temperature",),
     "bias, temperature": ("bias", "temperature"),
@@ -34,7 +35,7 @@ def figures(name: str, order: int, method: str) -> dict[str, dict[str, float]]:
     found = {}
     for label, chosen in STEPS.items():
         try:
-            done = extend.calibrate(run.clf, chosen, new=fresh)[0] if chosen else run.clf  # type: ignore[arg-type]
+            done = extend.calibrate(run.clf, chosen, new=fresh)[0] if chosen else run.clf
         except ValueError:
             continue  # Gaussians have no columns to align.
         after = extend.evaluate(done, (stream.test.features, [stream.test.classes[i] for i in stream.test.labels]))

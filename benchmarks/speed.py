@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import jax
 import numpy as np
@@ -52,7 +53,14 @@ class DeepSLDA:
 
 
 def case(
-    name: str, dim: int, old: int, old_each: int, new: int, new_each: int, scatter: str, recursive: bool = False
+    name: str,
+    dim: int,
+    old: int,
+    old_each: int,
+    new: int,
+    new_each: int,
+    scatter: Literal["class", "pooled"],
+    recursive: bool = False,
 ) -> list[str]:
     """One row of the table."""
     rng = np.random.default_rng(0)
@@ -65,7 +73,7 @@ def case(
     is_new = labels >= old
     query = x[-1:]
 
-    base = Memory.of(x[~is_new], labels[~is_new], keys[~is_new], names[:old], scatter=scatter)  # type: ignore[arg-type]
+    base = Memory.of(x[~is_new], labels[~is_new], keys[~is_new], names[:old], scatter=scatter)
     base = replace(base, shrinkage=oas(base.statistics))
     if recursive:
         base = base.with_inverses(shared_strength(base, None)[0])
@@ -74,7 +82,7 @@ def case(
     found: list[LinearHead] = []
 
     def ours() -> None:
-        memory = base + Memory.of(fresh.features, fresh.labels, fresh.keys, fresh.classes, scatter=scatter)  # type: ignore[arg-type]
+        memory = base + Memory.of(fresh.features, fresh.labels, fresh.keys, fresh.classes, scatter=scatter)
         found[:] = [LDA().fit(None, memory, fresh, 0)]
         np.asarray(logits(found[0], query))
 

@@ -16,13 +16,13 @@ from extend.budget import checked
 from extend.classifier import Classifier, Event, load
 from extend.exemplars import Exemplars
 from extend.features import Features, Progress
-from extend.fitting import CLOSED, Fitted, fit, name_of, plain, resolve
+from extend.fitting import CLOSED, AnyMethod, Fitted, fit, name_of, plain, resolve
 from extend.head import Calibrated, Head, LinearHead, QuadraticHead
 from extend.keeping import with_exemplars
 from extend.measuring import measure, right, since_learnt
 from extend.memory import MOST, Memory
 from extend.memory_tree import to_tree
-from extend.methods import Auto, FineTune, Joint, Method
+from extend.methods import Auto, FineTune, Joint
 from extend.methods.moving import Moved
 from extend.report import Report
 
@@ -31,7 +31,7 @@ def add_classes(
     classifier: Classifier | str | os.PathLike[str],
     new: Any,
     *,
-    method: str | Method = "auto",
+    method: str | AnyMethod = "auto",
     old: Any = None,
     validation: Any = None,
     on_existing: Literal["error", "update"] = "error",

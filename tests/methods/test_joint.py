@@ -37,7 +37,7 @@ def test_what_it_may_call_unseen() -> None:
     other, _ = extend.add_classes(clf, data, old=held, method=how)
     assert again.memory is not None and again.memory.seen.tolist() == [True, True, True, False]
     assert other.memory is not None and other.memory.seen.tolist() == [False] * 4
-    assert len(again.memory.inverses) == len(clf.memory.inverses)  # type: ignore[union-attr]
+    assert clf.memory is not None and len(again.memory.inverses) == len(clf.memory.inverses)
 
 
 def test_it_needs_all_data() -> None:
