@@ -1,1 +1,1 @@
-"""Models of other frameworks: one file a format, each with ``open`` and a class that `extend.formats.model` describes."""
+"""Models of other frameworks: one file a format, with `open` and a class as `extend.formats.model` describes it."""
