@@ -1,0 +1,380 @@
+"""scikit-learn: a fitted classifier, or a pipeline that ends in one, from an object or from a ``.skops`` file.
+
+Linear models (`LogisticRegression`, `LinearSVC`, `SGDClassifier`, `RidgeClassifier`, `Perceptron`,
+`PassiveAggressiveClassifier` and the two with built-in cross-validation) and `MLPClassifier`. What comes before the
+last linear map makes the features: the pipeline's earlier steps and the hidden layers. What is written is the same
+estimator with more classes; scikit-learn predicts with it as with one that it fitted.
+
+Files are skops files (https://skops.readthedocs.io/en/stable/persistence.html): a zip of a JSON description and arrays,
+read without pickle. Only types that skops trusts, and the few named here, are made from a file.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.pipeline import Pipeline
+
+from extend.formats.dense import DenseLayer, DenseNetwork
+from extend.formats.model import (
+    DenseHead,
+    FormatError,
+    Input,
+    MissingExtraError,
+    digest,
+    read_bytes,
+    replace_file,
+)
+
+LINEAR = {
+    "LogisticRegression": "sklearn.linear_model",
+    "LogisticRegressionCV": "sklearn.linear_model",
+    "LinearSVC": "sklearn.svm",
+    "SGDClassifier": "sklearn.linear_model",
+    "RidgeClassifier": "sklearn.linear_model",
+    "RidgeClassifierCV": "sklearn.linear_model",
+    "Perceptron": "sklearn.linear_model",
+    "PassiveAggressiveClassifier": "sklearn.linear_model",
+}
+"""Estimators whose scores are ``x @ coef_.T + intercept_``, and the packages that they are of."""
+
+TRUSTED = (
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.feature_selection._univariate_selection.chi2",
+    "sklearn.feature_selection._univariate_selection.f_classif",
+    "sklearn.feature_selection._univariate_selection.f_regression",
+    "sklearn.feature_selection._mutual_info.mutual_info_classif",
+)
+"""Types of scikit-learn beside those that skops trusts: they hold numbers, or are functions that nothing calls here."""
+
+SCHEMA, SMALL, RATIO = 16 << 20, 256 << 20, 20
+"""Limits of a file: its JSON; what it may unpack to in any case; and, beyond that, times its own size."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sklearn:
+    """A fitted scikit-learn classifier, opened; see `extend.formats.model.Foreign` for what the fields mean.
+
+    `estimator` is a copy that nothing changes; `network` is its hidden layers and its head.
+    """
+
+    estimator: Any
+    network: DenseNetwork
+    input: Input
+    head: DenseHead
+    classes: tuple[str, ...] | None
+    fingerprint: str
+    format: str = "sklearn"
+
+    def features(self, batch: Any) -> np.ndarray:
+        """What the last linear map reads, float64 ``[n, d]``, of inputs ``[n, inputs]``.
+
+        Raises:
+            FormatError: a step of the pipeline does not take them.
+        """
+        x = np.asarray(batch, np.float64)
+        if x.shape[1:] != self.input.shape:
+            raise FormatError(f"inputs of shape {list(x.shape)} given; expected [n, {self.input.shape[0]}]")
+        for step in _steps(self.estimator)[:-1]:
+            try:
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", "X does not have valid feature names")
+                    x = step.transform(x)
+            except Exception as error:  # A step may raise anything; a step for data frames wants columns by name.
+                raise FormatError(f"{type(step).__name__}: {error}; its inputs must be numeric arrays") from error
+            x = np.asarray(x.toarray() if sparse.issparse(x) else x, np.float64)
+        if x.ndim != 2 or x.shape[1] != len(self.network.scale):
+            raise FormatError(f"the pipeline gives {list(x.shape)}; the classifier expects {len(self.network.scale)}")
+        return self.network.features(x)
+
+    def save(self, path: Path, head: DenseHead, classes: tuple[str, ...]) -> None:
+        """Write the estimator with this head as a ``.skops`` file.
+
+        Its `classes_` are sorted, as scikit-learn's always are, and the head's columns with them. They are integers
+        (or floats) if the estimator's were and every name is one, else strings. Two classes become one row of
+        `coef_`. The optimizer of an `MLPClassifier` starts afresh at its next `partial_fit`.
+
+        Raises:
+            FormatError: the suffix is not .skops, there are fewer than two classes, or skops cannot write a step.
+        """
+        if path.suffix != ".skops":
+            raise FormatError(f"{path}: a scikit-learn model is written as .skops")
+        skops = _skops()
+        try:
+            content = skops.dumps(self.widened(head, classes))
+            skops.loads(
+                content, trusted=skops.get_untrusted_types(data=content)
+            )  # It writes lambdas that it cannot read.
+        except FormatError:
+            raise
+        except Exception as error:  # Functions and classes that skops does not know raise errors of their own.
+            raise FormatError(f"{path}: skops cannot write this estimator: {error}") from error
+        replace_file(path, content)
+
+    def widened(self, head: DenseHead, classes: tuple[str, ...]) -> Any:
+        """The estimator itself, a new one, with this head; as `save`, without a file.
+
+        Raises:
+            FormatError: fewer than two classes, or names that do not fit the head.
+        """
+        if len(classes) != head.num_classes or len(set(classes)) != len(classes) or len(classes) < 2:
+            raise FormatError(f"{len(classes)} class names for {head.num_classes} columns; expected two or more")
+        estimator = copy.deepcopy(self.estimator)
+        last = _steps(estimator)[-1]
+        labels = _labels(classes, np.asarray(last.classes_))
+        order = np.argsort(labels)
+        kernel, bias = head.kernel[:, order], head.bias[order]
+        if len(classes) == 2:  # One row that says how much likelier the second class is.
+            kernel, bias = kernel[:, 1:] - kernel[:, :1], bias[1:] - bias[:1]
+        if type(last).__name__ == "MLPClassifier":
+            _widen_mlp(last, kernel, bias, labels[order])
+        else:
+            _widen_linear(last, kernel, bias, labels[order])
+        return estimator
+
+    def describe(self) -> dict[str, str]:
+        """For `extend inspect`."""
+        *before, last = _steps(self.estimator)
+        parts = [type(step).__name__ for step in before]
+        parts += [f"dense {layer.kernel.shape[1]} {layer.activation}" for layer in self.network.layers[:-1]]
+        d, k = self.head.kernel.shape
+        return {
+            "backbone": " -> ".join([f"{self.input.shape[0]} inputs", *parts]),
+            "head": f"{type(last).__name__}: {k} classes on {d} features",
+            "limits": "numeric arrays as inputs; classes_ stay sorted, so that new columns may stand between old ones",
+        }
+
+
+def open(source: Any, *, classes: Sequence[str] | None = None, trust: bool = False) -> Sklearn:
+    """Open a fitted estimator or pipeline, or a ``.skops`` file of one; the object itself is never changed.
+
+    Args:
+        source: the estimator, or the path of a file.
+        classes: names in the order of `classes_`, in place of them.
+        trust: make objects of whatever types the file names, as unpickling would: only for a file of your own.
+
+    Raises:
+        FormatError: not a skops file or a damaged one, types that are not trusted (they are named), an estimator that
+            is not supported or not fitted, several outputs, or a number of classes that does not fit.
+        MissingExtraError: skops is not installed.
+
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> model = open(LogisticRegression().fit([[0.0], [1.0], [2.0]], ["a", "b", "c"]))
+    >>> model.classes, model.head.kernel.shape
+    (('a', 'b', 'c'), (1, 3))
+    """
+    if isinstance(source, (str, os.PathLike)):
+        name, estimator = str(source), _load(source, trust)
+    else:
+        name, estimator = type(source).__name__, copy.deepcopy(source)
+    try:
+        return _opened(estimator, None if classes is None else tuple(map(str, classes)))
+    except FormatError as error:
+        raise FormatError(f"{name}: {error}") from error
+    except Exception as error:  # A damaged file's objects lack attributes or hold others than scikit-learn's.
+        raise FormatError(f"{name}: not an estimator as scikit-learn makes it: {error!r}") from error
+
+
+def _opened(estimator: Any, names: tuple[str, ...] | None) -> Sklearn:
+    *before, last = _steps(estimator)
+    kind = type(last).__name__
+    if kind == "MLPClassifier" and type(last).__module__.startswith("sklearn.neural_network"):
+        hidden, kernel, bias = _mlp(last)
+    elif type(last).__module__.startswith(LINEAR.get(kind, "-")):
+        hidden, kernel, bias = (), *_linear(last)
+    else:
+        hint = "; open its best_estimator_" if hasattr(last, "best_estimator_") else ""
+        raise FormatError(f"{kind} is not supported{hint}; there are {', '.join(LINEAR)} and MLPClassifier")
+    found = np.asarray(last.classes_)
+    if found.ndim != 1 or kernel.shape[1] != (1 if len(found) == 2 and kernel.shape[1] == 1 else len(found)):
+        raise FormatError(f"{kind} has {len(found)} classes_ and {kernel.shape[1]} outputs; expected one output each")
+    if len(found) == 2 and kernel.shape[1] == 1:
+        kernel = np.concatenate([np.zeros_like(kernel), kernel], axis=1)
+        bias = np.concatenate([np.zeros_like(bias), bias])
+    head = DenseHead(np.ascontiguousarray(kernel), np.ascontiguousarray(bias))
+    if names is None:
+        names = tuple(str(label) for label in found.tolist())
+    if len(names) != head.num_classes or len(set(names)) != len(names):
+        raise FormatError(f"the names {', '.join(names)} are given; expected {head.num_classes} different ones")
+    layers = (*hidden, DenseLayer(head.kernel.astype(np.float64), head.bias.astype(np.float64), "identity"))
+    width = layers[0].kernel.shape[0]
+    network = DenseNetwork(layers, np.ones(width), np.zeros(width))
+    sizes = [step.n_features_in_ for step in (*before, last) if hasattr(step, "n_features_in_")]
+    if not sizes or isinstance(sizes[0], bool) or int(sizes[0]) < 1 or (not before and sizes[0] != width):
+        raise FormatError(f"{kind}: its number of inputs is not known, or is not {width}; inputs are numeric arrays")
+    parts = [part for number, step in enumerate(before) for part in _parts(f"step {number}", step)]
+    fingerprint = digest([*parts, ("network", network.fingerprint)])
+    return Sklearn(estimator, network, Input((int(sizes[0]),), np.dtype(np.float64)), head, names, fingerprint)
+
+
+def _steps(estimator: Any) -> list[Any]:
+    """The steps of a pipeline, those of pipelines within it among them; an estimator alone is one step."""
+    if not isinstance(estimator, Pipeline):
+        return [estimator]
+    return [part for _, step in estimator.steps if step not in (None, "passthrough") for part in _steps(step)]
+
+
+def _linear(last: Any) -> tuple[np.ndarray, np.ndarray]:
+    if not hasattr(last, "coef_"):
+        raise FormatError(f"{type(last).__name__} is not fitted")
+    if getattr(getattr(last, "_label_binarizer", None), "y_type_", "").startswith("multilabel"):
+        raise FormatError(f"{type(last).__name__} was fitted on several labels a sample; expected one class a sample")
+    coef = last.coef_.toarray() if sparse.issparse(last.coef_) else np.asarray(last.coef_)
+    coef = _floats("coef_", np.atleast_2d(coef))
+    intercept = np.asarray(last.intercept_)
+    return coef.T, _floats("intercept_", np.broadcast_to(intercept, coef.shape[:1])).astype(coef.dtype)
+
+
+def _mlp(last: Any) -> tuple[tuple[DenseLayer, ...], np.ndarray, np.ndarray]:
+    if not hasattr(last, "coefs_"):
+        raise FormatError("MLPClassifier is not fitted")
+    if last._label_binarizer.y_type_ not in ("binary", "multiclass"):
+        raise FormatError("MLPClassifier was fitted on several labels a sample; expected one class a sample")
+    kernels = [_floats("coefs_", np.asarray(kernel)) for kernel in last.coefs_]
+    biases = [_floats("intercepts_", np.asarray(bias)) for bias in last.intercepts_]
+    expected = "logistic" if kernels[-1].shape[1] == 1 else "softmax"
+    if len(kernels) != len(biases) or last.n_layers_ != len(kernels) + 1 or last.out_activation_ != expected:
+        raise FormatError(f"MLPClassifier has {len(kernels)} kernels, {len(biases)} biases, n_layers_ {last.n_layers_}")
+    hidden = (
+        DenseLayer(kernel.astype(np.float64), bias.astype(np.float64), str(last.activation))
+        for kernel, bias in zip(kernels[:-1], biases[:-1], strict=True)
+    )
+    return tuple(hidden), kernels[-1], biases[-1]
+
+
+def _floats(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype not in (np.float32, np.float64):
+        raise FormatError(f"{name} is {array.dtype}; expected float32 or float64")
+    return array
+
+
+def _labels(names: tuple[str, ...], old: np.ndarray) -> np.ndarray:
+    """Class names as labels of the old ones' kind, where all of them are such."""
+    for kinds, kind in (("iu", int), ("f", float)):
+        if old.dtype.kind in kinds:
+            try:
+                values = [kind(name) for name in names]
+                if [str(value) for value in values] == list(names):
+                    return np.asarray(values)
+            except (ValueError, OverflowError):
+                pass
+    return np.asarray(names)
+
+
+def _widen_linear(last: Any, kernel: np.ndarray, bias: np.ndarray, labels: np.ndarray) -> None:
+    # SGD's loops write into rows of C order.
+    coef, intercept = np.ascontiguousarray(kernel.T), np.ascontiguousarray(bias)
+    last.coef_ = coef[0] if len(coef) == 1 and np.ndim(last.coef_) == 1 else coef
+    last.intercept_ = intercept
+    if hasattr(last, "_label_binarizer"):  # Of RidgeClassifier; its classes_ are a property before scikit-learn 1.9.
+        _relabel(last._label_binarizer, labels)
+    if "classes_" in vars(last):
+        last.classes_ = labels
+    if getattr(last, "_standard_coef", None) is not None:
+        last._standard_coef, last._average_coef = coef.copy(), coef.copy()
+        last._standard_intercept, last._average_intercept = intercept.copy(), intercept.copy()
+    if getattr(last, "solver", None) == "liblinear" and len(labels) > 2:
+        # liblinear means one against the rest, or two classes alone; the others mean softmax.
+        last.solver = "lbfgs" if getattr(last, "penalty", None) != "l1" and not getattr(last, "l1_ratio", 0) else "saga"
+    if getattr(last, "multi_class", None) == "ovr" and type(last).__name__.startswith("Logistic"):
+        last.multi_class = "auto"
+
+
+def _widen_mlp(last: Any, kernel: np.ndarray, bias: np.ndarray, labels: np.ndarray) -> None:
+    last.coefs_ = [*last.coefs_[:-1], np.ascontiguousarray(kernel)]
+    last.intercepts_ = [*last.intercepts_[:-1], np.ascontiguousarray(bias)]
+    last.classes_ = labels
+    last.n_outputs_ = kernel.shape[1]
+    last.out_activation_ = "logistic" if kernel.shape[1] == 1 else "softmax"
+    _relabel(last._label_binarizer, labels)
+    if hasattr(last, "_best_coefs"):
+        last._best_coefs = [array.copy() for array in last.coefs_]
+        last._best_intercepts = [array.copy() for array in last.intercepts_]
+    if hasattr(last, "_optimizer"):  # Its moments are of the old shapes.
+        del last._optimizer
+
+
+def _relabel(binarizer: Any, labels: np.ndarray) -> None:
+    binarizer.classes_ = labels
+    binarizer.y_type_ = "binary" if len(labels) == 2 else "multiclass"
+
+
+def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """What a step of a pipeline holds, as named arrays and texts: the same before and after a file."""
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        yield name, value
+    elif sparse.issparse(value):
+        yield from _parts(name, {"shape": value.shape, "csr": [value.tocsr().data, value.tocsr().indices]})
+        yield f"{name}.indptr", value.tocsr().indptr
+    elif isinstance(value, Mapping):
+        for key in sorted(value, key=str):
+            yield from _parts(f"{name}.{key}", value[key])
+    elif isinstance(value, (list, tuple, np.ndarray)):
+        yield name, len(value)
+        for number, part in enumerate(value):
+            yield from _parts(f"{name}.{number}", part)
+    elif value is None or isinstance(value, (str, int, float, complex, slice, np.generic, np.dtype, np.ufunc)):
+        yield name, repr(value)
+    elif hasattr(value, "__qualname__"):
+        yield name, f"{value.__module__}.{value.__qualname__}"
+    else:
+        yield name, type(value).__qualname__
+        state = value.__getstate__() if hasattr(value, "__getstate__") else None
+        if isinstance(state, Mapping):
+            yield from _parts(name, {key: part for key, part in state.items() if key != "_sklearn_version"})
+
+
+def _skops() -> Any:
+    try:
+        import skops.io
+    except ImportError as error:
+        raise MissingExtraError("a .skops file", "sklearn", error) from error
+    return skops.io
+
+
+def _load(path: str | os.PathLike[str], trust: bool) -> Any:
+    if Path(path).suffix.lower() in (".pkl", ".pickle", ".joblib"):
+        raise FormatError(_unpickle(path))
+    content, skops = read_bytes(path), _skops()
+    if content[:1] == b"\x80" or content[:2] == b"\x78\x9c":
+        raise FormatError(_unpickle(path))
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+    except Exception as error:  # zipfile raises errors of many kinds for damaged directories.
+        raise FormatError(f"{path}: not a skops file (a zip archive): {error}") from error
+    if "schema.json" not in sizes:
+        raise FormatError(f"{path}: it holds no schema.json; expected a file that skops.io.dump wrote")
+    if sizes["schema.json"] > SCHEMA or sum(sizes.values()) > max(SMALL, RATIO * len(content)):
+        raise FormatError(f"{path}: it unpacks to {sum(sizes.values())} bytes; the file has {len(content)}")
+    try:
+        unknown = sorted(set(skops.get_untrusted_types(data=content)) - set(TRUSTED))
+    except Exception as error:  # skops raises whatever a damaged description leads to.
+        raise FormatError(f"{path}: skops cannot read it: {error!r}") from error
+    if unknown and not trust:
+        raise FormatError(
+            f"{path}: it holds objects of types that are not trusted: {', '.join(unknown)}; "
+            "if the file is yours and these are your own, pass trust=True"
+        )
+    try:
+        return skops.loads(content, trusted=[*TRUSTED, *unknown])
+    except Exception as error:  # As above.
+        raise FormatError(f"{path}: skops cannot read it: {error!r}") from error
+
+
+def _unpickle(path: Any) -> str:
+    return (
+        f"{path}: a pickle runs code when it is read, so it is not opened here; where you trust the file, convert it: "
+        f"import joblib, skops.io; skops.io.dump(joblib.load({str(path)!r}), 'model.skops')"
+    )
