@@ -79,7 +79,7 @@ class Space:
     def join(self, penultimate: jax.Array, taps: tuple[jax.Array, ...]) -> jax.Array:
         """``[n, p]`` and tap outputs -> joined float32 ``[n, j]``, before any scaling."""
         parts = [_pool(output, tap.grid) for output, tap in zip(taps, self.taps, strict=True)]
-        return jnp.concatenate([penultimate.reshape(len(penultimate), -1), *parts], axis=1).astype(jnp.float32)
+        return jnp.concatenate([penultimate.reshape(penultimate.shape[0], -1), *parts], axis=1).astype(jnp.float32)
 
     def init(self, joined: int) -> dict[str, Any]:
         """Parameters before any data: unit scale, and the random layer."""
@@ -147,7 +147,7 @@ def _root(x: jax.Array) -> jax.Array:
 def _pool(output: jax.Array, grid: int) -> jax.Array:
     """``[n, h, w, c]`` averaged over cells to ``[n, min(h, grid) * min(w, grid) * c]``; ``[n, ...]`` flattened."""
     if output.ndim != 4:
-        return output.reshape(len(output), -1)
+        return output.reshape(output.shape[0], -1)
     for axis in (1, 2):
         cells = min(output.shape[axis], grid)
         edges = [round(i * output.shape[axis] / cells) for i in range(cells + 1)]
@@ -155,4 +155,4 @@ def _pool(output: jax.Array, grid: int) -> jax.Array:
             jax.lax.slice_in_dim(output, a, b, axis=axis).mean(axis=axis, keepdims=True) for a, b in pairwise(edges)
         ]
         output = jnp.concatenate(means, axis=axis)
-    return output.reshape(len(output), -1)
+    return output.reshape(output.shape[0], -1)

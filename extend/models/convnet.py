@@ -44,7 +44,7 @@ class ConvNet(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         x = nnx.relu(self.conv1(x))
         x = self.pooled(nnx.relu(self.conv2(x)))
-        x = nnx.relu(self.dense(x.reshape(len(x), -1)))
+        x = nnx.relu(self.dense(x.reshape(x.shape[0], -1)))
         return self.head(x)
 
 
