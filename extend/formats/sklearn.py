@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.pipeline import Pipeline
 
 from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.model import (
@@ -57,6 +56,9 @@ TRUSTED = (
     "sklearn.feature_selection._mutual_info.mutual_info_classif",
 )
 """Types of scikit-learn beside those that skops trusts: they hold numbers, or are functions that nothing calls here."""
+
+ORDER = "extend_order_"
+"""An attribute of an estimator that was written here: where its sorted `classes_` stand in the head that was given."""
 
 SCHEMA, SMALL, RATIO = 16 << 20, 256 << 20, 20
 """Limits of a file: its JSON; what it may unpack to in any case; and, beyond that, times its own size."""
@@ -101,7 +103,8 @@ class Sklearn:
     def save(self, path: Path, head: DenseHead, classes: tuple[str, ...]) -> None:
         """Write the estimator with this head as a ``.skops`` file.
 
-        Its `classes_` are sorted, as scikit-learn's always are, and the head's columns with them. They are integers
+        Its `classes_` are sorted, as scikit-learn's always are, and the head's columns with them; `open` gives them
+        back in the order of `classes`. They are integers
         (or floats) if the estimator's were and every name is one, else strings. Two classes become one row of
         `coef_`. The optimizer of an `MLPClassifier` starts afresh at its next `partial_fit`.
 
@@ -135,6 +138,9 @@ class Sklearn:
         labels = _labels(classes, np.asarray(last.classes_))
         order = np.argsort(labels)
         kernel, bias = head.kernel[:, order], head.bias[order]
+        vars(last).pop(ORDER, None)
+        if (np.diff(order) < 0).any():
+            setattr(last, ORDER, order)
         if len(classes) == 2:  # One row that says how much likelier the second class is.
             kernel, bias = kernel[:, 1:] - kernel[:, :1], bias[1:] - bias[:1]
         if type(last).__name__ == "MLPClassifier":
@@ -161,7 +167,7 @@ def open(source: Any, *, classes: Sequence[str] | None = None, trust: bool = Fal
 
     Args:
         source: the estimator, or the path of a file.
-        classes: names in the order of `classes_`, in place of them.
+        classes: names in place of `classes_`, in their order (or in that of the head that was written here).
         trust: make objects of whatever types the file names, as unpickling would: only for a file of your own.
 
     Raises:
@@ -202,6 +208,10 @@ def _opened(estimator: Any, names: tuple[str, ...] | None) -> Sklearn:
     if len(found) == 2 and kernel.shape[1] == 1:
         kernel = np.concatenate([np.zeros_like(kernel), kernel], axis=1)
         bias = np.concatenate([np.zeros_like(bias), bias])
+    order = getattr(last, ORDER, None)
+    if order is not None and np.array_equal(np.sort(order), np.arange(len(found))):
+        back = np.argsort(order)
+        kernel, bias, found = kernel[:, back], bias[back], found[back]
     head = DenseHead(np.ascontiguousarray(kernel), np.ascontiguousarray(bias))
     if names is None:
         names = tuple(str(label) for label in found.tolist())
@@ -220,6 +230,8 @@ def _opened(estimator: Any, names: tuple[str, ...] | None) -> Sklearn:
 
 def _steps(estimator: Any) -> list[Any]:
     """The steps of a pipeline, those of pipelines within it among them; an estimator alone is one step."""
+    from sklearn.pipeline import Pipeline
+
     if not isinstance(estimator, Pipeline):
         return [estimator]
     return [part for _, step in estimator.steps if step not in (None, "passthrough") for part in _steps(step)]

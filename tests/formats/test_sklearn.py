@@ -147,7 +147,7 @@ def test_softmax_between_old_classes_is_what_it_was(name: str) -> None:
         assert np.allclose(proba / proba.sum(axis=1, keepdims=True), estimator.predict_proba(X), atol=1e-9)
 
 
-def test_classes_are_sorted_with_their_columns(tmp_path: Path) -> None:
+def test_classes_are_sorted_with_their_columns_and_open_gives_the_order_back(tmp_path: Path) -> None:
     words = np.asarray(["cow", "dog", "emu", "ant"])[np.minimum(Y, 3)]
     model = format.open(fitted("logistic", 3, words))
     model.save(tmp_path / "wide.skops", widen(model, 3), (*model.classes, "ant"))
@@ -156,7 +156,15 @@ def test_classes_are_sorted_with_their_columns(tmp_path: Path) -> None:
     rows = Y < 4
     assert wide.score(X[rows], words[rows]) > 0.9
     assert log_loss(words[rows], wide.predict_proba(X[rows])) < 1  # It takes columns to be in sorted order.
-    assert format.open(tmp_path / "wide.skops").classes == ("ant", "cow", "dog", "emu")
+    again = format.open(tmp_path / "wide.skops")
+    assert again.classes == ("cow", "dog", "emu", "ant")
+    assert np.array_equal(again.head.kernel[:, :3], model.head.kernel)
+    again.save(tmp_path / "two.skops", DenseHead(again.head.kernel[:, 2:], again.head.bias[2:]), ("emu", "ant"))
+    assert skops.io.load(tmp_path / "two.skops").classes_.tolist() == ["ant", "emu"]
+    two = format.open(tmp_path / "two.skops")
+    scores = two.features(X) @ two.head.kernel + two.head.bias
+    expected = again.features(X) @ again.head.kernel[:, 2:] + again.head.bias[2:]
+    assert two.classes == ("emu", "ant") and np.allclose(np.diff(scores), np.diff(expected))
 
 
 def test_labels_stay_integers_where_the_new_names_are_some() -> None:
