@@ -4,35 +4,28 @@ Linear models (`LogisticRegression`, `LinearSVC`, `SGDClassifier`, `RidgeClassif
 `PassiveAggressiveClassifier` and the two with built-in cross-validation) and `MLPClassifier`. What comes before the
 last linear map makes the features: the pipeline's earlier steps and the hidden layers. What is written is the same
 estimator with more classes; scikit-learn predicts with it as with one that it fitted.
-
-Files are skops files (https://skops.readthedocs.io/en/stable/persistence.html): a zip of a JSON description and arrays,
-read without pickle. Only types that skops trusts, and the few named here, are made from a file.
 """
 
 from __future__ import annotations
 
 import copy
-import io
 import os
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from extend.formats import skops_file
 from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.model import (
     DenseHead,
     FormatError,
     Input,
-    MissingExtraError,
     digest,
-    read_bytes,
-    replace_file,
 )
 
 LINEAR = {
@@ -47,32 +40,22 @@ LINEAR = {
 }
 """Estimators whose scores are ``x @ coef_.T + intercept_``, and the packages that they are of."""
 
-TRUSTED = (
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-    "sklearn.feature_selection._univariate_selection.chi2",
-    "sklearn.feature_selection._univariate_selection.f_classif",
-    "sklearn.feature_selection._univariate_selection.f_regression",
-    "sklearn.feature_selection._mutual_info.mutual_info_classif",
-)
-"""Types of scikit-learn beside those that skops trusts: they hold numbers, or are functions that nothing calls here."""
+SOFTMAX = ("LogisticRegression", "LogisticRegressionCV", "MLPClassifier")
+"""Estimators whose probabilities are the softmax of their scores."""
 
 ORDER = "extend_order_"
 """An attribute of an estimator that was written here: where its sorted `classes_` stand in the head that was given."""
-
-SCHEMA, SMALL, RATIO = 16 << 20, 256 << 20, 20
-"""Limits of a file: its JSON; what it may unpack to in any case; and, beyond that, times its own size."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sklearn:
     """A fitted scikit-learn classifier, opened; see `extend.formats.model.Foreign` for what the fields mean.
 
-    `estimator` is a copy that nothing changes; `network` is its hidden layers and its head.
+    `estimator` is a copy that nothing changes; `dense` is its hidden layers and its head.
     """
 
     estimator: Any
-    network: DenseNetwork
+    dense: DenseNetwork
     input: Input
     head: DenseHead
     classes: tuple[str, ...] | None
@@ -96,34 +79,47 @@ class Sklearn:
             except Exception as error:  # A step may raise anything; a step for data frames wants columns by name.
                 raise FormatError(f"{type(step).__name__}: {error}; its inputs must be numeric arrays") from error
             x = np.asarray(x.toarray() if sparse.issparse(x) else x, np.float64)
-        if x.ndim != 2 or x.shape[1] != len(self.network.scale):
-            raise FormatError(f"the pipeline gives {list(x.shape)}; the classifier expects {len(self.network.scale)}")
-        return self.network.features(x)
+        if x.ndim != 2 or x.shape[1] != len(self.dense.scale):
+            raise FormatError(f"the pipeline gives {list(x.shape)}; the classifier expects {len(self.dense.scale)}")
+        return self.dense.features(x)
+
+    @property
+    def network(self) -> DenseNetwork | None:
+        """The whole model as a dense network; None where a step of the pipeline is no plain scaler.
+
+        Its outputs are probabilities where the estimator's are a softmax, else scores.
+        """
+        *before, last = _steps(self.estimator)
+        scale, offset = np.ones(self.input.shape[0] or 0), np.zeros(self.input.shape[0] or 0)
+        for step in before:
+            if type(step).__name__ == "StandardScaler":
+                factor = 1 / step.scale_ if step.with_std else np.ones_like(scale)
+                shift = -step.mean_ * factor if step.with_mean else np.zeros_like(scale)
+            elif type(step).__name__ == "MinMaxScaler" and not step.clip:
+                factor, shift = step.scale_, step.min_
+            else:
+                return None
+            scale, offset = scale * factor, offset * factor + shift
+        head = self.dense.layers[-1]
+        if type(last).__name__ in SOFTMAX:
+            head = replace(head, activation="softmax")
+        names = tuple(map(str, getattr((*before, last)[0], "feature_names_in_", ())))
+        return DenseNetwork((*self.dense.layers[:-1], head), scale, offset, names, self.classes or ())
 
     def save(self, path: Path, head: DenseHead, classes: tuple[str, ...]) -> None:
         """Write the estimator with this head as a ``.skops`` file.
 
         Its `classes_` are sorted, as scikit-learn's always are, and the head's columns with them; `open` gives them
-        back in the order of `classes`. They are integers
-        (or floats) if the estimator's were and every name is one, else strings. Two classes become one row of
-        `coef_`. The optimizer of an `MLPClassifier` starts afresh at its next `partial_fit`.
+        back in the order of `classes`. They are integers (or floats) if the estimator's were and every name is one,
+        else strings. Two classes become one row of `coef_`. The optimizer of an `MLPClassifier` starts afresh at its
+        next `partial_fit`.
 
         Raises:
             FormatError: the suffix is not .skops, there are fewer than two classes, or skops cannot write a step.
         """
         if path.suffix != ".skops":
             raise FormatError(f"{path}: a scikit-learn model is written as .skops")
-        skops = _skops()
-        try:
-            content = skops.dumps(self.widened(head, classes))
-            skops.loads(
-                content, trusted=skops.get_untrusted_types(data=content)
-            )  # It writes lambdas that it cannot read.
-        except FormatError:
-            raise
-        except Exception as error:  # Functions and classes that skops does not know raise errors of their own.
-            raise FormatError(f"{path}: skops cannot write this estimator: {error}") from error
-        replace_file(path, content)
+        skops_file.write(path, self.widened(head, classes))
 
     def widened(self, head: DenseHead, classes: tuple[str, ...]) -> Any:
         """The estimator itself, a new one, with this head; as `save`, without a file.
@@ -153,7 +149,7 @@ class Sklearn:
         """For `extend inspect`."""
         *before, last = _steps(self.estimator)
         parts = [type(step).__name__ for step in before]
-        parts += [f"dense {layer.kernel.shape[1]} {layer.activation}" for layer in self.network.layers[:-1]]
+        parts += [f"dense {layer.kernel.shape[1]} {layer.activation}" for layer in self.dense.layers[:-1]]
         d, k = self.head.kernel.shape
         return {
             "backbone": " -> ".join([f"{self.input.shape[0]} inputs", *parts]),
@@ -181,7 +177,7 @@ def open(source: Any, *, classes: Sequence[str] | None = None, trust: bool = Fal
     (('a', 'b', 'c'), (1, 3))
     """
     if isinstance(source, (str, os.PathLike)):
-        name, estimator = str(source), _load(source, trust)
+        name, estimator = str(source), skops_file.read(source, trust=trust)
     else:
         name, estimator = type(source).__name__, copy.deepcopy(source)
     try:
@@ -219,13 +215,13 @@ def _opened(estimator: Any, names: tuple[str, ...] | None) -> Sklearn:
         raise FormatError(f"the names {', '.join(names)} are given; expected {head.num_classes} different ones")
     layers = (*hidden, DenseLayer(head.kernel.astype(np.float64), head.bias.astype(np.float64), "identity"))
     width = layers[0].kernel.shape[0]
-    network = DenseNetwork(layers, np.ones(width), np.zeros(width))
+    dense = DenseNetwork(layers, np.ones(width), np.zeros(width))
     sizes = [step.n_features_in_ for step in (*before, last) if hasattr(step, "n_features_in_")]
     if not sizes or isinstance(sizes[0], bool) or int(sizes[0]) < 1 or (not before and sizes[0] != width):
         raise FormatError(f"{kind}: its number of inputs is not known, or is not {width}; inputs are numeric arrays")
     parts = [part for number, step in enumerate(before) for part in _parts(f"step {number}", step)]
-    fingerprint = digest([*parts, ("network", network.fingerprint)])
-    return Sklearn(estimator, network, Input((int(sizes[0]),), np.dtype(np.float64)), head, names, fingerprint)
+    fingerprint = digest([*parts, ("dense", dense.fingerprint)])
+    return Sklearn(estimator, dense, Input((int(sizes[0]),), np.dtype(np.float64)), head, names, fingerprint)
 
 
 def _steps(estimator: Any) -> list[Any]:
@@ -345,48 +341,3 @@ def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         state = value.__getstate__() if hasattr(value, "__getstate__") else None
         if isinstance(state, Mapping):
             yield from _parts(name, {key: part for key, part in state.items() if key != "_sklearn_version"})
-
-
-def _skops() -> Any:
-    try:
-        import skops.io
-    except ImportError as error:
-        raise MissingExtraError("a .skops file", "sklearn", error) from error
-    return skops.io
-
-
-def _load(path: str | os.PathLike[str], trust: bool) -> Any:
-    if Path(path).suffix.lower() in (".pkl", ".pickle", ".joblib"):
-        raise FormatError(_unpickle(path))
-    content, skops = read_bytes(path), _skops()
-    if content[:1] == b"\x80" or content[:2] == b"\x78\x9c":
-        raise FormatError(_unpickle(path))
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-    except Exception as error:  # zipfile raises errors of many kinds for damaged directories.
-        raise FormatError(f"{path}: not a skops file (a zip archive): {error}") from error
-    if "schema.json" not in sizes:
-        raise FormatError(f"{path}: it holds no schema.json; expected a file that skops.io.dump wrote")
-    if sizes["schema.json"] > SCHEMA or sum(sizes.values()) > max(SMALL, RATIO * len(content)):
-        raise FormatError(f"{path}: it unpacks to {sum(sizes.values())} bytes; the file has {len(content)}")
-    try:
-        unknown = sorted(set(skops.get_untrusted_types(data=content)) - set(TRUSTED))
-    except Exception as error:  # skops raises whatever a damaged description leads to.
-        raise FormatError(f"{path}: skops cannot read it: {error!r}") from error
-    if unknown and not trust:
-        raise FormatError(
-            f"{path}: it holds objects of types that are not trusted: {', '.join(unknown)}; "
-            "if the file is yours and these are your own, pass trust=True"
-        )
-    try:
-        return skops.loads(content, trusted=[*TRUSTED, *unknown])
-    except Exception as error:  # As above.
-        raise FormatError(f"{path}: skops cannot read it: {error!r}") from error
-
-
-def _unpickle(path: Any) -> str:
-    return (
-        f"{path}: a pickle runs code when it is read, so it is not opened here; where you trust the file, convert it: "
-        f"import joblib, skops.io; skops.io.dump(joblib.load({str(path)!r}), 'model.skops')"
-    )

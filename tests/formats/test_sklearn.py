@@ -30,11 +30,12 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from extend.formats import sklearn as format
 from extend.formats.model import DenseHead, FormatError
+from extend.formats.skops_file import TRUSTED
 from tests.fuzz.run import fuzz
 
 X, Y = load_digits(return_X_y=True)
@@ -104,7 +105,7 @@ def test_widened_estimator_keeps_old_scores_and_knows_the_new_class(name: str, o
     model = format.open(estimator)
     model.save(tmp_path / "wide.skops", widen(model, old), (*model.classes, str(old)))
     assert pickle.dumps(estimator) == state  # The user's own was not touched.
-    wide = skops.io.load(tmp_path / "wide.skops", trusted=format.TRUSTED)
+    wide = skops.io.load(tmp_path / "wide.skops", trusted=TRUSTED)
     after = raw(wide, X)
     assert after.shape == (len(X), old + 1)
     if old == 2:
@@ -147,6 +148,21 @@ def test_softmax_between_old_classes_is_what_it_was(name: str) -> None:
         assert np.allclose(proba / proba.sum(axis=1, keepdims=True), estimator.predict_proba(X), atol=1e-9)
 
 
+def test_a_model_with_plain_scalers_is_a_dense_network() -> None:
+    rows = Y < 3
+    for steps in ([StandardScaler()], [MinMaxScaler((-1, 2)), StandardScaler(with_std=False)], []):
+        for last in (MLPClassifier((8,), max_iter=30, random_state=0), LogisticRegression(max_iter=300)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                pipeline = make_pipeline(*steps, clone(last)).fit(X[rows], Y[rows])
+            network = format.open(pipeline).network
+            assert network is not None and network.classes == ("0", "1", "2")
+            assert np.allclose(network.outputs(X), pipeline.predict_proba(X), atol=1e-12)
+    svc = format.open(fitted("svc", 3)).network
+    assert svc is not None and np.allclose(svc.outputs(X), fitted("svc", 3).decision_function(X))
+    assert format.open(fitted("pipeline", 3)).network is None  # PCA is neither a scaler nor a layer.
+
+
 def test_classes_are_sorted_with_their_columns_and_open_gives_the_order_back(tmp_path: Path) -> None:
     words = np.asarray(["cow", "dog", "emu", "ant"])[np.minimum(Y, 3)]
     model = format.open(fitted("logistic", 3, words))
@@ -186,7 +202,7 @@ def test_fewer_classes_are_written_too(tmp_path: Path) -> None:
         for kept in ([2, 0], [1, 2, 0]):
             head = DenseHead(model.head.kernel[:, kept], model.head.bias[kept])
             model.save(tmp_path / "less.skops", head, tuple(model.classes[i] for i in kept))
-            less = skops.io.load(tmp_path / "less.skops", trusted=format.TRUSTED)
+            less = skops.io.load(tmp_path / "less.skops", trusted=TRUSTED)
             order = sorted(kept)
             scores = raw(estimator, X)[:, order]
             assert np.array_equal(less.predict(X), np.asarray(order)[scores.argmax(axis=1)])
