@@ -7,6 +7,7 @@ Source: https://skops.readthedocs.io/en/stable/persistence.html
 from __future__ import annotations
 
 import io
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -49,13 +50,18 @@ def read(path: str | os.PathLike[str], *, trust: bool = False) -> Any:
         raise FormatError(_unpickle(path))
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-    except Exception as error:  # zipfile raises errors of many kinds for damaged directories.
-        raise FormatError(f"{path}: not a skops file (a zip archive): {error}") from error
-    if "schema.json" not in sizes:
-        raise FormatError(f"{path}: it holds no schema.json; expected a file that skops.io.dump wrote")
-    if sizes["schema.json"] > SCHEMA or sum(sizes.values()) > max(SMALL, RATIO * len(content)):
-        raise FormatError(f"{path}: it unpacks to {sum(sizes.values())} bytes; the file has {len(content)}")
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries if entry.filename == "schema.json") > SCHEMA:
+                raise FormatError(f"{path}: its schema.json unpacks to more than {SCHEMA} bytes")
+            schema = json.dumps(json.loads(archive.read("schema.json")))
+    except FormatError:
+        raise
+    except Exception as error:  # zipfile and json raise errors of many kinds for damaged files.
+        raise FormatError(f"{path}: not a skops file (a zip archive with a schema.json): {error!r}") from error
+    # An array is read each time that it is named.
+    size = sum(entry.file_size * max(1, schema.count(json.dumps(entry.filename))) for entry in entries)
+    if size > max(SMALL, RATIO * len(content)):
+        raise FormatError(f"{path}: it unpacks to {size} bytes; the file has {len(content)}")
     try:
         unknown = sorted(set(skops.get_untrusted_types(data=content)) - set(TRUSTED))
     except Exception as error:  # skops raises whatever a damaged description leads to.

@@ -310,7 +310,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
             format.open(rewritten(changed, compression))
 
     format.open(rewritten({}))
-    refused("skops cannot read", {"schema.json": b"[" * 100_000})
+    refused("not a skops file", {"schema.json": b"[" * 100_000})
     refused("skops cannot read", {"schema.json": b"[]"})
     refused("skops cannot read", {"schema.json": json.dumps({**schema, "protocol": 99}).encode()})
     refused(
@@ -320,6 +320,9 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     refused("unpacks to", {"bomb": bytes(300 << 20)}, zipfile.ZIP_DEFLATED)
     refused("unpacks to", {"schema.json": b" " * (17 << 20)}, zipfile.ZIP_DEFLATED)
     attributes = schema["content"]["content"]
+    array = attributes["coef_"]["file"]
+    often = {**schema, "content": {**schema["content"], "content": {**attributes, "more": [array] * 300}}}
+    refused("unpacks to", {"schema.json": json.dumps(often).encode(), array: bytes(1 << 20)}, zipfile.ZIP_DEFLATED)
     for gone in ("coef_", "classes_", "intercept_", "n_features_in_"):
         left = {key: value for key, value in attributes.items() if key != gone}
         broken = {**schema, "content": {**schema["content"], "content": left}}
