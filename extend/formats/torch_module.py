@@ -325,7 +325,7 @@ def _ending(made: Any, scores: Any) -> Ending | None:
 
     if made.numel() != scores.numel() or len(made) != len(scores):
         return None
-    made, scores = made.flatten(1).float(), scores.flatten(1).float()
+    made, scores = (tensor.flatten(1).float().nan_to_num() for tensor in (made, scores))
     if torch.equal(made, scores):
         return "scores"
     endings: dict[Ending, Any] = {

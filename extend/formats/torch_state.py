@@ -174,14 +174,14 @@ def _check_archive(file: Path, stream: BinaryIO) -> None:
     """Stored records alone, together no larger than the file."""
     with zipfile.ZipFile(stream) as archive:
         entries = archive.infolist()
+        names = [entry.filename.rpartition("/")[2] for entry in entries]
+        if names.count("data.pkl") != 1 or "constants.pkl" in names:
+            raise FormatError(f"{file}: no file of weights but a TorchScript or another archive; save a state_dict")
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise FormatError(f"{file}: holds compressed records; torch.save writes none")
         if sum(entry.file_size for entry in entries) > file.stat().st_size:
             raise FormatError(f"{file}: its records claim more bytes than the file has")
-        pickles = [entry for entry in entries if entry.filename.rpartition("/")[2] == "data.pkl"]
-        if len(pickles) != 1 or any(entry.filename.endswith("constants.pkl") for entry in entries):
-            raise FormatError(f"{file}: not a file of weights but a TorchScript or other archive; save a state_dict")
-        _check_pickle(file, io.BytesIO(archive.read(pickles[0])))
+        _check_pickle(file, io.BytesIO(archive.read(entries[names.index("data.pkl")])))
 
 
 def _check_pickle(file: Path, stream: BinaryIO) -> None:

@@ -270,7 +270,12 @@ def _build(folder: Path, config: Mapping[str, Any], weights: Weights, trust: boo
                 raise FormatError(f"transformers has no {config['architectures'][0]} for {config.get('model_type')!r}")
             _check_size(cls, made, weights.state)
             model, found = cls.from_pretrained(
-                None, config=made, state_dict=dict(weights.state), output_loading_info=True, dtype=torch.float32
+                None,
+                config=made,
+                state_dict=dict(weights.state),
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                dtype=torch.float32,
             )
     except FormatError as error:
         raise FormatError(f"{folder}: {error}") from error

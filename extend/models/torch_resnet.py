@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -43,7 +44,9 @@ def resnet_from_torch(state: Mapping[str, Any]) -> ResNet:
     blocks = sum(bool(re.fullmatch(r"layer1\.\d+\.conv1\.weight", name)) for name in left)
     if kernel.ndim != 2 or first.ndim != 4 or not blocks:
         raise FormatError("the weights are not those of a CIFAR ResNet: no layer1, or linear or conv1 of other shapes")
-    model = ResNet(len(kernel), 6 * blocks + 2, first.shape[0], first.shape[1], rngs=nnx.Rngs(0))
+    width, channels = first.shape[:2]
+    # Without values, all of which are set below: drawing them takes far longer.
+    model = nnx.eval_shape(lambda: ResNet(len(kernel), 6 * blocks + 2, width, channels, rngs=nnx.Rngs(0)))
     _put(model.conv.kernel, first.transpose(2, 3, 1, 0), "conv1.weight")
     _norm(model.norm, "bn1", take)
     for number, stage in enumerate((model.stage1, model.stage2, model.stage3), 1):
@@ -74,4 +77,4 @@ def _norm(norm: nnx.BatchNorm, name: str, take: Any) -> None:
 def _put(variable: Any, value: np.ndarray, name: str) -> None:
     if variable.shape != value.shape:
         raise FormatError(f"{name!r} gives {list(value.shape)}; the network expects {list(variable.shape)}")
-    variable[...] = np.asarray(value, np.float32)
+    variable.set_value(jnp.asarray(value, np.float32))
