@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from extend.classifier import Classifier, Event, load
     from extend.data import Image
     from extend.evaluation import Evaluation, evaluate
+    from extend.exporting import export
     from extend.extension import add_classes, remove
+    from extend.formats.model import FormatError
     from extend.head import LinearHead
     from extend.learning import Training
     from extend.memory import Memory
+    from extend.opening import inspect, open
     from extend.report import Report
     from extend.space import Tap, Width
     from extend.tuning import calibrate, retune
@@ -44,6 +47,10 @@ else:
         "Image": "data",
         "Evaluation": "evaluation",
         "evaluate": "evaluation",
+        "export": "exporting",
+        "FormatError": "formats.model",
+        "inspect": "opening",
+        "open": "opening",
         "add_classes": "extension",
         "remove": "extension",
         "LinearHead": "head",
@@ -78,6 +85,7 @@ __all__ = [
     "Classifier",
     "Evaluation",
     "Event",
+    "FormatError",
     "Image",
     "LinearHead",
     "Memory",
@@ -89,9 +97,12 @@ __all__ = [
     "add_classes",
     "calibrate",
     "evaluate",
+    "export",
+    "inspect",
     "load",
     "methods",
     "models",
+    "open",
     "remove",
     "replace_head",
     "retune",

@@ -47,6 +47,7 @@ class Backbone:
         learn: ``(network parameters, batch, key) -> (penultimate, tap outputs, new statistics)`` in training mode;
             None where the model has none that is known.
         trainable: the names of the network parameters that a gradient may move, the head's own left out.
+        origin: the model of another framework whose features these are (`extend.formats.model.Foreign`), or None.
     """
 
     run: Run
@@ -62,6 +63,7 @@ class Backbone:
     learn: Learn | None = None
     trainable: tuple[str, ...] = ()
     blocks: tuple[str, ...] = ()
+    origin: Any = None
 
     @classmethod
     def from_nnx(
@@ -123,6 +125,7 @@ class Backbone:
         transform: Transform | None = None,
         width: int | Width | None = None,
         batch_size: int = BATCH_SIZE,
+        traceable: bool | None = None,
     ) -> Backbone:
         """Any function ``batch -> features [n, p]`` (``(params, batch)`` if parameters are given).
 
@@ -130,6 +133,7 @@ class Backbone:
 
         Args:
             head: the classifier's present head on these features, if there is one.
+            traceable: whether JAX can trace the function; None: it is tried.
 
         Raises:
             ValueError: the result is not ``[n, p]``.
@@ -146,11 +150,17 @@ class Backbone:
             return function(jax.tree.unflatten(structure, [network[name] for name in names]), x), ()
 
         network = dict(zip(names, leaves, strict=True))
-        traceable = True
-        try:
-            shape = jax.eval_shape(lambda p, x: run(p, x)[0], network, _example(input_spec)).shape
-        except Exception:  # Foreign runtimes raise errors of their own when they meet a tracer.
-            traceable = False
+        shape: tuple[int, ...] = ()
+        if traceable is not False:
+            try:
+                shape = jax.eval_shape(lambda p, x: run(p, x)[0], network, _example(input_spec)).shape
+            except Exception:  # Foreign runtimes raise errors of their own when they meet a tracer.
+                if traceable:
+                    raise
+                traceable = False
+            else:
+                traceable = True
+        if not traceable:
             zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), _example(input_spec))
             shape = np.shape(run(network, zeros)[0])
         if len(shape) != 2 or shape[0] != 2:

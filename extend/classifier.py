@@ -206,7 +206,7 @@ def build(
 
 
 def _rebuild(path: Any, tree: dict[str, Any], saved: dict[str, Any], model: Any, call: Any) -> Classifier:
-    network, spec, space = saved["network"], _spec_from_json(saved["input"]), Space.from_dict(saved["space"])
+    network, spec, space = saved["network"], spec_from_json(saved["input"]), Space.from_dict(saved["space"])
     classes = tuple(saved["classes"])
     restored = _head_from_tree(tree, saved["head"])
     if restored.num_classes != len(classes):
@@ -355,14 +355,14 @@ def _spec_to_json(spec: InputSpec) -> dict[str, Any]:
     return {"shape": list(spec.shape), "dtype": np.dtype(spec.dtype).name}
 
 
-def _spec_from_json(saved: dict[str, Any]) -> InputSpec:
+def spec_from_json(saved: dict[str, Any]) -> InputSpec:
     if "image" in saved:
         fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in saved["image"].items()}
         return Image(**fields)
     if "tree" in saved:
-        return {name: _spec_from_json(part) for name, part in saved["tree"].items()}
+        return {name: spec_from_json(part) for name, part in saved["tree"].items()}
     if "list" in saved:
-        return tuple(_spec_from_json(part) for part in saved["list"])
+        return tuple(spec_from_json(part) for part in saved["list"])
     return jax.ShapeDtypeStruct(tuple(saved["shape"]), jnp.dtype(saved["dtype"]))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 PROGRAM = "extend"
 TRAINED = ("epochs", "select", "learning_rate", "flip", "padding", "state")
+PIXELS = ("raw", "unit", "symmetric", "imagenet", "caffe")
 METHODS = ("auto", "lda", "ridge", "gaussian", "nearest_mean", "svm", "new_units", "imprint", "fine_tune", "joint")
 
 
@@ -92,11 +93,13 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _add(options: argparse.Namespace) -> None:
-    from extend import classifier, extension
+    from extend import extension
 
     if options.picture and options.picture.suffix.lower() != ".png":
         raise ValueError(f"--picture {options.picture}: pictures are PNG; give a name that ends in .png")
-    clf = classifier.load(options.checkpoint)
+    clf = _open(options, options.new)
+    if clf.backbone.origin is not None and options.checkpoint.suffix and not options.out.suffix:
+        raise ValueError(f"--out {options.out}: give it a suffix, such as {options.checkpoint.suffix}")
     extended, report = extension.add_classes(
         clf,
         options.new,
@@ -112,7 +115,7 @@ def _add(options: argparse.Namespace) -> None:
     )
     if options.picture and report.after is not None:
         report.save(options.picture)
-    extended.save(options.out)
+    _save(extended, options.out)
     if options.json:
         print(json.dumps({**report.to_dict(), "classes": list(extended.classes), "checkpoint": str(options.out)}))
     else:
@@ -133,17 +136,17 @@ def _method(options: argparse.Namespace) -> Any:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from extend import classifier, evaluation
+    from extend import evaluation
 
-    clf = classifier.load(options.checkpoint)
+    clf = _open(options, options.data)
     result = evaluation.evaluate(clf, options.data, skip_broken=options.skip_broken, progress=_counted("batches"))
     print(json.dumps(result.to_dict()) if options.json else result)
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from extend import classifier, data
+    from extend import data
 
-    clf = classifier.load(options.checkpoint)
+    clf = _open(options, "")
     names, inputs = data.read_pictures(options.pictures, clf.backbone.input_spec)
     probabilities = clf.predict_proba(inputs)
     results = []
@@ -161,6 +164,12 @@ def _predict(options: argparse.Namespace) -> None:
 def _inspect(options: argparse.Namespace) -> None:
     from extend import checkpoint
 
+    if _foreign(options.checkpoint):
+        from extend import opening
+
+        found = opening.inspect(options.checkpoint, trust=options.trust)
+        print(json.dumps(found) if options.json else "\n".join(f"{key:<12}{_shown(found[key])}" for key in found))
+        return
     saved = checkpoint.describe(options.checkpoint)
     checkpoint.load(options.checkpoint)  # Every file is compared with its sum.
     if options.json:
@@ -178,6 +187,50 @@ def _inspect(options: argparse.Namespace) -> None:
         print(f"history   {event['action']} {', '.join(event['classes'])} with {event['method']}")
     print(f"versions  {', '.join(f'{name} {number}' for name, number in saved['versions'].items())}")
     print("every file agrees with its SHA-256")
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from extend import exporting
+
+    written = exporting.export(_open(options, ""), options.out)
+    print(json.dumps({"written": str(written)}) if options.json else f"saved {written}")
+
+
+def _foreign(path: Path) -> bool:
+    """Whether this is a model of another framework: a file, or a folder of Hugging Face transformers."""
+    return path.is_file() or (path / "config.json").is_file()
+
+
+def _open(options: argparse.Namespace, data: str) -> Any:
+    """The classifier to work on, whose samples come from `data`."""
+    from extend import classifier, opening
+    from extend.data import Image
+
+    if not _foreign(options.checkpoint):
+        return classifier.load(options.checkpoint)
+    names = options.classes.split(",") if options.classes else None
+    clf = opening.open(options.checkpoint, classes=names, pixels=options.pixels, size=options.size, trust=options.trust)
+    model = clf.backbone.origin.model
+    pictures = not isinstance(clf.backbone.input_spec, Image) and getattr(model.input, "picture", None)
+    if pictures and data and not data.endswith(".npz"):
+        raise ValueError(
+            f"{options.checkpoint} takes pictures, and does not say how their pixels are scaled: pass --pixels "
+            f"{'|'.join(PIXELS)}"
+        )
+    return clf
+
+
+def _save(clf: Any, path: Path) -> None:
+    from extend import exporting
+
+    if clf.backbone.origin is None:
+        clf.save(path)
+    else:
+        exporting.export(clf, path)
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -205,9 +258,11 @@ def _parser() -> argparse.ArgumentParser:
     _skip_broken(train)
 
     add = _command(commands, "add", _add, "add the classes of a folder of images to a checkpoint")
-    add.add_argument("checkpoint", type=Path, help="the classifier to extend; it is not changed")
+    add.add_argument(
+        "checkpoint", type=Path, help="a checkpoint or a file of another framework; it is not changed"
+    )
     add.add_argument("--new", required=True, help="folder or archive with one folder of images a new class, or .npz")
-    add.add_argument("--out", type=Path, required=True, help="the checkpoint to write (may be the same)")
+    add.add_argument("--out", type=Path, required=True, help="what to write (may be the same)")
     add.add_argument("--method", choices=METHODS, default="auto", help="default: auto")
     add.add_argument("--epochs", type=int, help="fine_tune, joint: passes over the images (default 5)")
     add.add_argument("--select", help="fine_tune, joint: all, last_block, norm, or a pattern such as 'stage3.*'")
@@ -223,19 +278,28 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--seed", type=int, default=0, help="seed of every random choice (default 0)")
     add.add_argument("--picture", type=Path, help="draw accuracy and confusion to this PNG")
     _skip_broken(add)
+    _of_files(add)
 
     evaluate = _command(commands, "evaluate", _evaluate, "measure a checkpoint on labelled images")
     evaluate.add_argument("checkpoint", type=Path)
     evaluate.add_argument("data", help="folder or archive with one folder of images a class, or .npz")
     _skip_broken(evaluate)
+    _of_files(evaluate)
 
     predict = _command(commands, "predict", _predict, "name the class of images")
     predict.add_argument("checkpoint", type=Path)
     predict.add_argument("pictures", type=Path, nargs="+", help="image files, or folders of them")
     predict.add_argument("--top", type=int, default=3, help="how many classes to print (default 3)")
+    _of_files(predict)
 
     inspect = _command(commands, "inspect", _inspect, "print what a checkpoint holds, and check it for damage")
     inspect.add_argument("checkpoint", type=Path)
+    inspect.add_argument("--trust", action="store_true", help="open what executes code that the file names")
+
+    convert = _command(commands, "convert", _convert, "write a classifier in another format")
+    convert.add_argument("checkpoint", type=Path, help="a checkpoint, or a file of another framework")
+    convert.add_argument("out", type=Path, help="the file to write; its suffix says the format")
+    _of_files(convert)
     return parser
 
 
@@ -244,6 +308,15 @@ def _command(commands: Any, name: str, run: Any, text: str) -> argparse.Argument
     parser.add_argument("--json", action="store_true", help="print one JSON object, for machines")
     parser.set_defaults(run=run)
     return parser
+
+
+def _of_files(parser: argparse.ArgumentParser) -> None:
+    """What files of other frameworks may not say."""
+    files = parser.add_argument_group("for files of other frameworks (docs/formats.md)")
+    files.add_argument("--classes", help="the classes' names, with commas, in the order of the outputs")
+    files.add_argument("--pixels", choices=PIXELS, help="how 8-bit pixels are scaled: as they are, to 0..1, -1..1, ...")
+    files.add_argument("--size", type=int, help="height and width of pictures, if the file leaves them open")
+    files.add_argument("--trust", action="store_true", help="open what executes code that the file names")
 
 
 def _skip_broken(parser: argparse.ArgumentParser) -> None:

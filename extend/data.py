@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -39,6 +39,8 @@ class Image:
         scale: factor on the 8-bit values, before normalisation.
         mean, std: per channel (or one value for all), after scaling.
         resize: ``"bilinear"``, ``"bicubic"``, ``"nearest"``, ``"box"`` or ``"lanczos"``, Pillow's filters.
+        order: ``"rgb"``, or ``"bgr"`` for networks that want blue first (Caffe's, OpenCV's); `mean` and `std` are in
+            that order then. 8-bit pictures are RGB all the same.
 
     >>> Image(32, 32).shape
     (32, 32, 3)
@@ -51,6 +53,7 @@ class Image:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     resize: str = "bilinear"
+    order: Literal["rgb", "bgr"] = "rgb"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -64,7 +67,7 @@ class Image:
         """8-bit pictures ``[n, height, width, channels]`` -> float32 inputs of the same shape."""
         slope = np.float32(self.scale) / np.asarray(self.std, np.float32)
         offset = np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
-        return pictures.astype(np.float32) * slope - offset
+        return (pictures[..., ::-1] if self.order == "bgr" else pictures).astype(np.float32) * slope - offset
 
     def read(self, content: bytes) -> np.ndarray:
         """Decode one image file's bytes to uint8 ``[height, width, channels]``; raises ``OSError`` if it is broken."""

@@ -75,7 +75,7 @@ def add_classes(
     ['a', 'b', 'c']
     """
     clf = classifier if isinstance(classifier, Classifier) else load(classifier)
-    chosen = asked = resolve(method)
+    chosen = asked = _writable(resolve(method), clf)
     if max_forgetting is not None:
         checked(max_forgetting)
     if on_existing not in ("error", "update"):
@@ -163,6 +163,13 @@ def add_classes(
         cost,
     )
     return replace(extended, history=(*clf.history, event)), report
+
+
+def _writable(method: AnyMethod, clf: Classifier) -> AnyMethod:
+    """`Auto` without Gaussians where the classifier is to go back to a format that holds dense layers only."""
+    if clf.backbone.origin is None or not isinstance(method, Auto):
+        return method
+    return replace(method, candidates=tuple(one for one in method.candidates if not isinstance(one, methods.Gaussian)))
 
 
 def _moved(
