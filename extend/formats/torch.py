@@ -84,7 +84,7 @@ class TorchModel:
         limits = "a state_dict has no class names: keep them beside it" if self.classes is None else ""
         if self.cut.ending == "scores" and self.head.num_classes == 2 and len(self.cut.layer.weight) == 1:
             limits = "one unit for two classes: a wider file has one unit a class, to be read with softmax"
-        return torch_module.describe(self.cut) | {"limits": limits}
+        return torch_module.describe(self.cut) | ({"limits": limits} if limits else {})
 
     def _names(self) -> dict[str, tuple[str, ...]]:
         """The head's tensors as the file calls them."""

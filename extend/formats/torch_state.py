@@ -80,6 +80,10 @@ class Weights:
         if self.metadata is not None:
             from safetensors.torch import save
 
+            if others := [name for name, value in state.items() if not isinstance(value, torch.Tensor)]:
+                raise FormatError(
+                    f"{path}: safetensors cannot hold {others[0]!r}, which is no tensor; write a .pt file"
+                )
             tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
             replace_file(path, save(tensors, dict(self.metadata)))
             return

@@ -18,24 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image as Picture
 
 from extend.data import Image
 from extend.formats import torch_module
-from extend.formats.model import DenseHead, FormatError, Input, MissingExtraError, read_bytes
+from extend.formats.model import DenseHead, FormatError, Input, MissingExtraError
 from extend.formats.torch_module import Cut
 from extend.formats.torch_state import Weights, read
+from extend.formats.transformers_config import IGNORED, MOST_PIXELS, PICTURES, check, image_of, read_json, without
 
-KINDS = ("ForImageClassification", "ForSequenceClassification")
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"
 STALE = (".safetensors", ".bin", ".h5", ".msgpack", ".onnx", ".ot", ".pt", ".pth", ".ckpt", ".index.json")
 """Other copies of the weights, with the old head: a wider folder goes without them."""
-DANGEROUS = ("quantization_config", "use_pretrained_backbone", "use_timm_backbone")
-IGNORED = ("attn_implementation", "_attn_implementation", "experts_implementation", "torch_dtype", "dtype")
-"""May name code to be fetched, or a dtype; the model runs as the library does by default, in float32."""
-LARGEST, MOST_CLASSES = 4_000_000, 1_000_000
-"""No number of a classifier's configuration is larger; the library makes lists as long as some of them say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +107,7 @@ class HuggingFaceModel:
 
     def describe(self) -> dict[str, str]:
         """Its layers, where the head was found, and what is not kept."""
-        return torch_module.describe(self.cut) | {"limits": self.limits}
+        return torch_module.describe(self.cut) | ({"limits": self.limits} if self.limits else {})
 
 
 def open(
@@ -153,19 +147,20 @@ def open(
         import transformers  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("Hugging Face", "transformers", error) from error
-    config = _json(where / CONFIG)
-    kind = _check_config(where / CONFIG, config, trust)
+    config = read_json(where / CONFIG)
+    kind = check(where / CONFIG, config, trust)
     weights = _weights(where)
     with _quiet():
-        module, unused = _build(where, config, weights, trust)
-    image = None
+        module, unused = _build(where, config, kind, weights, trust)
+    image, limits = None, ""
     inputs: Input | Mapping[str, Input]
-    if kind == KINDS[0]:
-        image, limits = _image(where / PREPROCESSOR, module.config)
-        inputs = _pixels(where, module.config, image)
+    if kind == PICTURES:
+        channels = getattr(module.config, "num_channels", 3)
+        if (where / PREPROCESSOR).exists():
+            image, limits = image_of(where / PREPROCESSOR, channels)
+        inputs = _pixels(where, module.config, channels, image)
         named: Mapping[str, Input] = {"pixel_values": inputs}
     else:
-        limits = ""
         inputs = named = {name: Input((None,), np.dtype("int64")) for name in ("input_ids", "attention_mask")}
     if unused:
         limits = "; ".join([*filter(None, [limits]), f"{len(unused)} tensors of the file are not the model's"])
@@ -186,57 +181,13 @@ def open(
     return HuggingFaceModel(where, cut, inputs, dense, names, fingerprint, image, config, weights, limits)
 
 
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read_bytes(file, most=64 << 20).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"{file}: not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise FormatError(f"{file}: expected an object, found {type(content).__name__}")
-    return content
-
-
-def _check_config(file: Path, config: Mapping[str, Any], trust: bool) -> str:
-    """What kind of classifier it is; nothing in it is endless, or asks for code or downloads."""
-    kinds = config.get("architectures")
-    name = kinds[0] if isinstance(kinds, list) and len(kinds) == 1 else None
-    kind = next((kind for kind in KINDS if isinstance(name, str) and name.endswith(kind)), None)
-    if kind is None:
-        raise FormatError(f"{file}: architectures is {kinds!r}; expected one name that ends in {' or '.join(KINDS)}")
-    for key, value in _walk(config):
-        if key == "auto_map" and value and not trust:
-            raise FormatError(f"{file}: the model is defined by code in the folder; trust=True runs it")
-        if key in DANGEROUS and value:
-            raise FormatError(f"{file}: {key} is set, which is not supported; save the model without it")
-        if isinstance(value, int) and abs(value) > (MOST_CLASSES if key == "num_labels" else LARGEST):
-            raise FormatError(f"{file}: {key} is {value}, more than any such model has")
-    named = config.get("id2label")
-    count = len(named) if isinstance(named, dict) else config.get("num_labels", 2)
-    if config.get("problem_type") == "regression" or count == 1:
-        raise FormatError(f"{file}: a model of one number (regression), not of classes")
-    return kind
-
-
-def _walk(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every key with its value, of dicts inside dicts and lists."""
-    yield key, value
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _walk(inner, name)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _walk(inner, key)
-
-
 def _weights(folder: Path) -> Weights:
     """All tensors of the folder's weights; they are written back as safetensors, whatever they were."""
     index = folder / f"{SAFE}.index.json"
     if (folder / SAFE).exists():
         return read(folder / SAFE)
     if index.exists():
-        places = _json(index).get("weight_map")
+        places = read_json(index).get("weight_map")
         if not isinstance(places, dict) or not places:
             raise FormatError(f"{index}: expected weight_map, an object of tensor names and file names")
         shards = sorted({str(place) for place in places.values()})
@@ -251,21 +202,19 @@ def _weights(folder: Path) -> Weights:
     raise FormatError(f"{folder}: no weights: expected {SAFE}, {index.name} or {PICKLED}")
 
 
-def _build(folder: Path, config: Mapping[str, Any], weights: Weights, trust: bool) -> tuple[Any, list[str]]:
+def _build(folder: Path, config: Mapping[str, Any], kind: str, weights: Weights, trust: bool) -> tuple[Any, list[str]]:
     """The model with its weights, float32 in evaluation mode, and what of the weights it does not use."""
     import torch
     import transformers
 
-    values = _without(config, IGNORED)
     try:
         if config.get("auto_map"):
-            kind = next(kind for kind in KINDS if config["architectures"][0].endswith(kind))
             auto = getattr(transformers, f"AutoModel{kind}")
             options: Any = {"trust_remote_code": trust, "local_files_only": True, "dtype": torch.float32}
             model, found = auto.from_pretrained(folder, output_loading_info=True, **options)
         else:
             cls = getattr(transformers, config["architectures"][0], None)
-            made = transformers.CONFIG_MAPPING[config.get("model_type")].from_dict(values)
+            made = transformers.CONFIG_MAPPING[config.get("model_type")].from_dict(without(config, IGNORED))
             if cls is None or not isinstance(made, cls.config_class):
                 raise FormatError(f"transformers has no {config['architectures'][0]} for {config.get('model_type')!r}")
             _check_size(cls, made, weights.state)
@@ -315,73 +264,24 @@ def _check_size(cls: Any, config: Any, state: Mapping[str, Any]) -> None:
         raise FormatError(f"{CONFIG} describes {described:,} parameters; the weights hold {held:,}")
 
 
-def _without(value: Any, keys: Sequence[str]) -> Any:
-    if isinstance(value, dict):
-        return {name: _without(inner, keys) for name, inner in value.items() if name not in keys}
-    return [_without(inner, keys) for inner in value] if isinstance(value, list) else value
-
-
 def _classes(config: Any, count: int) -> tuple[str, ...]:
-    labels = config.id2label or {}
-    if sorted(labels) != list(range(count)):
-        raise FormatError(f"{CONFIG}: id2label has {len(labels)} names; expected 0 to {count - 1}")
+    labels = config.id2label
+    if not isinstance(labels, dict) or set(labels) != set(range(count)):
+        raise FormatError(f"{CONFIG}: id2label is no name for each number from 0 to {count - 1}")
     return tuple(str(labels[number]) for number in range(count))
 
 
-def _image(file: Path, config: Any) -> tuple[Image | None, str]:
-    """How a picture becomes an input, and what of the preprocessor is done otherwise."""
-    if not file.exists():
-        return None, ""
-    values = _json(file)
-    try:
-        height, width, cropped = _size(values)
-        mean, std = (values.get(f"image_{name}") for name in ("mean", "std"))
-        normal = values.get("do_normalize", mean is not None)
-        scale = values.get("rescale_factor", 1 / 255) if values.get("do_rescale", True) else 1.0
-        filters = Picture.Resampling(values.get("resample", 2)).name.lower()
-        if filters == "hamming":
-            raise FormatError(f"{file}: resample 5 (hamming) is not supported")
-        channels = int(getattr(config, "num_channels", 3))
-        image = Image(
-            height,
-            width,
-            channels,
-            float(scale),
-            tuple(map(float, mean)) if normal and mean is not None else (0.0,),
-            tuple(map(float, std)) if normal and std is not None else (1.0,),
-            filters,
-        )
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"{file}: not a preprocessor that is understood ({error})") from error
-    fits = channels in (1, 3) and len(image.mean) in (1, channels) and len(image.std) in (1, channels)
-    if not fits or not 0 < height <= 4096 or not 0 < width <= 4096 or 0.0 in image.std:
-        raise FormatError(f"{file}: gives pictures {list(image.shape)}, mean {image.mean}, std {image.std}")
-    return image, "pictures are resized to the input's size as a whole, not cropped" if cropped else ""
-
-
-def _size(values: Mapping[str, Any]) -> tuple[int, int, bool]:
-    """Height and width of an input, and whether the preprocessor crops to it."""
-    size, crop = values.get("size", 224), values.get("crop_size")
-    if values.get("do_center_crop") and crop is not None:
-        size, cropped = crop, True
-    else:
-        cropped = isinstance(size, dict) and "height" not in size
-    if isinstance(size, dict):
-        pair = (size["height"], size["width"]) if "height" in size else (size["shortest_edge"],) * 2
-        return int(pair[0]), int(pair[1]), cropped
-    return int(size), int(size), cropped
-
-
-def _pixels(folder: Path, config: Any, image: Image | None) -> Input:
+def _pixels(folder: Path, config: Any, channels: int, image: Image | None) -> Input:
     size = getattr(config, "image_size", None) or 224
-    height, width = (size, size) if isinstance(size, int) else (tuple(size) * 2)[:2]
-    if image is not None:
-        height, width = image.height, image.width
-    if not (0 < height <= 4096 and 0 < width <= 4096):
-        raise FormatError(f"{folder}: inputs of {height} x {width} pixels; expected at most 4096")
-    return Input((int(getattr(config, "num_channels", 3)), height, width), np.dtype("float32"), channels_first=True)
+    try:
+        height, width = (size, size) if isinstance(size, int) else (tuple(size) * 2)[:2]
+        if image is not None:
+            height, width = image.height, image.width
+        if not (0 < height <= MOST_PIXELS and 0 < width <= MOST_PIXELS):
+            raise ValueError(f"expected at most {MOST_PIXELS} pixels")
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"{folder / CONFIG}: image_size is {size!r} ({error})") from error
+    return Input((channels, height, width), np.dtype("float32"), channels_first=True)
 
 
 @contextlib.contextmanager

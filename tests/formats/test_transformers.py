@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from extend.formats import torch as torch_format
 from extend.formats import transformers as format
 from extend.formats.model import DenseHead, FormatError
+from extend.formats.transformers_config import image_of
 from tests.formats.test_torch import wider
 from tests.formats.torch_networks import trained_looks
 
@@ -210,8 +211,7 @@ def test_pictures_are_prepared_as_the_librarys_own_processor_does(
 
 def _image(folder: Path) -> Any:
     """Of a size that the model does not take, which `open` would say."""
-    config = transformers.AutoConfig.from_pretrained(folder)
-    return format._image(folder / "preprocessor_config.json", config)[0]
+    return image_of(folder / "preprocessor_config.json", 3)[0]
 
 
 def test_what_is_cropped_is_said(tmp_path: Path) -> None:
@@ -258,7 +258,9 @@ def test_what_is_cropped_is_said(tmp_path: Path) -> None:
         ({"problem_type": "regression"}, "regression"),
         ({"id2label": {"0": "only"}}, "regression"),
         ({"id2label": {"0": "cat", "1": "dog"}}, "lack 'classifier.bias', 'classifier.weight'"),
-        ({"id2label": {"0": "a", "1": "b", "7": "c"}}, "id2label has 3 names; expected 0 to 2"),
+        ({"id2label": {"0": "a", "1": "b", "7": "c"}}, "id2label is no name for each number from 0 to 2"),
+        ({"image_size": []}, "cannot be built|image_size"),
+        ({"num_channels": "3"}, "cannot be built"),
     ],
 )
 def test_a_configuration_that_does_not_fit_or_cheats(change: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -269,6 +271,16 @@ def test_a_configuration_that_does_not_fit_or_cheats(change: dict[str, Any], mes
     with pytest.raises(FormatError, match=message):
         format.open(tmp_path / "vit")
     assert time.perf_counter() - started < 10
+
+
+def test_a_configuration_nested_without_end(tmp_path: Path) -> None:
+    made("vit", tmp_path / "vit")
+    file = tmp_path / "vit" / "config.json"
+    text = file.read_text().rstrip().removesuffix("}")
+    for depth in (900, 100_000):
+        file.write_text(text + ', "a": ' + '{"a":' * depth + "1" + "}" * depth + "}")
+        with pytest.raises(FormatError, match=r"config.json"):
+            format.open(tmp_path / "vit")
 
 
 def test_a_kernel_from_elsewhere_is_not_fetched(tmp_path: Path) -> None:
