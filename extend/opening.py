@@ -80,21 +80,27 @@ def open(
     >>> clf.classes, clf.predict(x[:1]).tolist()
     (('a', 'b', 'c'), ['a'])
     """
-    opened = read(source, model=model, shape=_shape(input_spec), head=head, trust=trust)
     beside = memory_folder(source) if isinstance(source, str | os.PathLike) else None
     if beside is not None and not checkpoint.is_ours(beside):
         beside = None
+    saved = spec_from_json(checkpoint.describe(beside)["input"]) if beside is not None else None
+    opened = read(
+        source, model=model, shape=_shape(saved if input_spec is None else input_spec), head=head, trust=trust
+    )
     names = _names(opened, classes)
     if pixels is not None:
         if input_spec is not None:
             raise ValueError("pixels= describes pictures, and so does input_spec=: give one of them")
         input_spec = picture(opened, pixels, size)
-    if beside is not None:
-        clf = _remembered(opened, beside, classes, input_spec)
+    if beside is not None and saved is not None:
+        if input_spec is not None and input_spec != saved:
+            raise ValueError(
+                f"{beside} says that inputs are {saved}; {input_spec} is given: move the folder away to begin anew"
+            )
+        clf = _remembered(opened, beside, classes, saved)
     else:
         backbone = _backbone(opened, input_spec if input_spec is not None else _spec(opened), names)
-        bare = replace(_linear(opened.head), activation=opened.head.activation)
-        clf = Classifier(backbone, bare, names, None, (Event("wrap", names, "own head", 0, {}),))
+        clf = Classifier(backbone, _linear(opened.head), names, None, (Event("wrap", names, "own head", 0, {}),))
     if data is None:
         return clf
     measured = wrap(
@@ -170,14 +176,15 @@ def _backbone(opened: Foreign, spec: InputSpec, names: tuple[str, ...]) -> Backb
 def _features(opened: Foreign, spec: InputSpec) -> Callable[[Any], np.ndarray]:
     """The model's features of a batch that is laid out as `spec` says."""
     turn = isinstance(spec, Image) and isinstance(opened.input, Input) and opened.input.channels_first
+    dtype = opened.input.dtype if isinstance(opened.input, Input) else None
 
     def features(batch: Any) -> np.ndarray:
-        rows = {k: np.asarray(v) for k, v in batch.items()} if isinstance(batch, Mapping) else np.asarray(batch)
+        if isinstance(batch, Mapping):
+            return opened.features({name: np.asarray(part) for name, part in batch.items()})
+        rows = np.asarray(batch)
         if turn:
             rows = np.ascontiguousarray(np.moveaxis(rows, -1, 1))
-        if isinstance(opened.input, Input) and not isinstance(rows, dict):
-            rows = rows.astype(opened.input.dtype, copy=False)
-        return opened.features(rows)
+        return opened.features(rows.astype(dtype, copy=False))
 
     return features
 
@@ -210,15 +217,12 @@ def _linear(head: DenseHead) -> LinearHead:
     return LinearHead.of(head.kernel.astype(np.float32), head.bias.astype(np.float32), activation=head.activation)
 
 
-def _remembered(opened: Foreign, folder: Path, classes: Sequence[str] | None, spec: InputSpec | None) -> Classifier:
+def _remembered(opened: Foreign, folder: Path, classes: Sequence[str] | None, spec: InputSpec) -> Classifier:
     """The classifier that was exported, with its memory, on the file that lies beside it."""
     kept = checkpoint.describe(folder)
     if kept["network"].get("origin") != opened.fingerprint:
         raise FormatError(f"{folder} belongs to another network than the file beside it: move it away, or export again")
-    saved = spec_from_json(kept["input"])
-    if spec is not None and spec != saved:
-        raise ValueError(f"{folder} says that inputs are {saved}; {spec} is given: move the folder away to begin anew")
-    clf = load(folder, _features(opened, saved))
+    clf = load(folder, _features(opened, spec))
     if classes is not None and tuple(classes) != clf.classes:
         raise ValueError(f"{folder} names the classes {', '.join(clf.classes)}; {', '.join(classes)} are given")
     named = opened.classes if opened.classes and set(opened.classes) == set(clf.classes) else clf.classes
@@ -233,11 +237,12 @@ def _remembered(opened: Foreign, folder: Path, classes: Sequence[str] | None, sp
 
 def _same(one: DenseHead, two: DenseHead) -> bool:
     """Whether both give the same probabilities: softmax does not see what is added to all columns."""
-    parts = []
-    for head in (one, two):
-        rows = np.concatenate([head.kernel, head.bias[None]]).astype(np.float64)
-        parts.append(rows - rows.mean(axis=1, keepdims=True) if head.activation == "softmax" else rows)
-    return bool(np.allclose(*parts, rtol=1e-4, atol=1e-5 * np.abs(parts[0]).max()))
+
+    def rows(head: DenseHead) -> np.ndarray:
+        whole = np.concatenate([head.kernel, head.bias[None]]).astype(np.float64)
+        return whole - whole.mean(axis=1, keepdims=True) if head.activation == "softmax" else whole
+
+    return bool(np.allclose(rows(one), rows(two), rtol=1e-4, atol=1e-5 * np.abs(rows(one)).max()))
 
 
 def _words(opened: Foreign) -> str:

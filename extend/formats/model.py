@@ -83,22 +83,32 @@ class Input:
 
 
 class Foreign(Protocol):
-    """A model of another framework, opened.
+    """A model of another framework, opened."""
 
-    Attributes:
-        format: its name, such as "onnx".
-        input: one input, or ``{name: Input}`` for a model of several.
-        head: its last dense layer. A head of one sigmoid unit for two classes is given as two columns, the first zero,
-            with softmax.
-        classes: names, in the order of the head's columns; None if the file has none.
-        fingerprint: SHA-256 over everything before the head; the same in a file that `save` wrote.
-    """
+    @property
+    def format(self) -> str:
+        """Its name, such as "onnx"."""
+        ...
 
-    format: str
-    input: Input | Mapping[str, Input]
-    head: DenseHead
-    classes: tuple[str, ...] | None
-    fingerprint: str
+    @property
+    def input(self) -> Input | Mapping[str, Input]:
+        """One input, or ``{name: Input}`` for a model of several."""
+        ...
+
+    @property
+    def head(self) -> DenseHead:
+        """Its last dense layer. One sigmoid unit for two classes is given as two columns, the first zero, with softmax."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names, in the order of the head's columns; None if the file has none."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over everything before the head; the same in a file that `save` wrote."""
+        ...
 
     def features(self, batch: Any) -> np.ndarray:
         """What the head reads, float ``[n, d]``, of a batch (an array ``[n, *input shape]``, or a dict of them)."""
