@@ -97,7 +97,7 @@ class Foreign(Protocol):
 
     @property
     def head(self) -> DenseHead:
-        """Its last dense layer. One sigmoid unit for two classes is given as two columns, the first zero, with softmax."""
+        """Its last dense layer; one sigmoid unit for two classes is two columns, the first zero, with softmax."""
         ...
 
     @property
