@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from extend.formats.model import FormatError
 
-BYTES, DEPTH = 512 << 20, 16
+BYTES, DEPTH = 192 << 20, 16
 """The most that a file may hold when decompressed, and how deep its cells and structs may nest."""
 INT8, INT32, UINT32, MATRIX, COMPRESSED = 1, 5, 6, 14, 15
 WIDTH = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}
@@ -52,7 +52,8 @@ def scan(content: bytes, where: str) -> Scan:
 
 
 def _scan(content: bytes, order: str) -> Scan:
-    kept, others = [content[:116] + bytes(8) + content[124:128]], {}
+    kept: list[bytes | memoryview] = [content[:116] + bytes(8) + content[124:128]]
+    others: dict[str, str] = {}
     left, place = BYTES, 128
     while place < len(content):
         kind, size = struct.unpack_from(order + "II", content, place)
@@ -73,7 +74,7 @@ def _scan(content: bytes, order: str) -> Scan:
         if found:
             others[name] = found
         elif name:  # A variable without a name holds what objects refer to.
-            kept.append(struct.pack(order + "II", MATRIX, size) + bytes(body))
+            kept += [struct.pack(order + "II", MATRIX, size), body]
     return Scan(b"".join(kept), others)
 
 

@@ -60,8 +60,9 @@ class Pmml:
 
     @property
     def fingerprint(self) -> str:
-        used = [("inputs", self.fields.inputs), ("derived", self.fields.derived), ("columns", self.parts.columns)]
-        parts: list[tuple[str, Any]] = [(name, repr(value)) for name, value in used]
+        derived = [None if isinstance(one, FormatError) else one for one in self.fields.derived]
+        fields = (self.fields.inputs, self.fields.codes, derived, self.parts.columns)
+        parts: list[tuple[str, Any]] = [("fields", repr(fields))]
         for layer in self.parts.layers:
             parts += [("kernel", layer.kernel), ("bias", layer.bias), ("activation", layer.activation)]
         return digest(parts)

@@ -125,9 +125,7 @@ def _classes(model: Element, fields: Fields, neurons: dict[str, int]) -> dict[st
         derived = only(output, "DerivedField", where)
         found = list(children(derived, "NormDiscrete"))
         if len(found) != 1 or found[0].get("field") != fields.target:
-            raise FormatError(
-                f"{where}: neural output {neuron!r} names no class; expected a NormDiscrete of {fields.target!r}"
-            )
+            raise FormatError(f"{where}: neural output {neuron!r} is no NormDiscrete of the target {fields.target!r}")
         if neuron not in neurons or neuron in result:
             raise FormatError(f"{where}: neural output {neuron!r} is no neuron of the last layer, or is listed twice")
         result[neuron] = text(found[0], "value", where)

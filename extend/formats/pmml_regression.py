@@ -32,13 +32,8 @@ def read(model: Element, fields: Fields) -> Parts:
     tables = list(children(model, "RegressionTable"))
     classes = tuple(text(table, "targetCategory", where) for table in tables)
     if len(tables) < 2 or len(set(classes)) != len(classes):
-        raise FormatError(
-            f"{where}: regression tables for the classes {list(classes)}; expected two or more unlike ones"
-        )
-    places: dict[Key, int] = {}
-    for table in tables:
-        for element in children(table):
-            places.setdefault(_key(element, where), len(places))
+        raise FormatError(f"{where}: regression tables for {list(classes)}; expected two or more unlike classes")
+    places = {key: place for place, key in enumerate(_keys(tables, where))}
     if not places or len(places) * len(tables) > WEIGHTS:
         raise FormatError(f"{where}: {len(places)} predictors in {len(tables)} tables; expected 1 to {WEIGHTS} in all")
     columns = tuple(_column(key, fields) for key in places)
@@ -58,6 +53,11 @@ def read(model: Element, fields: Fields) -> Parts:
         f"{where}: {len(tables)} regression tables with normalizationMethod {norm!r}; expected 'softmax', or 'logit' "
         "(of two tables the second must be empty). Scores of 'none' are probabilities only as long as no class is added"
     )
+
+
+def _keys(tables: list[Element], where: str) -> list[Key]:
+    """The predictors of all tables, in an order that does not depend on the tables'."""
+    return sorted({_key(element, where) for table in tables for element in children(table)})
 
 
 def _key(element: Element, where: str) -> Key:
@@ -95,7 +95,7 @@ def widen(model: Element, parts: Parts, head: DenseHead, classes: tuple[str, ...
         raise FormatError("a PMML regression model needs two classes or more")
     tables = list(children(model, "RegressionTable"))
     by_class = {text(table, "targetCategory", ""): table for table in tables}
-    keys = list(dict.fromkeys(_key(element, "") for table in tables for element in children(table)))
+    keys = _keys(tables, "")
     place = list(model).index(tables[0])
     for table in tables:
         model.remove(table)
@@ -104,31 +104,32 @@ def widen(model: Element, parts: Parts, head: DenseHead, classes: tuple[str, ...
         raise FormatError("a PMML regression model of two classes has one probability, and its complement: use softmax")
     model.set("normalizationMethod", "logit" if sigmoid else "softmax")
     used: set[int] = set()
+    made: list[Element] = []
     for column, (match, name) in enumerate(zip(same_columns(parts.head, head), classes, strict=True)):
         if match is None or match in used:
-            made = _table(model, keys, head, column)
+            table = model.makeelement("RegressionTable", {"intercept": repr(float(head.bias[column]))})
+            _add(table, [(key, float(weight)) for key, weight in zip(keys, head.kernel[:, column], strict=True)])
         else:
             used.add(match)
-            made = by_class[parts.classes[match]]
-        made.set("targetCategory", name)
-        model.insert(place + column, made)
+            table = by_class[parts.classes[match]]
+        table.set("targetCategory", name)
+        model.insert(place + column, table)
+        made.append(table)
+    _add(made[0], [(key, 0.0) for key in sorted(set(keys) - set(_keys(made, "")))])
 
 
-def _table(model: Element, keys: list[Key], head: DenseHead, column: int) -> Element:
-    table = model.makeelement("RegressionTable", {"intercept": repr(float(head.bias[column]))})
-    for (tag, name, detail), weight in zip(keys, head.kernel[:, column], strict=True):
-        attributes = {"coefficient": repr(float(weight))}
+def _add(table: Element, predictors: list[tuple[Key, float]]) -> None:
+    """Put predictors with their coefficients into a table, in the order of the schema."""
+    for (tag, name, detail), weight in predictors:
+        attributes = {"coefficient": repr(weight)}
         if tag == "PredictorTerm":
             term = SubElement(table, tag, attributes)
             for field in name.split("\n"):
                 SubElement(term, "FieldRef", {"field": field})
         else:
-            extra = (
-                {"value": detail} if tag == "CategoricalPredictor" else {"exponent": detail} if detail != "1" else {}
-            )
-            SubElement(table, tag, {"name": name, **extra, **attributes})
-    table[:] = sorted(table, key=lambda e: ("NumericPredictor", "CategoricalPredictor", "PredictorTerm").index(e.tag))
-    table.text = table.tail = "\n"
-    for element in table:
-        element.tail = "\n"
-    return table
+            what = "value" if tag == "CategoricalPredictor" else "exponent"
+            SubElement(table, tag, {"name": name, what: detail, **attributes})
+        table[-1].tail = "\n"
+    order = ("NumericPredictor", "CategoricalPredictor", "PredictorTerm")
+    table[:] = sorted(table, key=lambda e: order.index(e.tag) if e.tag in order else -1)
+    table.text, table.tail = table.text or "\n", table.tail or "\n"
