@@ -55,16 +55,7 @@ def weka(path: Path, inputs: dict[str, list], classes: tuple[str, ...], target: 
         lines.append(",".join(quoted(v) if isinstance(v, str) else repr(float(v)) for v in row) + ",?")
     arff = path.with_suffix(".arff")
     arff.write_text("\n".join(lines) + "\n", "utf-8")
-    command = [
-        "java",
-        "-XX:TieredStopAtLevel=1",
-        "-Dfile.encoding=UTF-8",
-        "-cp",
-        f"{WEKA}:{_weka_folder()}",
-        "WekaScore",
-        str(path),
-        str(arff),
-    ]
+    java = ["java", "-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp", f"{WEKA}:{_weka_folder()}"]
     done = subprocess.run([*java, "WekaScore", str(path), str(arff)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return np.array([line.split() for line in done.stdout.splitlines()], np.float64)
