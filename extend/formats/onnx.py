@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from extend.formats.onnx_widen import widen
 
 MOST_BYTES = (1 << 31) - (1 << 16)
 """A protobuf message cannot be larger than 2 GiB; such a model is not opened, and none is written."""
+MOST_ELEMENTS = 1 << 27
+"""Of one tensor between two nodes, for the number of samples that the file declares (one, if it leaves that open)."""
+_LARGE = 1 << 16
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "ai.onnx.preview.training"}
 _FEATURES = "extend_features"
 
@@ -206,22 +210,38 @@ def _serialise(file: Path, model: Any) -> bytes:
 
 
 def _session(file: Path, content: bytes) -> Any:
-    """ONNX Runtime on the CPU.
-
-    Constants are not computed beforehand: a few bytes of a hostile file may stand for gigabytes of them.
-    """
+    """ONNX Runtime on the CPU; it computes constants when it loads, so `_sizes` comes first."""
     import onnxruntime
 
+    _sizes(file, content)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = min(2, os.cpu_count() or 1), 1
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"]
-        )
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises exceptions of its own, without a common base.
         raise FormatError(f"{file}: ONNX Runtime cannot run this model ({_short(error)})") from error
+
+
+def _sizes(file: Path, content: bytes) -> None:
+    """Refuse a graph that makes gigabytes of one sample, as far as its declared shapes and constants tell."""
+    from onnx import ModelProto, TensorProto, shape_inference
+
+    light = ModelProto.FromString(content)
+    for tensor in _tensors(light.graph):
+        if tensor.ByteSize() > _LARGE:  # Shapes are all that counts of weights.
+            kept = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+            tensor.CopyFrom(kept)
+    try:
+        light = shape_inference.infer_shapes(light, data_prop=True)
+    except Exception:  # It cannot tell; then ONNX Runtime finds out.
+        return
+    for graph in (light.graph, *(inner for node in _all_nodes(light.graph) for inner in graphs_of(node))):
+        for value in graph.value_info:
+            size = prod(max(dim.dim_value, 1) for dim in value.type.tensor_type.shape.dim)
+            if size > MOST_ELEMENTS:
+                raise FormatError(f"{file}: tensor {value.name!r} has {size} elements; at most {MOST_ELEMENTS} may be")
 
 
 def _all_nodes(graph: Any, deep: int = 0) -> Iterator[Any]:
@@ -327,6 +347,8 @@ def _input(file: Path, value: Any, cut: Any) -> Input:
     if not value.type.HasField("tensor_type") or not tensor.HasField("shape") or not tensor.shape.dim:
         raise FormatError(f"{file}: input {value.name!r} is no tensor with an axis of samples")
     shape = tuple(dim.dim_value if dim.dim_value > 0 else None for dim in tensor.shape.dim)[1:]
+    if prod(size or 1 for size in shape) > MOST_ELEMENTS:
+        raise FormatError(f"{file}: input {value.name!r} is {list(shape)}; at most {MOST_ELEMENTS} numbers may be")
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     turned = any(node.op_type == "Transpose" and value.name in node.input for node in cut.graph.node)
     first = len(shape) == 3 and not turned and (shape[0] in (1, 3) or (shape[0] is None and shape[2] not in (1, 3)))

@@ -145,6 +145,7 @@ def _columns(new: _Edit, place: Place, head: DenseHead, single: bool) -> None:
         return None
     node = nodes[first.node]
     packed = node.op_type in ("Gemm", "MatMul") and first.constant and first.raw.dtype != np.float64
+    packed = packed and first.alpha == first.beta == 1  # Or division by them would have to round.
     hidden = attributes(node).get("post_transform", b"NONE") != b"NONE"  # No one sees these scores.
     if same and (len(place.blocks) > 1 or not (packed or hidden)):
         return _append(new, place, head)
@@ -162,10 +163,7 @@ def _columns(new: _Edit, place: Place, head: DenseHead, single: bool) -> None:
         if place.single and not single:
             set_attributes(node, post_transform="SOFTMAX", multi_class=1)
         return None
-    kernel, bias = _raw(first, kernel, bias)
-    if same and len(place.blocks) == 1:  # Division by alpha and multiplication with it may not give the old bits.
-        start = int(place.single)
-        kernel[:, start:k], bias[start:k] = first.raw, first.raw_bias
+    kernel, bias = _narrow(first, kernel, bias)
     add = None if first.add is None else nodes[first.add]
     new.after.setdefault(first.node, [])[0:0] = _fill(new, first, node, add, kernel, bias, place.rank, own=True)
     return None
@@ -246,7 +244,7 @@ def _second(new: _Edit, like: Block, kernel: np.ndarray, bias: np.ndarray, place
         add = new.copy(new.nodes[like.add])
         add.input[1 - _bias_slot(new, add)] = node.output[0]
         add.output[0] = new.fresh(place.scores)
-    rest = _fill(new, like, node, add, *_raw(like, kernel, bias), place.rank, own=False)
+    rest = _fill(new, like, node, add, *_narrow(like, kernel, bias), place.rank, own=False)
     return [node, *([] if add is None else [add]), *rest]
 
 
@@ -264,6 +262,8 @@ def _fill(
     """Give a node and its Add these columns; where there is no Add and a MatMul needs one, it is returned."""
     from onnx import helper
 
+    if block.alpha != 1 or block.beta != 1:
+        set_attributes(node, alpha=1.0, beta=1.0)
     space = (1,) * (rank - 2)
     turned = node.op_type == "Conv" or attributes(node).get("transB", 0)
     new.give(node, 1, kernel.T.reshape(*kernel.shape[::-1], *space) if turned else kernel, block.node if own else None)
@@ -271,8 +271,6 @@ def _fill(
         new.give(add, _bias_slot(new, add), bias.reshape(-1, *space), block.add if own else None)
     elif node.op_type != "MatMul":
         if bias.any() or len(node.input) > 2:
-            if block.beta == 0:
-                set_attributes(node, beta=1.0)
             new.give(node, 2, bias, block.node if own else None)
     elif bias.any():
         output = node.output[0]
@@ -283,12 +281,11 @@ def _fill(
     return []
 
 
-def _raw(block: Block, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers that give these columns in a node of this alpha and beta, in the file's dtype."""
+def _narrow(block: Block, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """In the file's dtype."""
     dtype = block.raw.dtype
     with np.errstate(over="ignore"):
-        kernel = (kernel if block.alpha == 1 else kernel / kernel.dtype.type(block.alpha)).astype(dtype)
-        bias = (bias if block.beta in (0, 1) else bias / bias.dtype.type(block.beta)).astype(dtype)
+        kernel, bias = kernel.astype(dtype), bias.astype(dtype)
     if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
         raise FormatError(f"the new columns are too large for the file's {dtype}")
     return kernel, bias
