@@ -108,11 +108,10 @@ def find(model: Any, wanted: str | None = None) -> Place:
         raise FormatError(f"several heads: {several}; say which one with head=")
     if wanted is not None and not unfit:
         raise FormatError(f"no head called {wanted!r}; expected the name of a Gemm, MatMul, Conv or LinearClassifier")
-    quantised = [node for node in view.graph.node if node.op_type in QUANTISED]
-    if quantised:
-        raise FormatError(
-            f"no head in floating point: {called(quantised[-1])} is quantised; export the model before quantisation"
-        )
+    quantised = [place for place, node in enumerate(view.graph.node) if node.op_type in QUANTISED]
+    if quantised and quantised[-1] > max(unfit, default=-1):
+        node = view.graph.node[quantised[-1]]
+        raise FormatError(f"no head in floating point: {called(node)} is quantised; export the model before that")
     if unfit:
         raise FormatError(f"no head: {unfit[max(unfit)]}")
     raise FormatError("no head: the graph holds no Gemm, MatMul, 1x1 Conv or LinearClassifier with constant weights")
@@ -134,7 +133,8 @@ def _weights(view: View, node: Any, rank: int | None = None) -> np.ndarray:
         raise UnfitError(f"{called(node)} has no weights")
     maker = view.producer.get(node.input[1])
     if maker is not None and view.graph.node[maker].op_type in QUANTISED:
-        raise UnfitError(f"{called(node)} is quantised; export the model before quantisation")
+        made = view.graph.node[maker]
+        raise UnfitError(f"{called(node)} reads weights of {called(made)}, is quantised; export the model before that")
     value = view.constant(node.input[1])
     if value is None:
         raise UnfitError(f"the weights of {called(node)} are computed by the graph; expected a constant")

@@ -102,12 +102,12 @@ def test_every_head_before_every_softmax(tmp_path: Path, head: str, softmax: str
     )
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-@pytest.mark.parametrize("head", ["gemm turned", "matmul", "conv"])
+DTYPES = [(head, dtype) for head in ("gemm turned", "matmul", "conv") for dtype in ("float16", "float32", "float64")]
+
+
+@pytest.mark.parametrize(("head", "dtype"), DTYPES[:-1])  # ONNX Runtime has no float64 convolution on the CPU.
 def test_bits_of_old_logits_over_shapes(tmp_path: Path, dtype: str, head: str) -> None:
     """Shapes at which one matrix of more columns does change old bits (float64 and convolutions; see onnx_widen)."""
-    if (dtype, head) == ("float64", "conv"):
-        pytest.skip("ONNX Runtime has no float64 convolution on the CPU")
     rng = np.random.default_rng(0)
     for trial in range(12):
         d, k = int(rng.choice([3, 129, 257, 512])), int(rng.integers(2, 60))
@@ -556,7 +556,7 @@ def declared() -> onnx.ModelProto:
     ("made", "message"),
     [
         (quantised, r"'MatMulInteger_i' \(MatMulInteger\) is quantised"),
-        (dequantised, r"'DequantizeLinear_v' \(DequantizeLinear\) is quantised"),
+        (dequantised, r"'DequantizeLinear_v' \(DequantizeLinear\), is quantised"),
         (twofold, "several heads: node 'Gemm_age'.*'Gemm_mood'.*head="),
         (lambda: end(node("Mul", "z t", "y"), t=numbers(3)), r"'Mul_y' \(Mul\) follows the scores.*number a class"),
         (lambda: end(node("Softmax", "z", "y", axis=0)), "does not go over the classes"),
@@ -602,6 +602,41 @@ def test_nothing_is_written_before_all_is_checked(tmp_path: Path) -> None:
         with pytest.raises(FormatError, match=path):
             opened.save(tmp_path / path, given, classes)
         assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize("d", [4, 129, 512])
+def test_bits_of_a_linear_classifier(tmp_path: Path, d: int) -> None:
+    """Scores without a transform can be seen: new rows in the same node would change their bits."""
+    names_ = [f"class {i}" for i in range(11)]
+    given = dict(zip(("coefficients", "intercepts"), (numbers(11 * d).tolist(), numbers(11).tolist()), strict=True))
+    nodes = [node("ai.onnx.ml:LinearClassifier", "x", "label y", classlabels_strings=names_, **given)]
+    file = write(tmp_path, model(nodes, {}, {"x": ["n", d]}, {"label": ["n"], "y": ["n", 11]}))
+    for n in (1, 3, 33):
+        _, again = check(file, ("new",), n)
+        answer = run(file.with_name("wider.onnx"), {"x": batch(again, n)})
+        assert answer["label"].tolist() == [names(again)[i] for i in answer["y"].argmax(axis=1)]
+    third = tmp_path / "third.onnx"
+    x = batch(again, 33)
+    again.save(third, wider(again.head, 1, seed=9), names(again, "newest"))
+    last = onnx_.open(third)
+    np.testing.assert_array_equal(scores(third, last, x)[:, :12], scores(file.with_name("wider.onnx"), again, x))
+    last.save(third, DenseHead(last.head.kernel[:, 5:8], last.head.bias[5:8]), tuple(names_[5:8]))
+    fewer = onnx_.open(third)
+    assert fewer.classes == tuple(names_[5:8]) and len(fewer.place.blocks) == 1
+    answer = run(third, {"x": x})
+    assert answer["label"].tolist() == [names_[5 + i] for i in answer["y"].argmax(axis=1)]
+
+
+def test_the_limit_of_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = onnx_.open(write(tmp_path, two_layers("gemm", "softmax")))
+    monkeypatch.setattr(onnx_, "MOST_BYTES", opened.path.stat().st_size)
+    assert onnx_.open(opened.path).classes is None
+    with pytest.raises(FormatError, match="more than 2 GiB"):
+        opened.save(tmp_path / "y.onnx", wider(opened.head, 50), names(opened, *map(str, range(3, 53))))
+    monkeypatch.setattr(onnx_, "MOST_BYTES", 100)
+    with pytest.raises(FormatError, match="expected 1 to 100"):
+        onnx_.open(opened.path)
+    assert not (tmp_path / "y.onnx").exists()
 
 
 def test_description(tmp_path: Path) -> None:
