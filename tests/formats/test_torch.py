@@ -491,9 +491,9 @@ def test_efficientnet_learns_two_classes_and_keeps_its_thousand(data_folder: Pat
         large = nn.functional.interpolate(small, (160, 160), mode="bilinear")
         return opened.features(large.numpy())
 
-    fresh = {name: features(pick[name][:30]) for name in new}
-    test = {name: features(pick[name][30:50]) for name in new}
-    others = features(np.concatenate([pick[name][:10] for name in samples.classes if name not in new]))
+    fresh = {name: features(pick[name][:20]) for name in new}
+    test = {name: features(pick[name][20:40]) for name in new}
+    others = features(np.concatenate([pick[name][:5] for name in samples.classes if name not in new]))
     head = extend.LinearHead.of(opened.head.kernel, opened.head.bias)
     backbone = extend.Backbone.from_function(lambda x: x, _spec(1280), head=head)
     clf = extend.wrap(backbone, named(1000))
@@ -504,7 +504,7 @@ def test_efficientnet_learns_two_classes_and_keeps_its_thousand(data_folder: Pat
     np.testing.assert_array_equal(wide.bias[:1000], opened.head.bias)
 
     opened.save(tmp_path / "wide.pth", wide, clf.classes)
-    network = EfficientNet.from_name("efficientnet-lite0", override_params={"num_classes": 1002})
+    network = EfficientNet.from_name("efficientnet-lite0", num_classes=1002)
     network.load_state_dict(torch.load(tmp_path / "wide.pth", weights_only=True))
     layer = network.eval()._fc
     with torch.inference_mode():
