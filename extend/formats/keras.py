@@ -159,8 +159,8 @@ def _keras() -> Any:
 
 def _read_zip(content: bytes, trust: bool) -> tuple[Any, tuple[str, ...] | None]:
     config, weights, classes = archive.read_zip(content)
-    with archive.open_hdf5(weights) as file:
-        stored = _size(file)
+    file, stored = archive.open_hdf5(weights)
+    file.close()
     with tempfile.TemporaryDirectory() as folder:
         if trust:
             whole = Path(folder, "model.keras")
@@ -174,7 +174,8 @@ def _read_zip(content: bytes, trust: bool) -> tuple[Any, tuple[str, ...] | None]
 
 
 def _read_hdf5(content: bytes, trust: bool) -> tuple[Any, tuple[str, ...] | None]:
-    with archive.open_hdf5(content) as file:
+    opened, stored = archive.open_hdf5(content)
+    with opened as file:
         text = archive.attribute(file, "model_config")
         if text is None or "model_weights" not in file:
             raise FormatError("it holds no model: model_config or model_weights is missing; expected what save() wrote")
@@ -191,15 +192,9 @@ def _read_hdf5(content: bytes, trust: bool) -> tuple[Any, tuple[str, ...] | None
             config = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise FormatError(f"model_config is no JSON: {error}") from error
-        model = _built(archive.check_config(config), _size(file))
+        model = _built(archive.check_config(config), stored)
         _load_legacy(model, file["model_weights"])
     return model, classes
-
-
-def _size(file: Any) -> int:
-    sizes: list[int] = []
-    file.visititems(lambda _, item: sizes.append(item.nbytes) if hasattr(item, "nbytes") else None)
-    return sum(sizes)
 
 
 def _guarded(action: Callable[[], Any]) -> Any:
@@ -417,12 +412,13 @@ def _fingerprint(model: Any, place: _Place) -> str:
 
 
 def _stable(value: Any) -> Any:
-    """A config without what differs between two loadings of one model."""
+    """A config without what serves training alone, or differs between two loadings of one model."""
     if isinstance(value, list | tuple):
         return [_stable(part) for part in value]
     if isinstance(value, dict):
-        drop = ("shared_object_id", "build_config", "compile_config", "build_input_shape", "module", "registered_name")
-        return {key: _stable(part) for key, part in value.items() if key not in drop}
+        drop = legacy.NEW_KEYS | {"trainable", "seed"}
+        training = ("_initializer", "_regularizer", "_constraint")
+        return {k: _stable(part) for k, part in value.items() if k not in drop and not str(k).endswith(training)}
     return value
 
 

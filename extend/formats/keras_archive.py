@@ -68,6 +68,7 @@ ACTIVATIONS = words(
     log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign sparse_plus
     sparsemax squareplus swish tanh tanh_shrink threshold"""
 )
+INNER = {"layer", "backward_layer", "cell", "cells"}
 DATA = frozenset({"__keras_tensor__", "__numpy__", "__tensor__", "__bytes__", "__ellipsis__", "__slice__"})
 OPERATIONS = ("keras.src.ops.numpy", "keras.src.ops.nn")
 
@@ -172,7 +173,12 @@ def check_config(config: Any) -> dict[str, Any]:
             _check_class(value, layer)
         if "__lambda__" in value:
             raise FormatError(_refused(layer, "a Python lambda"))
-        return {key: walk(part, layer) for key, part in value.items() if key != "compile_config"}
+        result = {key: walk(part, layer) for key, part in value.items() if key != "compile_config"}
+        for key in INNER & result.keys():  # Keras 3 does not find a wrapper's layers in a file of Keras 2 without this.
+            for inner in result[key] if isinstance(result[key], list) else [result[key]]:
+                if isinstance(inner, dict) and inner.get("class_name") in LAYERS:
+                    inner.setdefault("module", "keras.layers")
+        return result
 
     try:
         checked = walk(config, "model")
@@ -216,8 +222,8 @@ def _check_class(value: dict[str, Any], layer: str) -> None:
         raise FormatError(_refused(layer, full))
 
 
-def open_hdf5(content: bytes) -> h5py.File:
-    """An HDF5 file out of bytes, with all of its objects looked through.
+def open_hdf5(content: bytes) -> tuple[h5py.File, int]:
+    """An HDF5 file out of bytes, with all of its objects looked through, and how many bytes its arrays hold.
 
     Raises:
         FormatError: damaged; links to elsewhere, data stored elsewhere, or more declared than the file can hold.
@@ -237,7 +243,7 @@ def open_hdf5(content: bytes) -> h5py.File:
         raise
     except Exception as error:  # libhdf5 reports damage as OSError, KeyError, RuntimeError, ValueError, ...
         raise FormatError(f"the HDF5 file is damaged: {type(error).__name__}: {error}"[:500]) from error
-    return file
+    return file, stored
 
 
 def _objects(file: h5py.File) -> Iterator[h5py.Group | h5py.Dataset]:

@@ -38,6 +38,21 @@ NEW_KEYS = words(
 DEFAULTS = {"groups": 1, "keepdims": False}
 """Fields that came within Keras 2: left out at their defaults, for the early readers."""
 
+NEWER: dict[str, dict[str, Any]] = {
+    "ConvLSTM1D": {"seed": None},
+    "ConvLSTM2D": {"seed": None},
+    "ConvLSTM3D": {"seed": None},
+    "LayerNormalization": {"rms_scaling": False},
+    "RandomContrast": {"value_range": [0, 255]},
+    "Resizing": {"antialias": False, "fill_mode": "constant", "fill_value": 0.0, "pad_to_aspect_ratio": False},
+}
+"""Options that Keras 3 added to layers of Keras 2, and the values at which they may be left out."""
+LAST_ONLY = words(
+    """CenterCrop RandomBrightness RandomContrast RandomCrop RandomFlip RandomRotation RandomTranslation RandomZoom
+    Resizing ZeroPadding1D"""
+)
+"""Layers that have no `data_format` in Keras 2."""
+
 DENSE_ACTIVATIONS = {
     "identity": "linear",
     "tanh": "tanh",
@@ -117,9 +132,9 @@ def file_of(config: Mapping[str, Any], weights: Weights, classes: Iterable[str] 
         _names(group, "layer_names", [name for name, _ in weights])
         for layer, values in weights:
             own = group.create_group(layer)
-            paths = [f"{layer}/{name}:0" for name, _ in values]
-            if len(set(paths)) != len(paths):
-                raise FormatError(f"layer {layer!r} has two weights of one name; save as .keras")
+            given = [name for name, _ in values]
+            again = [given[:place].count(name) for place, name in enumerate(given)]
+            paths = [f"{layer}/{name}{f'_{n}' if n else ''}:0" for name, n in zip(given, again, strict=True)]
             _names(own, "weight_names", paths)
             for name, (_, value) in zip(paths, values, strict=True):
                 own.create_dataset(name, data=value)
@@ -181,12 +196,17 @@ def _plain(value: Any, kind: str = "") -> Any:
             return inner
         if name in ("L1", "L2"):
             return {"class_name": "L1L2", "config": {"l1": 0.0, "l2": 0.0} | inner}
-        if name in KERAS2_LAYERS | MODELS:
-            return _layer(value)
+        if name in KERAS2_LAYERS | MODELS:  # Inside a wrapper; Keras 3 finds it by its module, Keras 2 needs none.
+            return {"module": "keras" if name in MODELS else "keras.layers", "registered_name": None} | _layer(value)
         return {"class_name": name, "config": _plain(inner)}
     result = {}
+    newer = NEWER.get(kind, {}) | ({"data_format": "channels_last"} if kind in LAST_ONLY else {})
     for key, part in value.items():
         if key in NEW_KEYS or (key in DEFAULTS and part == DEFAULTS[key]):
+            continue
+        if key in newer:
+            if part != newer[key] and list(np.atleast_1d(part)) != newer[key]:
+                raise FormatError(f"layer {value.get('name')!r}: Keras 2 has no {key}={part!r}; save as .keras")
             continue
         if key == "batch_shape":
             key = "batch_input_shape"
@@ -212,6 +232,6 @@ def _node(node: Any, layer: str) -> list[list[Any]]:
             raise FormatError(f"layer {layer!r} is called with more than tensors; save as .keras")
 
     collect(node["args"])
-    if any(value is not None for key, value in node["kwargs"].items() if key != "training"):
-        raise FormatError(f"layer {layer!r} is called with options; save as .keras")
+    if len(node["args"]) != 1 or any(value is not None for key, value in node["kwargs"].items() if key != "training"):
+        raise FormatError(f"layer {layer!r} is called with several arguments; save as .keras")
     return found

@@ -243,13 +243,13 @@ def _of_values(state: dict[str, Any]) -> list[_Layer]:
             kind = spec.get("activation", kind)
         elif isinstance(spec, list | tuple) and not last:
             for part in spec:
-                if isinstance(part, str) and part.lower() in ("feedforward", "classifier"):
-                    form = part.lower()
-                elif isinstance(part, str):
+                if isinstance(part, str) and part in ACTIVATIONS:
                     kind = part
+                elif isinstance(part, str):
+                    form = part.lower()
             name = f"{form}{i}"
         if form not in ("feedforward", "classifier"):
-            raise FormatError(f"layer {i} is of the form {form!r}; expected feedforward")
+            raise FormatError(f"layer {i} is {form[:100]!r}; expected feedforward, or one of {', '.join(ACTIVATIONS)}")
         kind = "softmax" if form == "classifier" else kind
         values = state.get(f"{name}-values")
         if not isinstance(values, list) or len(values) != 2:
