@@ -11,7 +11,7 @@ import numpy as np
 from extend.formats.dense import DenseLayer
 from extend.formats.model import DenseHead, FormatError
 from extend.formats.pmml_fields import Expression, Fields
-from extend.formats.pmml_parts import Parts, same_columns
+from extend.formats.pmml_parts import Parts, laid_out, same_columns
 from extend.formats.pmml_xml import children, number, only, text
 
 if TYPE_CHECKING:
@@ -102,15 +102,16 @@ def _weights(
         if name in ids or name in before:
             raise FormatError(f"{where}: neuron {name!r} is defined twice")
         ids[name] = column
-        bias[column] = number(neuron, "bias", f"{where}, neuron {name!r}", 0.0)
+        label = f"{where}, neuron {name!r}"
+        bias[column] = number(neuron, "bias", label, 0.0)
         for link in children(neuron, "Con"):
-            source = text(link, "from", where)
+            source = text(link, "from", label)
             if source not in before:
                 raise FormatError(
-                    f"{where}: neuron {name!r} reads {source!r}, which is no neuron of the layer before; "
+                    f"{label} reads {source!r}, which is no neuron of the layer before; "
                     "connections that skip a layer are not supported"
                 )
-            kernel[before[source], column] += number(link, "weight", f"{where}, neuron {name!r}")
+            kernel[before[source], column] += number(link, "weight", label)
     if not neurons:
         raise FormatError(f"{where}: no neurons")
     return kernel, bias, ids
@@ -209,7 +210,7 @@ def widen(model: Element, parts: Parts, head: DenseHead, classes: tuple[str, ...
         if node is None or node in used:
             node = _unused(f"class/{column + 1}", ids)
             ids.add(node)
-            by_id[node] = _neuron(last, node, head, column, before, factor)
+            by_id[node] = laid_out(_neuron(last, node, head, column, before, factor), neurons[0])
         used.add(node)
         last.append(by_id[node])
         output = deepcopy(old.get(name, template))
@@ -247,7 +248,4 @@ def _neuron(layer: Element, name: str, head: DenseHead, column: int, before: lis
     neuron = layer.makeelement("Neuron", {"id": name, "bias": repr(float(head.bias[column]) / factor)})
     for source, weight in zip(before, head.kernel[:, column], strict=True):
         SubElement(neuron, "Con", {"from": source, "weight": repr(float(weight) / factor)})
-    neuron.text = neuron.tail = "\n"
-    for link in neuron:
-        link.tail = "\n"
     return neuron

@@ -132,3 +132,13 @@ def _like(parent: Element, tag: str, **attributes: Any) -> Element:
     made = parent.makeelement(tag, attributes)
     made.tail = parent[0].tail if len(parent) else parent.text
     return made
+
+
+def laid_out(made: Element, like: Element) -> Element:
+    """The element with the line breaks of one like it."""
+    made.tail, made.text = like.tail, like.text
+    for child in made:
+        child.tail = like[0].tail if len(like) else None
+    if len(made) and len(like):
+        made[-1].tail = like[-1].tail
+    return made

@@ -9,7 +9,7 @@ import numpy as np
 
 from extend.formats.model import DenseHead, FormatError
 from extend.formats.pmml_fields import Apply, Expression, Fields
-from extend.formats.pmml_parts import Parts, same_columns
+from extend.formats.pmml_parts import Parts, laid_out, same_columns
 from extend.formats.pmml_xml import children, number, text
 
 if TYPE_CHECKING:
@@ -116,6 +116,9 @@ def widen(model: Element, parts: Parts, head: DenseHead, classes: tuple[str, ...
         model.insert(place + column, table)
         made.append(table)
     _add(made[0], [(key, 0.0) for key in sorted(set(keys) - set(_keys(made, "")))])
+    like = max(tables, key=len)
+    for table in set(made) - set(tables):
+        laid_out(table, like)
 
 
 def _add(table: Element, predictors: list[tuple[Key, float]]) -> None:
@@ -129,7 +132,5 @@ def _add(table: Element, predictors: list[tuple[Key, float]]) -> None:
         else:
             what = "value" if tag == "CategoricalPredictor" else "exponent"
             SubElement(table, tag, {"name": name, what: detail, **attributes})
-        table[-1].tail = "\n"
     order = ("NumericPredictor", "CategoricalPredictor", "PredictorTerm")
     table[:] = sorted(table, key=lambda e: order.index(e.tag) if e.tag in order else -1)
-    table.text, table.tail = table.text or "\n", table.tail or "\n"

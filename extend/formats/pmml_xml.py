@@ -13,9 +13,9 @@ from extend.formats.model import FormatError, MissingExtraError
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-BYTES, ELEMENTS, DEPTH = 256 << 20, 2_000_000, 64
+BYTES, ELEMENTS, DEPTH = 256 << 20, 1_000_000, 64
 NAMESPACE = re.compile(r"http://www\.dmg\.org/(?:v|PMML-)(\d)[_-](\d)/?")
-NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
 class _Builder(ElementTree.TreeBuilder):
@@ -117,15 +117,18 @@ def real(value: str, where: str) -> float:
     >>> real("-1.5e2", "weight")
     -150.0
     """
-    stripped = value.strip()
-    result = float(stripped) if len(stripped) < 1000 and NUMBER.fullmatch(stripped) else math.nan
+    result = float(value) if len(value) < 1000 and NUMBER.fullmatch(value) else math.nan
     if not math.isfinite(result):
         raise FormatError(f"{where} is {value[:40]!r}; expected a finite number")
     return result
 
 
 def number(element: Element, name: str, where: str, default: float | None = None) -> float:
-    """A numeric attribute."""
-    if default is not None and element.get(name) is None:
+    """A numeric attribute; `where` and the names tell of it in an error."""
+    value = element.get(name)
+    if value is None and default is not None:
         return default
-    return real(text(element, name, where), f"{where}: {element.tag} {name}")
+    try:
+        return real(text(element, name, where), name)
+    except FormatError as error:
+        raise FormatError(f"{where}: {element.tag} {error}") from error

@@ -197,6 +197,34 @@ def test_one_unit_for_two_classes_becomes_softmax(weights, tmp_path):
     )
 
 
+def test_priors_verification_and_output_fields_follow_the_classes(tmp_path):
+    """Priors of a removed class go, verification records go (they hold old probabilities), a used field is refused."""
+    path, made = seed("knime", tmp_path), tmp_path / "other.pmml"
+    priors = "".join(f'<TargetValue value="{c}" priorProbability="0.5"/>' for c in "xy")
+    targets = f'<Targets><Target field="kind" optype="categorical">{priors}</Target></Targets>'
+    records = '<ModelVerification recordCount="0"><VerificationFields/><InlineTable/></ModelVerification>'
+    text = path.read_text().replace("<NeuralInputs>", targets + "<NeuralInputs>")
+    path.write_text(text.replace("</NeuralNetwork>", records + "</NeuralNetwork>"))
+    model = pmml.open(path)
+    model.save(made, model.head, model.classes)
+    assert "ModelVerification" in made.read_text()
+    head = DenseHead(np.eye(3, 2), np.zeros(2), "sigmoid")
+    model.save(made, head, ("y", "z"))
+    content = made.read_text()
+    assert "ModelVerification" not in content and "TargetValue" in content and 'value="x"' not in content
+    assert elements(made, "OutputField")[0].count("probability(y)") == 1 and "probability(z)" in content
+
+    twice = (
+        '<Apply function="*"><FieldRef field="probability(x)"/><Constant>2</Constant></Apply></OutputField></Output>'
+    )
+    field = '<OutputField name="twice" feature="transformedValue" optype="continuous" dataType="double">' + twice
+    path.write_text(path.read_text().replace("</Output>", field))
+    before = made.read_bytes()
+    with pytest.raises(FormatError, match=r"refers to 'probability\(x\)'"):
+        pmml.open(path).save(made, head, ("y", "z"))
+    assert made.read_bytes() == before
+
+
 def test_a_target_of_numbers_becomes_one_of_strings_where_a_name_is_no_number(tmp_path):
     path = seed("regression", tmp_path)
     model = pmml.open(path)
