@@ -16,13 +16,15 @@ import numpy as np
 from extend.formats.model import DenseHead, FormatError, Input, MissingExtraError, digest, read_bytes, replace_file
 from extend.formats.onnx_graph import Place, find
 from extend.formats.onnx_labels import names_of
-from extend.formats.onnx_nodes import called, captured, graphs_of
+from extend.formats.onnx_nodes import called, captured, graphs_of, tensor_value
 from extend.formats.onnx_widen import widen
 
 MOST_BYTES = (1 << 31) - (1 << 16)
 """A protobuf message cannot be larger than 2 GiB; such a model is not opened, and none is written."""
 MOST_ELEMENTS = 1 << 27
 """Of one tensor between two nodes, for the number of samples that the file declares (one, if it leaves that open)."""
+MOST_NODES = 1 << 20
+"""Of a function with all that it calls, and times round a loop."""
 _LARGE = 1 << 16
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "ai.onnx.preview.training"}
 _FEATURES = "extend_features"
@@ -168,8 +170,8 @@ def open(path: str | os.PathLike[str], *, head: str | None = None) -> OnnxModel:
         raise
     except Exception as error:  # protobuf's DecodeError, whose place differs between its versions.
         raise FormatError(f"{file}: no ONNX model, or a damaged one ({_short(error)})") from error
-    _domains(file, model)
     _load_external(file, model)
+    _nodes(file, model)
     _check(file, model)
     try:
         place = find(model, head)
@@ -253,9 +255,27 @@ def _all_nodes(graph: Any, deep: int = 0) -> Iterator[Any]:
             yield from _all_nodes(inner, deep + 1)
 
 
-def _domains(file: Path, model: Any) -> None:
+def _nodes(file: Path, model: Any) -> None:
+    """Refuse operators that ONNX Runtime lacks, and what would never end: functions within functions, long loops."""
+    functions = {(function.domain, function.name): function for function in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+    while len(sizes) < len(functions):  # From the innermost outwards.
+        ready = {
+            key: sum(sizes.get((node.domain, node.op_type), 1) for node in _all_nodes(function))
+            for key, function in functions.items()
+            if key not in sizes
+            and not any((n.domain, n.op_type) in functions.keys() - sizes.keys() for n in _all_nodes(function))
+        }
+        if not ready or max(ready.values()) > MOST_NODES:
+            raise FormatError(f"{file}: functions that call themselves, or come to more than {MOST_NODES} nodes")
+        sizes |= ready
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
     known = _DOMAINS | {function.domain for function in model.functions}
     for node in _all_nodes(model.graph):
+        if node.op_type == "Loop" and node.input and node.input[0] in constants:
+            count = tensor_value(constants[node.input[0]])
+            if count.dtype.kind != "i" or count.size != 1 or count.item() > MOST_NODES:
+                raise FormatError(f"{file}: {called(node)} goes round more than {MOST_NODES} times")
         if node.domain not in known:
             raise FormatError(
                 f"{file}: {called(node)} is of the domain {node.domain!r}, which ONNX Runtime does not know"

@@ -546,6 +546,29 @@ def huge() -> onnx.ModelProto:
     )
 
 
+def endless(loop: bool) -> onnx.ModelProto:
+    """A loop of 2^40 rounds, or functions that call one another 2^40 times."""
+    made = two_layers("gemm", "softmax", opset=13)
+    if loop:
+        values = {"i": (TensorProto.INT64, []), "on": (TensorProto.BOOL, []), "v": (TensorProto.FLOAT, None)}
+        given = [helper.make_tensor_value_info(name, *what) for name, what in values.items()]
+        results = [helper.make_tensor_value_info(f"{name}_", *values[name]) for name in ("on", "v")]
+        body = helper.make_graph([node("Identity", "on", "on_"), node("Identity", "v", "v_")], "body", given, results)
+        made.graph.node.insert(0, node("Loop", "many yes x", "xx", body=body))
+        made.graph.initializer.append(helper.make_tensor("yes", TensorProto.BOOL, [], [True]))
+        made.graph.initializer.append(helper.make_tensor("many", TensorProto.INT64, [], [1 << 40]))
+    else:
+        ops = [helper.make_opsetid("", 13), helper.make_opsetid("own", 1)]
+        for level in range(40):
+            inner = f"own:F{level - 1}" if level else "Relu"
+            calls = [node(inner, "a", "b"), node(inner, "b", "c")]
+            made.functions.append(helper.make_function("own", f"F{level}", ["a"], ["c"], calls, ops))
+        made.opset_import.append(ops[1])
+        made.graph.node.insert(0, node("own:F39", "x", "xx"))
+    made.graph.node[1].input[0] = "xx"
+    return made
+
+
 def declared() -> onnx.ModelProto:
     made = two_layers("gemm", "softmax")
     made.graph.initializer[0].dims[:] = [1 << 40, 1 << 20]
@@ -565,6 +588,8 @@ def declared() -> onnx.ModelProto:
         (lambda: model([node("Relu", "x", "y")], {}, {"x": ["n", 4]}, {"y": ["n", 4]}), "holds no Gemm"),
         (foreign, r"'Magic_y' \(Magic\) is of the domain 'com.acme'"),
         (huge, "elements"),
+        (lambda: endless(loop=True), r"'Loop_xx' \(Loop\) goes round more than"),
+        (lambda: endless(loop=False), "functions that call themselves"),
         (declared, "no valid ONNX model|cannot be read"),
     ],
 )
