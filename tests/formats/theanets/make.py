@@ -19,10 +19,10 @@ climate.get_logger = logging.getLogger
 for name in ("add_arg", "add_group", "add_arg_group", "parse_args", "enable_default_logging"):
     setattr(climate, name, lambda *args, **kwargs: Anything())
 sys.modules["climate"] = climate
-if sys.version_info[0] > 2:
-    import collections.abc
+if not hasattr(collections, "Callable"):
+    from collections import abc
 
-    collections.Callable, collections.Iterable = collections.abc.Callable, collections.abc.Iterable
+    collections.Callable, collections.Iterable = abc.Callable, abc.Iterable
 
 import numpy as np  # noqa: E402
 
