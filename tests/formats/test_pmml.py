@@ -214,11 +214,9 @@ def test_priors_verification_and_output_fields_follow_the_classes(tmp_path):
     assert "ModelVerification" not in content and "TargetValue" in content and 'value="x"' not in content
     assert elements(made, "OutputField")[0].count("probability(y)") == 1 and "probability(z)" in content
 
-    twice = (
-        '<Apply function="*"><FieldRef field="probability(x)"/><Constant>2</Constant></Apply></OutputField></Output>'
-    )
+    twice = '<Apply function="*"><FieldRef field="probability(x)"/><Constant>2</Constant></Apply></OutputField>'
     field = '<OutputField name="twice" feature="transformedValue" optype="continuous" dataType="double">' + twice
-    path.write_text(path.read_text().replace("</Output>", field))
+    path.write_text(path.read_text().replace("</Output>", field + "</Output>"))
     before = made.read_bytes()
     with pytest.raises(FormatError, match=r"refers to 'probability\(x\)'"):
         pmml.open(path).save(made, head, ("y", "z"))
