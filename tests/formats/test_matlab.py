@@ -86,6 +86,7 @@ def expected(model: matlab.Matlab, y: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
+@pytest.mark.needs("octave")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_octave_agrees_before_and_after_two_classes_are_added(name, tmp_path):
     path = tmp_path / "net.mat"
@@ -160,6 +161,7 @@ def test_inputs_that_are_removed_standardised_and_scaled(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.needs("octave")
 def test_files_that_octave_writes(tmp_path):
     """Another writer than SciPy's: version 7 (compressed) and 6, a struct that holds all, no class names."""
     path = tmp_path / "net.mat"
@@ -183,6 +185,7 @@ def test_files_that_octave_writes(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.needs("java", "javac", "weka.jar", "jpmml_evaluator")
 @pytest.mark.parametrize("name", ["patternnet", "tansig, one-hot", "purelin, one-hot"])
 def test_weka_and_jpmml_score_the_matlab_network(name, tmp_path):
     path, made = tmp_path / "net.mat", tmp_path / "net.pmml"
@@ -201,6 +204,7 @@ def test_weka_and_jpmml_score_the_matlab_network(name, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.needs("octave")
 def test_octave_reads_what_to_mat_writes(tmp_path):
     rng = np.random.default_rng(0)
     layers = (

@@ -76,6 +76,7 @@ def elements(path: Path, *tags: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.needs("java", "jpmml_evaluator")
 @pytest.mark.parametrize("name", INPUTS)
 def test_jpmml_scores_as_we_do_before_and_after_two_classes_are_added(name, tmp_path):
     path, made = seed(name, tmp_path), tmp_path / "wider.pmml"
@@ -98,6 +99,7 @@ def test_jpmml_scores_as_we_do_before_and_after_two_classes_are_added(name, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.needs("java", "javac", "weka.jar")
 @pytest.mark.parametrize("name", ["spss", "knime"])
 def test_weka_scores_as_we_do_before_and_after_two_classes_are_added(name, tmp_path):
     path, made = seed(name, tmp_path), tmp_path / "wider.pmml"
@@ -133,6 +135,7 @@ def test_a_save_changes_only_what_must_change(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.needs("java", "jpmml_evaluator")
 @pytest.mark.parametrize("name", INPUTS)
 def test_classes_are_removed_swapped_renamed_and_the_head_replaced(name, tmp_path):
     path, made = seed(name, tmp_path), tmp_path / "other.pmml"
@@ -159,6 +162,7 @@ def test_classes_are_removed_swapped_renamed_and_the_head_replaced(name, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.needs("java", "jpmml_evaluator")
 @pytest.mark.parametrize("weights", [("-1", "1", "1", "0"), ("1", "-1", "0", "1")])
 def test_one_unit_for_two_classes_becomes_softmax(weights, tmp_path):
     """One logistic unit p, and a last layer of p and 1 - p, in either order; then the one unit as the only output."""
@@ -266,6 +270,7 @@ def sklearn_models(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.needs("java", "javac", "weka.jar", "jpmml_evaluator")
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learns_models(sklearn_models, tmp_path):
     x, made = sklearn_models
@@ -291,6 +296,7 @@ def test_scikit_learns_models(sklearn_models, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.needs("java", "javac", "weka.jar", "jpmml_evaluator")
 def test_to_pmml_is_read_by_jpmml_and_weka(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "network.pmml"
