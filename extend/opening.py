@@ -66,7 +66,7 @@ def open(
         pixels: instead: inputs are pictures of the model's own size, and this is how their pixels are scaled: a name in
             `PIXELS`.
         size: height and width of pictures, where the file leaves them open.
-        head: PyTorch: path of the last layer, if it is not found by itself.
+        head: PyTorch and ONNX: path or name of the last layer, if it is not found by itself.
         data, held_out: as for `extend.wrap`: the memory is measured from them.
         trust: allow what executes code that the file names (Keras's Lambda layers, types of your own).
 

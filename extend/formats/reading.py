@@ -31,7 +31,7 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
     path = Path(source)
     if path.is_dir():
         if (path / "config.json").is_file():
-            return transformers.open(path, trust=trust)
+            return transformers.open(path, head=head, trust=trust)
         raise FormatError(f"{path} is a folder without config.json: a Flax checkpoint goes to extend.load")
     match "".join(path.suffixes[-1:]).lower():
         case ".keras" | ".h5" | ".hdf5":
@@ -39,7 +39,7 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
         case ".pt" | ".pth" | ".th" | ".bin" | ".safetensors":
             return torch.open(path, model=model, input=shape, head=head)
         case ".onnx":
-            return onnx.open(path)
+            return onnx.open(path, head=head)
         case ".skops" | ".joblib":
             return sklearn.open(path, trust=trust)
         case ".pmml" | ".xml":
