@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,13 @@ def linen() -> Backbone:
     return Backbone.from_linen(model, variables, 5, spec(16, 16, 3))
 
 
+def resnet() -> Backbone:
+    model = ResNet(5, depth=8, width=8, rngs=nnx.Rngs(0))
+    return Backbone.from_nnx(model, 5, spec(16, 16, 3), taps=("stage2",))
+
+
 def convnet(**space: Any) -> Backbone:
-    return Backbone.from_nnx(ConvNet(5, rngs=nnx.Rngs(0)), 5, spec(8, 8, 1), **space)
+    return Backbone.from_nnx(ConvNet(5, filters=(4, 8), hidden=16, rngs=nnx.Rngs(0)), 5, spec(8, 8, 1), **space)
 
 
 def attention(ask: bool) -> Backbone:
@@ -110,7 +116,7 @@ def run(path: Path, *inputs: np.ndarray) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_runtime_gives_what_jax_gives(name: str, tmp_path: Path) -> None:
-    backbone, rng = BACKBONES[name](), np.random.default_rng(0)
+    backbone, rng = replace(BACKBONES[name](), batch_size=8), np.random.default_rng(0)
     kernel = rng.normal(size=(backbone.feature_dim, 2)).astype(np.float32) / np.sqrt(backbone.feature_dim)
     own = backbone.own_head
     assert own is not None
@@ -154,7 +160,7 @@ def test_pictures_are_normalised_inside(order: Any, tmp_path: Path) -> None:
     image = extend.Image(16, 16, 3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), order=order)
     backbone = Backbone.from_nnx(ResNet(3, depth=8, width=4, rngs=nnx.Rngs(0)), 3, image)
     assert backbone.own_head is not None
-    clf = Classifier(backbone, backbone.own_head, ("a", "b", "ü"))
+    clf = Classifier(replace(backbone, batch_size=8), backbone.own_head, ("a", "b", "ü"))
     pictures = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
     path = tmp_path / "pictures.onnx"
     flax_onnx.write(score_of(clf), image, clf.classes, path)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def classifiers() -> dict[str, tuple[Classifier, Any]]:
             rng.integers(0, 256, (5, 16, 16, 3)).astype(np.uint8),
         ),
         "space": (
-            Backbone.from_nnx(ConvNet(3, rngs=nnx.Rngs(0)), 3, spec(8, 8, 1), **taps),
+            Backbone.from_nnx(ConvNet(3, filters=(4, 8), hidden=16, rngs=nnx.Rngs(0)), 3, spec(8, 8, 1), **taps),
             rng.normal(size=(5, 8, 8, 1)).astype(np.float32),
         ),
         "asking": (Backbone.from_nnx(Asking(), 3, spec(4)), rng.normal(size=(5, 4)).astype(np.float32)),
@@ -69,7 +70,7 @@ def classifiers() -> dict[str, tuple[Classifier, Any]]:
     for name, (backbone, x) in made.items():
         assert backbone.own_head is not None
         head = backbone.own_head.append(np.ones((backbone.own_head.rows[1], 1)), np.zeros(1))
-        found[name] = Classifier(backbone, head, ("a", "b", "c", "ü")), x
+        found[name] = Classifier(replace(backbone, batch_size=8), head, ("a", "b", "c", "ü")), x
     return found
 
 
