@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import json
-import math
 import os
 import tempfile
 import zipfile
@@ -19,13 +18,12 @@ import numpy as np
 from extend.formats import keras_archive as archive
 from extend.formats import keras_legacy as legacy
 from extend.formats.keras_legacy import to_keras_h5
+from extend.formats.keras_reading import guarded, read_hdf5, read_zip, the_keras, weights_of
 from extend.formats.model import DenseHead, FormatError, Input, MissingExtraError, digest, read_bytes, replace_file
 
 __all__ = ["Keras", "open", "to_keras_h5"]
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
-MOST_ELEMENTS = 1 << 28
-"""Numbers in any layer's output for one input."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def open(path: str | os.PathLike[str] | Any, *, trust: bool = False) -> Keras:
     >>> open(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])).head.num_classes
     3
     """
-    keras = _keras()
+    keras = the_keras()
     if isinstance(path, keras.Model):
         return _opened(_copied(path), None, None)
     file = Path(path)
@@ -139,7 +137,7 @@ def open(path: str | os.PathLike[str] | Any, *, trust: bool = False) -> Keras:
         if file.suffix not in SUFFIXES:
             raise FormatError(f"a Keras file ends in one of {', '.join(SUFFIXES)}")
         content = read_bytes(file, archive.MOST_WEIGHTS)
-        read = _read_zip if file.suffix == ".keras" else _read_hdf5
+        read = read_zip if file.suffix == ".keras" else read_hdf5
         model, classes = read(content, trust)
         return _opened(model, file, classes)
     except FormatError as error:
@@ -148,135 +146,15 @@ def open(path: str | os.PathLike[str] | Any, *, trust: bool = False) -> Keras:
         raise FormatError(f"{file}: {error}") from error
 
 
-def _keras() -> Any:
-    os.environ.setdefault("KERAS_BACKEND", "jax")
-    try:
-        import keras
-    except ImportError as error:
-        raise MissingExtraError("Keras", "keras", error) from error
-    return keras
-
-
-def _read_zip(content: bytes, trust: bool) -> tuple[Any, tuple[str, ...] | None]:
-    config, weights, classes = archive.read_zip(content)
-    file, stored = archive.open_hdf5(weights)
-    file.close()
-    with tempfile.TemporaryDirectory() as folder:
-        if trust:
-            whole = Path(folder, "model.keras")
-            whole.write_bytes(content)
-            return _guarded(lambda: _keras().saving.load_model(whole, compile=False, safe_mode=False)), classes
-        model = _built(archive.check_config(config), stored)
-        part = Path(folder, archive.WEIGHTS)
-        part.write_bytes(weights)
-        _guarded(lambda: model.load_weights(part))
-    return model, classes
-
-
-def _read_hdf5(content: bytes, trust: bool) -> tuple[Any, tuple[str, ...] | None]:
-    opened, stored = archive.open_hdf5(content)
-    with opened as file:
-        text = archive.attribute(file, "model_config")
-        if text is None or "model_weights" not in file:
-            raise FormatError("it holds no model: model_config or model_weights is missing; expected what save() wrote")
-        names = archive.attribute(file, "class_names")
-        classes = None if names is None else archive.class_names(names)
-        if trust:
-            with tempfile.TemporaryDirectory() as folder:
-                whole = Path(folder, "model.h5")
-                whole.write_bytes(content)
-                return _guarded(lambda: _keras().saving.load_model(whole, compile=False, safe_mode=False)), classes
-        if len(text) > archive.MOST_CONFIG:
-            raise FormatError(f"model_config is longer than {archive.MOST_CONFIG} bytes")
-        try:
-            config = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise FormatError(f"model_config is no JSON: {error}") from error
-        model = _built(archive.check_config(config), stored)
-        _load_legacy(model, file["model_weights"])
-    return model, classes
-
-
-def _guarded(action: Callable[[], Any]) -> Any:
-    """Keras' own loading; whatever it raises for a damaged file becomes a FormatError."""
-    try:
-        return action()
-    except Exception as error:
-        raise FormatError(f"Keras cannot load it: {type(error).__name__}: {error}"[:2000]) from error
-
-
-def _built(config: dict[str, Any], stored: int) -> Any:
-    """The model of a checked config; its weights are not allocated before they are known to fit what is stored."""
-    keras = _keras()
-    from keras.src.backend.common import global_state
-
-    inner, kind = config["config"], config["class_name"]
-    cls = keras.Sequential if kind == "Sequential" else keras.Model
-    scope = keras.StatelessScope()  # Variables made inside are filled at its end.
-    with scope:
-        try:
-            model = cls.from_config(inner)
-            if not isinstance(model, keras.Model) or not model.built:
-                raise FormatError("the model has no input shape: build it before saving")
-            declared = sum(math.prod(v.shape) * 4 for v in model.variables)
-            if declared > 2 * stored + (1 << 20):
-                raise FormatError(f"the layers declare {declared} bytes of weights, the file holds {stored}")
-            _check_outputs(model)
-        except Exception as error:  # Keras raises anything for a config that is damaged.
-            scope.initialize_variables = False
-            global_state.set_global_attribute("uninitialized_variables", [])
-            if isinstance(error, FormatError):
-                raise
-            raise FormatError(f"Keras cannot build it: {type(error).__name__}: {error}"[:2000]) from error
-    return model
-
-
-def _check_outputs(model: Any) -> None:
-    for layer in model._flatten_layers(include_self=False):
-        for node in layer._inbound_nodes:
-            for tensor in node.output_tensors:
-                if math.prod(n or 1 for n in tensor.shape[1:]) > MOST_ELEMENTS:
-                    raise FormatError(f"layer {layer.name!r} makes outputs of the shape {tensor.shape}: too large")
-
-
-def _legacy_weights(layer: Any) -> list[Any]:
-    return [*layer.trainable_weights, *layer.non_trainable_weights]
-
-
-def _load_legacy(model: Any, group: Any) -> None:
-    """Assign the weights of a legacy file, layer by layer in order, as Keras does it.
-
-    Raises:
-        FormatError: names the layer whose weights do not fit.
-    """
-    layers = [layer for layer in model.layers if _legacy_weights(layer)]
-    stored = []
-    for name in archive.attributes(group, "layer_names"):
-        own = group.get(name)
-        names = archive.attributes(own, "weight_names") if hasattr(own, "keys") else []
-        if names:
-            stored.append((name, own, names))
-    if len(stored) != len(layers):
-        raise FormatError(f"{len(stored)} layers have weights in the file, {len(layers)} in its config")
-    for layer, (name, own, names) in zip(layers, stored, strict=True):
-        variables = _legacy_weights(layer)
-        values = [own.get(weight) for weight in names]
-        shapes = [getattr(value, "shape", None) for value in values]
-        if shapes != [tuple(variable.shape) for variable in variables]:
-            raise FormatError(f"layer {name!r}: the weights have the shapes {shapes}; the config's layer has others")
-        for variable, value in zip(variables, values, strict=True):
-            _guarded(lambda variable=variable, value=value: variable.assign(value[()]))
-
-
 def _copied(model: Any) -> Any:
     """A copy of a user's model, with the values that its weights have now."""
-    keras = _keras()
+    keras = the_keras()
     if not _plain_model(model):
         raise FormatError(f"{type(model).__name__} is neither Sequential nor functional: its layers are not known")
     if not model.built or not model.inputs:
         raise FormatError("the model has no input shape: call it, or build it, first")
     cls = keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
-    made = _guarded(lambda: cls.from_config(model.get_config()))
+    made = guarded(lambda: cls.from_config(model.get_config()))
     _assign(model, made, None)
     return made
 
@@ -287,7 +165,7 @@ def _plain_model(model: Any) -> bool:
 
 def _assign(source: Any, target: Any, skip: str | None) -> None:
     """Copy every variable, layer by layer, and see that not a bit was changed."""
-    keras = _keras()
+    keras = the_keras()
     for old, new in zip(source.layers, target.layers, strict=True):
         if old.name == skip:
             continue
@@ -362,7 +240,7 @@ def _after(layer: Any) -> str | None:
 
 
 def _head(place: _Place) -> DenseHead:
-    to_numpy, layer = _keras().ops.convert_to_numpy, place.layer
+    to_numpy, layer = the_keras().ops.convert_to_numpy, place.layer
     kernel = np.asarray(to_numpy(layer.kernel))
     bias = np.asarray(to_numpy(layer.bias)) if layer.use_bias else np.zeros(layer.units, kernel.dtype)
     if place.binary:
@@ -373,7 +251,7 @@ def _head(place: _Place) -> DenseHead:
 
 def _runner(model: Any, place: _Place) -> Callable[[list[np.ndarray]], np.ndarray]:
     """A function of input arrays; on JAX compiled, once a shape of batch."""
-    keras = _keras()
+    keras = the_keras()
     body = keras.Model(model.inputs, place.before)
 
     def widened(array: Any) -> np.ndarray:
@@ -399,7 +277,7 @@ def _runner(model: Any, place: _Place) -> Callable[[list[np.ndarray]], np.ndarra
 
 def _fingerprint(model: Any, place: _Place) -> str:
     """SHA-256 over the layers before the head, how they are joined, and their weights."""
-    to_numpy = _keras().ops.convert_to_numpy
+    to_numpy = the_keras().ops.convert_to_numpy
     skip = {place.layer.name, getattr(place.after, "name", None)}
     parts: list[tuple[str, Any]] = []
     for entry in model.get_config()["layers"]:
@@ -407,7 +285,7 @@ def _fingerprint(model: Any, place: _Place) -> str:
             parts.append(("layer", json.dumps(_stable(entry), sort_keys=True, default=str)))
     for layer in model.layers:
         if layer.name not in skip:
-            parts += [(layer.name, np.asarray(to_numpy(weight))) for weight in _legacy_weights(layer)]
+            parts += [(layer.name, np.asarray(to_numpy(weight))) for weight in weights_of(layer)]
     return digest(parts)
 
 
@@ -424,7 +302,7 @@ def _stable(value: Any) -> Any:
 
 def _with_head(model: Any, place: _Place, head: DenseHead) -> Any:
     """The same model with another head; it shares nothing with the old one."""
-    keras = _keras()
+    keras = the_keras()
     kernel, bias, binary = head.kernel, head.bias, place.binary
     if binary and head.activation == "softmax" and head.num_classes == 2 and not kernel[:, 0].any() and not bias[0]:
         kernel, bias = kernel[:, 1:], bias[1:]  # Still one unit.
@@ -447,7 +325,7 @@ def _with_head(model: Any, place: _Place, head: DenseHead) -> Any:
                     raise FormatError(f"layer {name!r} ({entry['class_name']}) cannot become a {wanted}")
                 entry["config"]["activation"] = wanted
     cls = keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
-    made = _guarded(lambda: cls.from_config(config))
+    made = guarded(lambda: cls.from_config(config))
     _assign(model, made, place.layer.name)
     layer = made.get_layer(place.layer.name)
     layer.kernel.assign(kernel)
@@ -467,13 +345,13 @@ def _zip_of(model: Any, classes: tuple[str, ...]) -> bytes:
 
 
 def _weights(model: Any) -> legacy.Weights:
-    to_numpy = _keras().ops.convert_to_numpy
+    to_numpy = the_keras().ops.convert_to_numpy
 
     def name(layer: Any, weight: Any) -> str:
         _, found, rest = weight.path.partition(f"{layer.name}/")
         return str(rest if found else weight.name)
 
     return [
-        (layer.name, [(name(layer, weight), np.asarray(to_numpy(weight))) for weight in _legacy_weights(layer)])
+        (layer.name, [(name(layer, weight), np.asarray(to_numpy(weight))) for weight in weights_of(layer)])
         for layer in model.layers
     ]

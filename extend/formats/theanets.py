@@ -317,7 +317,7 @@ def _replaced(state: Any, layer: _Layer, head: DenseHead) -> dict[int, Any]:
         last = layers[-1]
         changed[id(last.state)] = {**last.state, "size": head.num_classes}
         if isinstance(attributes, dict):  # Compiled functions are a cache; theanets makes them again.
-            empty = {name: {} for name in ("_graphs", "_functions") if name in attributes}
+            empty: dict[str, Any] = {name: {} for name in ("_graphs", "_functions") if name in attributes}
             changed[id(attributes)] = {**attributes, **empty}
         return changed
     specs = state["kwargs"]["layers"]

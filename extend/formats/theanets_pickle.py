@@ -111,9 +111,10 @@ def _run(content: bytes) -> tuple[Any, int]:
     for number, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         if number > MOST_OPCODES:
             raise FormatError(f"more than {MOST_OPCODES} opcodes")
+        given: Any = argument
         match opcode.name:
             case "PROTO":
-                protocol = int(argument)
+                protocol = int(given)
             case "FRAME":
                 pass
             case "MARK":
@@ -163,13 +164,13 @@ def _run(content: bytes) -> tuple[Any, int]:
                 for key, value in zip(items[::2], items[1::2], strict=True):
                     target[_key(key)] = value
             case "PUT" | "BINPUT" | "LONG_BINPUT":
-                memo[argument] = stack[-1]
+                memo[given] = stack[-1]
             case "MEMOIZE":
                 memo[len(memo)] = stack[-1]
             case "BINGET" | "LONG_BINGET":
-                stack.append(memo[argument])
+                stack.append(memo[given])
             case "GLOBAL":
-                stack.append(_global(*argument.split(" ", 1)))
+                stack.append(_global(*given.split(" ", 1)))
             case "STACK_GLOBAL":
                 name = stack.pop()
                 stack.append(_global(stack.pop(), name))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from extend.formats import keras as format
+from extend.formats import keras_reading
 
 
 def write(folder: Path) -> list[Path]:
     """A functional model with a convolution and a Sequential one, as .keras and as both kinds of .h5."""
-    format._keras()
-    import keras
+    keras = keras_reading.the_keras()
 
     layers = keras.layers
     inputs = keras.Input((6, 6, 1))
