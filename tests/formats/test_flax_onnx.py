@@ -28,6 +28,7 @@ from extend.head import Calibrated
 from extend.models import MLP, ConvNet, ResNet
 from extend.space import Tap, Width
 from tests.conftest import spec
+from tests.formats.test_stablehlo import filled
 
 DIGITS = Path(__file__).parents[2] / "checkpoints" / "digits-0-7"
 CIFAR = DIGITS.with_name("cifar10-8")
@@ -73,7 +74,7 @@ def linen() -> Backbone:
 
 
 def resnet() -> Backbone:
-    model = ResNet(5, depth=8, width=8, rngs=nnx.Rngs(0))
+    model = filled(lambda: ResNet(5, depth=8, width=8, rngs=nnx.Rngs(0)))
     return Backbone.from_nnx(model, 5, spec(16, 16, 3), taps=("stage2",))
 
 
@@ -114,7 +115,10 @@ def run(path: Path, *inputs: np.ndarray) -> list[np.ndarray]:
     return session.run(None, dict(zip([i.name for i in session.get_inputs()], inputs, strict=True)))
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+SLOW = ("resnet", "linen", "convnet")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in BACKBONES])
 def test_runtime_gives_what_jax_gives(name: str, tmp_path: Path) -> None:
     backbone, rng = replace(BACKBONES[name](), batch_size=8), np.random.default_rng(0)
     kernel = rng.normal(size=(backbone.feature_dim, 2)).astype(np.float32) / np.sqrt(backbone.feature_dim)
@@ -158,7 +162,7 @@ def test_the_shipped_digits_extended_by_two_classes(method: Any, tmp_path: Path)
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
 def test_pictures_are_normalised_inside(order: Any, tmp_path: Path) -> None:
     image = extend.Image(16, 16, 3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), order=order)
-    backbone = Backbone.from_nnx(ResNet(3, depth=8, width=4, rngs=nnx.Rngs(0)), 3, image)
+    backbone = Backbone.from_nnx(filled(lambda: ResNet(3, depth=8, width=4, rngs=nnx.Rngs(0))), 3, image)
     assert backbone.own_head is not None
     clf = Classifier(replace(backbone, batch_size=8), backbone.own_head, ("a", "b", "ü"))
     pictures = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)

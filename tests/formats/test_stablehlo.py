@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,14 @@ print(json.dumps([classes, sorted(known), list(model.platforms)]))
 """
 
 
+def filled(make: Callable[[], nnx.Module]) -> nnx.Module:
+    """A network with parameters from NumPy: drawing them with JAX takes many seconds of compilation."""
+    rng = np.random.default_rng(0)
+    definition, state = nnx.split(nnx.eval_shape(make))
+    leaves = jax.tree.map(lambda leaf: jnp.asarray(rng.uniform(0.01, 0.2, leaf.shape), leaf.dtype), state)
+    return nnx.merge(definition, leaves)
+
+
 class Asking(nnx.Module):
     """``len(x)`` cannot be a symbol."""
 
@@ -57,7 +66,7 @@ def classifiers() -> dict[str, tuple[Classifier, Any]]:
     taps = {"taps": ("pooled",), "transform": "sqrt", "width": Width(64, "fourier")}
     made = {
         "pictures": (
-            Backbone.from_nnx(ResNet(3, depth=8, width=4, rngs=nnx.Rngs(0)), 3, image),
+            Backbone.from_nnx(filled(lambda: ResNet(3, depth=8, width=4, rngs=nnx.Rngs(0))), 3, image),
             rng.integers(0, 256, (5, 16, 16, 3)).astype(np.uint8),
         ),
         "space": (
