@@ -258,9 +258,7 @@ def _parser() -> argparse.ArgumentParser:
     _skip_broken(train)
 
     add = _command(commands, "add", _add, "add the classes of a folder of images to a checkpoint")
-    add.add_argument(
-        "checkpoint", type=Path, help="a checkpoint or a file of another framework; it is not changed"
-    )
+    add.add_argument("checkpoint", type=Path, help="a checkpoint or a file of another framework; it is not changed")
     add.add_argument("--new", required=True, help="folder or archive with one folder of images a new class, or .npz")
     add.add_argument("--out", type=Path, required=True, help="what to write (may be the same)")
     add.add_argument("--method", choices=METHODS, default="auto", help="default: auto")

@@ -110,6 +110,10 @@ def _export_flax(classifier: Classifier, target: Path) -> None:
     if not classifier.backbone.traceable:
         raise ValueError("the backbone is a function that JAX cannot trace: export what it calls with its own tools")
     backbone, head = classifier.backbone, classifier.head
+    inner = head.head if isinstance(head, Calibrated) else head
+    if isinstance(inner, LinearHead):  # One matrix for all columns: one layer in the file.
+        kernel, bias = (head if isinstance(head, Calibrated) else inner).dense(backbone.feature_dim)
+        head = LinearHead.of(kernel, bias, activation=head.activation)
 
     def score(x: Any) -> tuple[jax.Array, jax.Array]:
         logits = head.logits(backbone.apply(backbone.params, x))

@@ -1,15 +1,22 @@
 """Writing classifiers for others."""
 
+import json
+import zipfile
 from pathlib import Path
 
+import jax
+import jax.export
 import numpy as np
+import onnxruntime
 import pytest
+from flax import nnx
 from sklearn.neural_network import MLPClassifier
 
 import extend
 from extend.exporting import Origin, dense_head
 from extend.formats.model import DenseHead, FormatError
 from extend.head import Calibrated, LinearHead
+from extend.models import MLP
 from tests.conftest import blobs, identity, names
 
 
@@ -68,3 +75,38 @@ def test_a_function_and_a_wrong_suffix(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot trace"):
         extend.export(untraceable, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_flax_classifier_goes_out_and_comes_back(tmp_path: Path) -> None:
+    x, y = blobs(3, 40, 5)
+    model = MLP(2, inputs=5, hidden=(16,), rngs=nnx.Rngs(0))
+    clf = extend.wrap(model, names(2), input_spec=jax.ShapeDtypeStruct((5,), np.float32))
+    opened = extend.open(extend.export(clf, tmp_path / "model.onnx"))
+    assert opened.classes == clf.classes
+    np.testing.assert_allclose(opened.predict_proba(x), clf.predict_proba(x), atol=1e-6)
+    wider, _ = extend.add_classes(opened, {"new": x[y == 2]})
+    extend.export(wider, tmp_path / "wider.onnx")
+    before, after = (
+        onnxruntime.InferenceSession(tmp_path / f"{name}.onnx").run(["logits"], {"inputs": x})[0]
+        for name in ("model", "wider")
+    )
+    np.testing.assert_array_equal(after[:, :2], before)
+    np.testing.assert_allclose(after, wider.logits(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_checkpoint_becomes_stablehlo(tmp_path: Path) -> None:
+    x, _ = blobs(2, 10, 5)
+    clf = extend.wrap(MLP(2, inputs=5, rngs=nnx.Rngs(0)), names(2), input_spec=jax.ShapeDtypeStruct((5,), np.float32))
+    with zipfile.ZipFile(extend.export(clf, tmp_path / "model.stablehlo")) as archive:
+        assert json.loads(archive.read("classes.json")) == names(2)
+        served = jax.export.deserialize(bytearray(archive.read("model.stablehlo")))
+    np.testing.assert_allclose(served.call(x)["logits"], clf.logits(x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_dense_network_is_written_in_another_format(tmp_path: Path) -> None:
+    x, y = blobs(3, 40, 5)
+    model = MLPClassifier((8,), max_iter=200, random_state=0).fit(x, np.asarray(["a", "b", "c"])[y])
+    clf = extend.open(model)
+    for suffix in (".pmml", ".mat", ".h5"):
+        again = extend.open(extend.export(clf, tmp_path / f"model{suffix}"), classes=clf.classes)
+        np.testing.assert_allclose(again.predict_proba(x), model.predict_proba(x), atol=1e-6)

@@ -30,8 +30,9 @@ class Lookup:
 class Kind:
     """What a tensor of the tail is.
 
-    `name` is "wide" (axis 1 are the classes), "column" (one number a sample), "index" (of the best class), "label",
-    "map" (ZipMap's), "complement" or "picked" (see `Tail`). `plain`: still a linear function of the features.
+    `name` is "wide" (axis 1 are the classes), "column" (one number a sample, ``[n, 1]``), "flat" (``[n]``), "index" (of
+    the best class), "label", "map" (ZipMap's), "complement" or "picked" (see `Tail`). `plain`: still a linear function
+    of the features.
     """
 
     name: str
@@ -115,6 +116,8 @@ class Tail:
             return replace(first, plain=first.plain and op in SAME, sigmoid=first.sigmoid or op == "Sigmoid")
         if first.name == "picked" and op in SAME:
             return first
+        if first.name == "flat" and op == "Unsqueeze" and self.view.axes(node) in ([1], [-1]):
+            return replace(first, name="column")
         if first.name == "wide":
             return self._wide(place, node, first, given)
         raise _stop(node, "this is not supported there")
@@ -131,8 +134,8 @@ class Tail:
         if op in _REDUCE or op == "GlobalAveragePool":
             axes = list(range(2, kind.rank)) if op == "GlobalAveragePool" else self.view.axes(node) or []
             keep = op == "GlobalAveragePool" or given.get("keepdims", 1)
-            if len(axes) == 1 and axes[0] in classes and keep and self.k > 1:
-                return replace(kind, name="column", plain=False)
+            if len(axes) == 1 and axes[0] in classes and (keep or kind.rank == 2) and self.k > 1:
+                return replace(kind, name="column" if keep else "flat", plain=False)
             space = sorted(axis % kind.rank for axis in axes)
             mean = op in ("GlobalAveragePool", "ReduceMean") and kind.plain and kind.rank > 2
             if mean and space == list(range(2, kind.rank)):
@@ -158,7 +161,7 @@ class Tail:
 
     def _binary(self, place: int, node: Any, kinds: list[Kind | None]) -> Kind:
         known = [kind for kind in kinds if kind is not None]
-        if not all(kind.name in ("wide", "column") for kind in known):
+        if not all(kind.name in ("wide", "column") or (kind.name == "flat" and len(known) == 1) for kind in known):
             raise _stop(node, "it mixes the scores with something else")
         if len(known) == 2:
             wide = next((kind for kind in known if kind.name == "wide"), known[0])
@@ -213,7 +216,7 @@ class Tail:
         return Kind("map" if node.op_type == "ZipMap" else "label", values=values, lookup=len(self.lookups) - 1)
 
 
-_BINARY = {"Add", "Sub", "Mul", "Div"}
+_BINARY = {"Add", "Sub", "Mul", "Div", "Max"}
 _ZIP = ("classlabels_int64s",)
 
 
