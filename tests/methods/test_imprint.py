@@ -32,6 +32,19 @@ def test_old_scores_keep_their_bits_and_most_are_kept_right() -> None:
     assert (predicted == y)[y < 5].mean() > 0.95 and (predicted == y)[y == 5].mean() > 0.5
 
 
+def test_inputs_like_neither_stay_with_the_old_classes_where_there_is_room() -> None:
+    head, x, y = collapsed()
+    rng = np.random.default_rng(0)
+    middle, corners = x[y < 5].mean(axis=0), [x[y == i].mean(axis=0) for i in range(5)]
+    between = 4 * (corners[0] + corners[1] - 2 * middle)  # Far out, and as much of the first as of the second.
+    fresh = (middle + between + 0.3 * rng.normal(size=(60, 12))).astype(np.float32)
+    new = Features(fresh, y[y == 5], tuple("abcdef"), np.arange(60, dtype=np.uint64))
+    wider = Imprint().fit(head, None, new, 0)
+    neither = (middle + 0.3 * rng.normal(size=(200, 12))).astype(np.float32)
+    assert (wider.scores(neither).argmax(axis=1) < 5).mean() > 0.95
+    assert (wider.scores(fresh).argmax(axis=1) == 5).mean() > 0.95
+
+
 def test_a_larger_budget_takes_more_for_new() -> None:
     head, x, y = collapsed()
     new = Features(x[y == 5], y[y == 5], tuple("abcdef"), np.arange(60, dtype=np.uint64))
