@@ -12,7 +12,6 @@ from extend.features import Features
 from extend.head import Calibrated, Head, LinearHead
 from extend.memory import Memory
 
-
 EDGE = 0.05
 """The share of new samples that may lie on the far side of the edge that the offset is set by."""
 
