@@ -55,8 +55,9 @@ class DenseHead:
         return self.kernel.shape[1]
 
     def astype(self, dtype: Any) -> DenseHead:
-        """The same head in another dtype."""
-        return DenseHead(self.kernel.astype(dtype), self.bias.astype(dtype), self.activation)
+        """The same head in another dtype; what is too large for it is an error."""
+        with np.errstate(over="ignore"):
+            return DenseHead(self.kernel.astype(dtype), self.bias.astype(dtype), self.activation)
 
 
 @dataclass(frozen=True)
