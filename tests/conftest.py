@@ -21,13 +21,14 @@ from extend.models import MLP
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """``@pytest.mark.needs("octave", "java", "weka.jar", ...)``: skipped where one is missing, failed in CI."""
     wanted = [name for mark in item.iter_markers("needs") for name in mark.args]
-    missing = [name for name in wanted if not (find_spec(name) or shutil.which(name) or _jar(name).is_file())]
-    if missing:
+    if missing := [name for name in wanted if not _there(name)]:
         (pytest.fail if os.environ.get("EXTEND_CI") else pytest.skip)(f"{', '.join(missing)}: not installed")
 
 
-def _jar(name: str) -> Path:
-    return Path("/usr/share/java") / name
+def _there(name: str) -> bool:
+    if name.endswith(".jar"):
+        return Path("/usr/share/java", name).is_file()
+    return shutil.which(name) is not None or find_spec(name) is not None
 
 
 def identity(x: np.ndarray) -> np.ndarray:
