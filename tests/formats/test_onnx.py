@@ -684,6 +684,7 @@ def test_damaged_files() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.needs("rapidocr_onnxruntime")
 def test_a_text_direction_classifier_learns_two_more_directions(tmp_path: Path) -> None:
     """PP-OCR's model for 0 and 180 degrees, as RapidOCR ships it, learns 90 and 270; other words and fonts judge."""
     opened = onnx_.open(model_file())
