@@ -47,7 +47,7 @@ class Event:
     risk: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Classifier:
     """A trained classifier that can be extended; made by `extend.wrap` or `extend.load`.
 
@@ -80,6 +80,12 @@ class Classifier:
             raise ValueError(f"the head has {self.head.num_classes} columns, but {len(self.classes)} classes are named")
         if self.memory is not None and self.memory.classes != self.classes:
             raise ValueError(f"the memory is of {', '.join(self.memory.classes)}; expected {', '.join(self.classes)}")
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.classes[:10]) + (", ..." if len(self.classes) > 10 else "")
+        network = self.backbone.description.get("class", "network")
+        known = "no memory" if self.memory is None else f"memory of {int(self.memory.total.sum())} samples"
+        return f"Classifier({len(self.classes)} classes: {names}; {network}, {type(self.head).__name__}, {known})"
 
     def features(self, x: Any) -> np.ndarray:
         """Features float32 ``[n, d]`` of inputs ``[n, *input shape]``."""

@@ -146,7 +146,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from extend import data
 
-    clf = _open(options, "")
+    clf = _open(options, "pictures")
     names, inputs = data.read_pictures(options.pictures, clf.backbone.input_spec)
     probabilities = clf.predict_proba(inputs)
     results = []
@@ -164,6 +164,8 @@ def _predict(options: argparse.Namespace) -> None:
 def _inspect(options: argparse.Namespace) -> None:
     from extend import checkpoint
 
+    if not options.checkpoint.exists():
+        raise ValueError(f"{options.checkpoint}: no such file or folder")
     if _foreign(options.checkpoint):
         from extend import opening
 
@@ -206,6 +208,8 @@ def _open(options: argparse.Namespace, data: str) -> Any:
     from extend import classifier, opening
     from extend.data import Image
 
+    if not options.checkpoint.exists():
+        raise ValueError(f"{options.checkpoint}: no such file or folder")
     if not _foreign(options.checkpoint):
         return classifier.load(options.checkpoint)
     names = options.classes.split(",") if options.classes else None

@@ -123,6 +123,11 @@ def add_classes(
     before, after, measured_on = measure(clf, extended, check)
     notes = list(fitted.notes)
     notes += [f"{len(samples.skipped)} broken images left out: {', '.join(samples.skipped)}"] if samples.skipped else []
+    if clf.backbone.origin is not None and before is not None and before.accuracy < 1.5 / len(clf.classes):
+        notes.append(
+            f"the model got {before.accuracy:.0%} of its own classes right, which is chance: check pixels= (--pixels), "
+            "and the order of classes= (--classes)"
+        )
     if memory is None:
         notes.append("there is no memory of the old classes: what was forgotten is measured on validation= only")
     cost: float | None = None
@@ -298,7 +303,9 @@ def _read_old(clf: Classifier, old: Any) -> data.Samples | None:
     names = clf.classes if isinstance(old, tuple) and len(old) == 2 else None
     samples = data.read(old, clf.backbone.input_spec, names=names)
     if unknown := [name for name in samples.classes if name not in clf.classes]:
-        raise ValueError(f"old= holds class {unknown[0]!r}, which is not one of {', '.join(clf.classes)}")
+        numbered = clf.backbone.origin is not None and clf.classes == tuple(map(str, range(len(clf.classes))))
+        hint = ": the file names none; pass classes= (--classes) in the order of its outputs" if numbered else ""
+        raise ValueError(f"old= holds class {unknown[0]!r}, which is not one of {', '.join(clf.classes)}{hint}")
     return samples
 
 

@@ -65,7 +65,7 @@ def open(
             the model's own layout of axes. Pictures are brought to the model's layout.
         pixels: instead: inputs are pictures of the model's own size, and this is how their pixels are scaled: a name in
             `PIXELS`.
-        size: height and width of pictures, where the file leaves them open.
+        size: height and width of pictures, where the file leaves them open (PyTorch's always do).
         head: PyTorch and ONNX: path or name of the last layer, if it is not found by itself.
         data, held_out: as for `extend.wrap`: the memory is measured from them.
         trust: allow what executes code that the file names (Keras's Lambda layers, types of your own).
@@ -84,9 +84,8 @@ def open(
     if beside is not None and not checkpoint.is_ours(beside):
         beside = None
     saved = spec_from_json(checkpoint.describe(beside)["input"]) if beside is not None else None
-    opened = read(
-        source, model=model, shape=_shape(saved if input_spec is None else input_spec), head=head, trust=trust
-    )
+    shape = _shape(saved if input_spec is None else input_spec) or _shape_of(data, pixels is not None, size)
+    opened = read(source, model=model, shape=shape, head=head, trust=trust)
     names = _names(opened, classes)
     if pixels is not None:
         if input_spec is not None:
@@ -211,6 +210,16 @@ def _shape(spec: InputSpec) -> Any:
         return Input((spec.channels, spec.height, spec.width), spec.dtype, channels_first=True)
     channels_first = len(spec.shape) == 3 and spec.shape[0] in (1, 3)
     return Input(tuple(spec.shape), np.dtype(spec.dtype), channels_first)
+
+
+def _shape_of(data: Any, pictures: bool, size: int | None) -> Input | None:
+    """The same, from arrays ``(inputs, labels)`` or the size of pictures, where that tells it."""
+    if pictures and size is not None:
+        return Input((3, size, size), np.dtype(np.float32), channels_first=True)
+    shape = np.shape(data[0])[1:] if isinstance(data, tuple) and hasattr(data[0], "shape") else ()
+    if pictures and len(shape) == 3:
+        return Input((shape[2], *shape[:2]), np.dtype(np.float32), channels_first=True)
+    return _shape(jax.ShapeDtypeStruct(shape, data[0].dtype)) if shape else None
 
 
 def _linear(head: DenseHead) -> LinearHead:

@@ -83,7 +83,7 @@ def test_failures_are_one_line_and_write_nothing(
 ) -> None:
     out = tmp_path / "out"
     cases: list[tuple[list[object], str]] = [
-        (["add", tmp_path / "none", "--new", photos / "new", "--out", out], "no such folder"),
+        (["add", tmp_path / "none", "--new", photos / "new", "--out", out], "no such file or folder"),
         (["add", trained, "--new", tmp_path / "none", "--out", out], "no such folder or archive"),
         (["add", trained, "--new", photos / "base", "--out", out], "class 'green' already exists"),
         (["train", photos / "new", "--out", out], "one class only"),

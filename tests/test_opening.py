@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
@@ -146,3 +147,40 @@ def test_two_classes_become_three(tmp_path: Path) -> None:
     wider, _ = extend.add_classes(clf, {"ant": x[y == 2]}, method="lda")
     again = extend.open(extend.export(wider, tmp_path / "m.skops"))
     assert (again.predict(x[y < 3]) == np.asarray(["bee", "cow", "ant"])[y[y < 3]]).mean() > 0.9
+
+
+def test_a_pytorch_module_and_what_tells_the_shape_of_its_inputs(tmp_path: Path) -> None:
+    x, y = data()
+    net = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    torch.save(net.state_dict(), tmp_path / "net.pt")
+    with pytest.raises(FormatError, match="input_spec="):
+        extend.open(net)
+    clf = extend.open(tmp_path / "net.pt", model=net, classes=NAMES, data=(x[y < 3], y[y < 3]))
+    assert clf.memory is not None and "memory of 180 samples" in repr(clf)
+    wider, report = extend.add_classes(clf, {"ant": x[y == 3]}, method="lda")
+    again = extend.open(extend.export(wider, tmp_path / "wider.pt"), model=net)
+    np.testing.assert_allclose(again.predict_proba(x), wider.predict_proba(x), atol=1e-5)
+    # The network knows nothing: that is what wrong pixels look like.
+    _, report = extend.add_classes(clf, {"ant": x[y == 3]})
+    assert ("which is chance" in str(report)) == (report.before is not None and report.before.accuracy < 0.5)
+
+
+def test_pictures_tell_the_shape_by_their_size() -> None:
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 2)
+    )
+    x = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), np.uint8)
+    clf = extend.open(net, pixels="imagenet", size=8)
+    np.testing.assert_array_equal(
+        extend.open(net, pixels="imagenet", data=(x, np.arange(40) % 2)).logits(x), clf.logits(x)
+    )
+    image = clf.backbone.input_spec
+    expected = net(torch.from_numpy(image.normalise(x).transpose(0, 3, 1, 2).copy())).detach().numpy()
+    np.testing.assert_allclose(clf.logits(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_names_that_the_file_does_not_have(mlp: MLPClassifier) -> None:
+    x, y = data()
+    unnamed = MLPClassifier((4,), max_iter=20).fit(x[y < 3], y[y < 3])
+    with pytest.raises(ValueError, match=r"pass classes= \(--classes\)"):
+        extend.add_classes(extend.open(unnamed), {"ant": x[y == 3]}, old={"bee": x[y == 0]})

@@ -154,7 +154,7 @@ def read_bytes(path: str | os.PathLike[str], most: int = 4 << 30) -> bytes:
     if not file.is_file():
         raise FormatError(f"{file}: no such file")
     if not 0 < file.stat().st_size <= most:
-        raise FormatError(f"{file}: {file.stat().st_size} bytes; expected 1 to {most}")
+        raise FormatError(f"{file}: {file.stat().st_size or 'no'} bytes; expected 1 to {most}")
     return file.read_bytes()
 
 

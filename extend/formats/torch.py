@@ -184,7 +184,8 @@ def _inputs(given: Any, module: Any) -> Input | Mapping[str, Input]:
         return given
     if given is None:
         raise FormatError(
-            f"{type(module).__name__}: the shape of one input is needed, such as input=(3, 224, 224) for a picture"
+            f"{type(module).__name__}: the shape of one input is needed: pass input_spec=jax.ShapeDtypeStruct((3, 224, "
+            "224), 'float32'), or pixels= and size=224 for pictures"
         )
     shape = tuple(given)
     return Input(shape, FLOAT, channels_first=len(shape) == 3)
