@@ -180,7 +180,8 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="measure rows again that are there")
     options = parser.parse_args()
     rows = run(options.only, options.seeds, options.again)
-    results.write("fine_tuning", "fine_tuning", "Cats and dogs when the backbone moves", lines(rows))
+    note = "Minutes are those of one run of both increments, taken beside other work on the same two cores."
+    results.write("fine_tuning", "fine_tuning", "Cats and dogs when the backbone moves", [*lines(rows), "", note])
 
 
 if __name__ == "__main__":
