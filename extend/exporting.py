@@ -34,7 +34,8 @@ def export(classifier: Classifier, path: str | os.PathLike[str]) -> Path:
     A model that was opened keeps its format; a dense network (MATLAB, PMML, theanets, scikit-learn's MLP) can also be
     written as ``.pmml``, ``.mat`` or ``.h5``. Old classes' weights are the very numbers of the file where
     no method changed them. What the file cannot hold (memory, what an input is, history) is written to the folder
-    beside it, ``<file>.extend``, which `open` reads; whoever only serves the model can leave that behind. A Flax
+    beside it, ``<file>.extend``, which `open` reads; whoever only serves the model can leave that behind. Into another
+    format goes the network alone, without memory: its features are those of another file. A Flax
     classifier is written as ``.onnx`` or ``.stablehlo`` (`extend.formats.flax_onnx`, `extend.formats.stablehlo`).
 
     Raises:

@@ -159,7 +159,7 @@ def open(path: str | os.PathLike[str], *, head: str | None = None) -> OnnxModel:
     """
     try:
         import onnx
-        import onnxruntime  # noqa: F401
+        import onnxruntime  # noqa: F401  # only to see that it is there
     except ImportError as error:
         raise MissingExtraError("ONNX", "onnx", error) from error
     file = Path(path)

@@ -33,7 +33,7 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
         if (path / "config.json").is_file():
             return transformers.open(path, head=head, trust=trust)
         raise FormatError(f"{path} is a folder without config.json: a Flax checkpoint goes to extend.load")
-    match "".join(path.suffixes[-1:]).lower():
+    match path.suffix.lower():
         case ".keras" | ".h5" | ".hdf5":
             return keras.open(path, trust=trust)
         case ".pt" | ".pth" | ".th" | ".bin" | ".safetensors":

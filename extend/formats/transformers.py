@@ -143,7 +143,7 @@ def open(
     if not where.is_dir():
         raise FormatError(f"{where}: no such folder")
     try:
-        import torch  # noqa: F401
+        import torch  # noqa: F401  # only to see that both are there
         import transformers  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("Hugging Face", "transformers", error) from error
