@@ -35,12 +35,13 @@ NEW = ("cat", "dog")
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the table: the method, and what of old data there is."""
+    """A row of the table: the method, what of old data there is, and whether cat and dog come at once."""
 
     name: str
     method: Any
     exemplars: bool = False
     old: bool = False
+    at_once: bool = False
 
 
 def _both(name: str, **options: Any) -> tuple[Entry, ...]:
@@ -70,7 +71,9 @@ ENTRIES = (
     *_both("mixed precision", mixed_precision=True),
     *_both("trained head kept", head=None),
     Entry("not balanced, 20 exemplars", replace(PLAIN, balanced=False), True),
-    Entry("joint, all data again", Joint(flip=True, padding=4, epochs=10), old=True),
+    Entry("cat and dog at once", PLAIN, at_once=True),
+    Entry(f"cat and dog at once, {EACH} exemplars", PLAIN, True, at_once=True),
+    Entry("joint, all data again", Joint(flip=True, padding=4, epochs=10), old=True, at_once=True),
 )
 
 
@@ -109,7 +112,7 @@ def run(only: list[str], seeds: int, again: bool) -> list[Row]:
             if entry.old and old is None:
                 old = cifar8_samples()[0]
             started, notes, reported = time.perf_counter(), [], []
-            parts = [NEW] if entry.old else [(name,) for name in NEW]
+            parts = [NEW] if entry.at_once else [(name,) for name in NEW]
             for names in parts:
                 labels = [new.classes.index(name) for name in names]
                 part = new.take(np.isin(new.labels, labels))

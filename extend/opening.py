@@ -80,9 +80,7 @@ def open(
     >>> clf.classes, clf.predict(x[:1]).tolist()
     (('a', 'b', 'c'), ['a'])
     """
-    beside = memory_folder(source) if isinstance(source, str | os.PathLike) else None
-    if beside is not None and not checkpoint.is_ours(beside):
-        beside = None
+    beside = _beside(source)
     saved = spec_from_json(checkpoint.describe(beside)["input"]) if beside is not None else None
     shape = _shape(saved if input_spec is None else input_spec) or _shape_of(data, pixels is not None, size)
     opened = read(source, model=model, shape=shape, head=head, trust=trust)
@@ -91,15 +89,15 @@ def open(
         if input_spec is not None:
             raise ValueError("pixels= describes pictures, and so does input_spec=: give one of them")
         input_spec = picture(opened, pixels, size)
-    if beside is not None and saved is not None:
+    if beside is None or saved is None:
+        backbone = _backbone(opened, input_spec if input_spec is not None else _spec(opened), names)
+        clf = Classifier(backbone, _linear(opened.head), names, None, (Event("wrap", names, "own head", 0, {}),))
+    else:
         if input_spec is not None and input_spec != saved:
             raise ValueError(
                 f"{beside} says that inputs are {saved}; {input_spec} is given: move the folder away to begin anew"
             )
         clf = _remembered(opened, beside, classes, saved)
-    else:
-        backbone = _backbone(opened, input_spec if input_spec is not None else _spec(opened), names)
-        clf = Classifier(backbone, _linear(opened.head), names, None, (Event("wrap", names, "own head", 0, {}),))
     if data is None:
         return clf
     measured = wrap(
@@ -130,27 +128,31 @@ def picture(model: Foreign, pixels: Pixels, size: int | None = None) -> Image:
 def inspect(source: Any, **options: Any) -> dict[str, Any]:
     """What is in a file of another framework, in words: backbone, head, classes, input, memory, what will work."""
     opened = read(source, **options)
-    remembered = isinstance(source, str | os.PathLike) and checkpoint.is_ours(memory_folder(source))
-    names = opened.classes or tuple(map(str, range(opened.head.num_classes)))
-    if remembered:
-        names = tuple(checkpoint.describe(memory_folder(source))["classes"])
+    beside = _beside(source)
+    names = tuple(checkpoint.describe(beside)["classes"]) if beside is not None else _names(opened, None)
     d, k = opened.head.kernel.shape
     found = {
         "format": opened.format,
         "classes": list(names),
-        "named": opened.classes is not None or remembered,
+        "named": opened.classes is not None or beside is not None,
         "input": _words(opened),
         "features": d,
         "activation": opened.head.activation,
         **opened.describe(),
-        "memory": f"in {memory_folder(source).name}" if remembered else "none",
+        "memory": f"in {beside.name}" if beside is not None else "none",
     }
     found["works"] = (
         "every linear method (auto, lda, ridge, nearest_mean, svm, new_units, imprint)"
-        if remembered
+        if beside is not None
         else f"imprint, as nothing is known of its {k} classes; every linear method with samples of them (--old, data=)"
     )
     return found
+
+
+def _beside(source: Any) -> Path | None:
+    """The folder that `export` wrote beside a file, if there is one."""
+    folder = memory_folder(source) if isinstance(source, str | os.PathLike) else None
+    return folder if folder is not None and checkpoint.is_ours(folder) else None
 
 
 def _names(opened: Foreign, classes: Sequence[str] | None) -> tuple[str, ...]:
