@@ -123,6 +123,8 @@ def run(only: list[str], seeds: int, again: bool) -> list[Row]:
                 notes += list(report.notes)
                 reported.append([report.old_after, report.new, report.reason.partition(",")[0]])
             seconds = time.perf_counter() - started
+            if any("interrupted" in note for note in notes):
+                sys.exit(f"{entry.name}: interrupted, and so not recorded")
             found = extend.evaluate(clf, test)
             row: Row = {"method": entry.name, "seed": seed, "old_before": _before(start, test)}
             row |= {"old_after": found.of(datasets.CIFAR8_NAMES), "last": found.accuracy, "seconds": seconds}
