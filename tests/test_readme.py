@@ -33,24 +33,33 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.S)
 
 
-@pytest.mark.slow
-def test_the_commands(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def commands(folder: Path) -> dict[str, subprocess.CompletedProcess[str]]:
+    """README's `extend` commands, run one after the other in `folder`."""
     lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("extend ")]
-    assert {shlex.split(line)[1] for line in lines} >= {"train", "add", "evaluate", "predict", "inspect"}
-    for line in lines:
-        command = [sys.executable, "-m", *shlex.split(line, comments=True)]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return {line: run(["-m", *shlex.split(line, comments=True)], folder) for line in lines}
+
+
+def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_the_commands(commands: dict[str, subprocess.CompletedProcess[str]]) -> None:
+    assert {shlex.split(line)[1] for line in commands} >= {"train", "add", "evaluate", "predict", "inspect"}
+    for line, done in commands.items():
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("commands")  # They make the checkpoint that the Python opens.
 def test_the_python(folder: Path) -> None:
     for block in blocks("python"):
-        done = subprocess.run([sys.executable, "-c", block], cwd=folder, capture_output=True, text=True, check=False)
+        done = run(["-c", block], folder)
         assert done.returncode == 0, f"{block}\n{done.stderr}"
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
 def test_the_examples(example: Path, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, str(example)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run([str(example)], tmp_path)
     assert done.returncode == 0, done.stderr
