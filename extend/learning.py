@@ -17,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 
 from extend.augment import augment
 from extend.backbone import Backbone
+from extend.convolution import by_products
 from extend.data import Image, Samples
 from extend.features import Progress
 from extend.fisher import Fisher
@@ -127,7 +128,8 @@ def learn(
         samples: to train on, labelled into the k classes. With ``activation="sigmoid"``, samples of the same content
             are one with several labels; that a sample is *not* of one of the first `old` classes is not known then.
         old: the classes that `anchors` hold.
-        draws: feature vectors ``[m, d]`` and labels of classes without samples: they train the head alone.
+        draws: feature vectors ``[m, d]`` and labels of classes without samples: they train the head alone, and a
+            class of them weighs as much as a class of samples.
         measure: ``(network parameters, kernel, bias) -> {"score": ...}`` at the end of every epoch.
         per_epoch: steps; by default as many as pass over the samples once.
 
@@ -160,7 +162,8 @@ def learn(
     picture = isinstance(backbone.input_spec, Image)
     if (how.padding or how.flip) and not picture:
         raise ValueError("padding and flip are for pictures, and this classifier's inputs are arrays")
-    loss = _loss(backbone, how, anchors, start, old, activation, draws is not None, seed)
+    absent = len(np.unique(draws[1])) / len(np.unique(samples.labels)) if draws is not None else 0.0
+    loss = _loss(backbone, how, anchors, start, old, activation, absent, seed)
 
     def update(state: Any, fixed: Any, batch: Any) -> tuple[Any, jax.Array]:
         def flat(vector: Any, head: Any) -> tuple[jax.Array, Any]:
@@ -211,15 +214,15 @@ def learn(
 
 
 def _loss(
-    backbone: Backbone, how: Training, anchors: Anchors, start: int, old: int, activation: str, drawn: bool, seed: int
+    backbone: Backbone, how: Training, anchors: Anchors, start: int, old: int, activation: str, absent: float, seed: int
 ) -> Callable[..., tuple[jax.Array, Any]]:
     anchored = bool((anchors.distillation and old) or anchors.features)
 
     def features(network: Any, fixed: Any, x: Any, key: Any) -> tuple[jax.Array, Any]:
         params = {"network": network, "space": fixed["space"]}
         if key is None:
-            return backbone.apply(params, x), {}
-        return backbone.apply_in_training(params, x, key)
+            return by_products(backbone.apply)(params, x), {}
+        return by_products(backbone.apply_in_training)(params, x, key)
 
     def loss(moved: Any, head: Any, statistics: Any, fixed: Any, batch: Any) -> tuple[jax.Array, Any]:
         if how.lora and moved:
@@ -233,9 +236,9 @@ def _loss(
         rows = rows.astype(jnp.float32)
         scores = rows[:, start : start + len(head["kernel"])] @ head["kernel"] + head["bias"]
         total = _cross_entropy(scores, batch["target"], activation).mean()
-        if drawn:
+        if absent:  # Every class weighs the same, whether it has samples or draws.
             apart = batch["draws"] @ head["kernel"] + head["bias"]
-            total += _cross_entropy(apart, batch["drawn"], activation).mean()
+            total += absent * _cross_entropy(apart, batch["drawn"], activation).mean()
         if anchored:
             before = jax.lax.stop_gradient(features(fixed["network"], fixed, batch["x"], None)[0])
             if anchors.features:
