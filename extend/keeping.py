@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from extend.backbone import Backbone
+from extend.convolution import by_products
 from extend.data import Samples
 from extend.exemplars import Exemplars, exemplars_each, herd
 from extend.features import Features, batches
@@ -83,7 +84,7 @@ def fisher_of(backbone: Backbone, head: Head, samples: Samples, seed: int = 0) -
     network, space = backbone.params["network"], backbone.params["space"]
 
     def scores(params: Any, batch: Any) -> jax.Array:
-        return head.logits(backbone.apply({"network": {**network, **params}, "space": space}, batch))
+        return head.logits(by_products(backbone.apply)({"network": {**network, **params}, "space": space}, batch))
 
     def padded() -> Iterator[tuple[Any, np.ndarray]]:
         small = replace(backbone, batch_size=min(FISHER_BATCH, len(taken)))

@@ -128,8 +128,7 @@ def learn(
         samples: to train on, labelled into the k classes. With ``activation="sigmoid"``, samples of the same content
             are one with several labels; that a sample is *not* of one of the first `old` classes is not known then.
         old: the classes that `anchors` hold.
-        draws: feature vectors ``[m, d]`` and labels of classes without samples: they train the head alone, and a
-            class of them weighs as much as a class of samples.
+        draws: feature vectors ``[m, d]`` and labels of classes without samples: they train the head alone.
         measure: ``(network parameters, kernel, bias) -> {"score": ...}`` at the end of every epoch.
         per_epoch: steps; by default as many as pass over the samples once.
 
@@ -162,8 +161,7 @@ def learn(
     picture = isinstance(backbone.input_spec, Image)
     if (how.padding or how.flip) and not picture:
         raise ValueError("padding and flip are for pictures, and this classifier's inputs are arrays")
-    absent = len(np.unique(draws[1])) / len(np.unique(samples.labels)) if draws is not None else 0.0
-    loss = _loss(backbone, how, anchors, start, old, activation, absent, seed)
+    loss = _loss(backbone, how, anchors, start, old, activation, draws is not None, seed)
 
     def update(state: Any, fixed: Any, batch: Any) -> tuple[Any, jax.Array]:
         def flat(vector: Any, head: Any) -> tuple[jax.Array, Any]:
@@ -214,7 +212,7 @@ def learn(
 
 
 def _loss(
-    backbone: Backbone, how: Training, anchors: Anchors, start: int, old: int, activation: str, absent: float, seed: int
+    backbone: Backbone, how: Training, anchors: Anchors, start: int, old: int, activation: str, drawn: bool, seed: int
 ) -> Callable[..., tuple[jax.Array, Any]]:
     anchored = bool((anchors.distillation and old) or anchors.features)
 
@@ -236,9 +234,9 @@ def _loss(
         rows = rows.astype(jnp.float32)
         scores = rows[:, start : start + len(head["kernel"])] @ head["kernel"] + head["bias"]
         total = _cross_entropy(scores, batch["target"], activation).mean()
-        if absent:  # Every class weighs the same, whether it has samples or draws.
+        if drawn:
             apart = batch["draws"] @ head["kernel"] + head["bias"]
-            total += absent * _cross_entropy(apart, batch["drawn"], activation).mean()
+            total += _cross_entropy(apart, batch["drawn"], activation).mean()
         if anchored:
             before = jax.lax.stop_gradient(features(fixed["network"], fixed, batch["x"], None)[0])
             if anchors.features:

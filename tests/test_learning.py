@@ -172,20 +172,6 @@ def test_draws_train_the_head_alone() -> None:
     assert ((x @ learnt.kernel + learnt.bias).argmax(axis=1) == rows.labels).mean() > 0.9
 
 
-def test_a_class_of_draws_weighs_as_much_as_a_class_of_samples() -> None:
-    backbone, rows = mlp(), samples(2.5)
-    x = features.extract(backbone, rows).features
-    old, new = rows.labels < 2, rows.take(np.flatnonzero(rows.labels == 2)[:20])
-    how = Training("none", epochs=1500, batch_size=64, head_learning_rate=0.03, weight_decay=0)
-    learnt = run(backbone, new, how, draws=(x[old], rows.labels[old]))
-    all_rows = np.concatenate([x[old], features.extract(backbone, new).features])
-    labels = np.concatenate([rows.labels[old], new.labels])
-    reference = LogisticRegression(C=np.inf, max_iter=5000, class_weight="balanced").fit(all_rows, labels)
-    scores = x @ learnt.kernel + learnt.bias
-    ours = np.exp(scores - scores.max(axis=1, keepdims=True))
-    assert np.abs(ours / ours.sum(axis=1, keepdims=True) - reference.predict_proba(x)).mean() < 0.03
-
-
 def test_samples_of_the_same_content_have_several_labels() -> None:
     x, _ = blobs(2, 40, 5)
     both = (x[:40] + x[40:]) / 2

@@ -62,7 +62,8 @@ class FineTune(Training):
             memory holds one (CoFiMA, Marouf et al. 2024, equation 6); 0: off.
         drift: ``"linear"``, ``"weak"`` (weakly non-linear), ``"translation"`` (SDC, Yu et al. 2020), or None: the old
             statistics stay as they were.
-        head: the closed form, or `Auto`; None: the trained head stays, as it does for a sigmoid.
+        head: the closed form, or `Auto`; None: the trained head stays, as it does for a sigmoid; without exemplars it
+            takes most old samples for the class trained last.
 
     The other arguments are those of `extend.learning.Training`.
 

@@ -20,6 +20,7 @@ import optax
 from flax import nnx
 
 from extend.augment import augment
+from extend.convolution import by_products
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,14 @@ def train(
     def step(state: Any, x: jax.Array, y: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
         params, rest, momentum = state
 
-        def loss(params: Any) -> tuple[jax.Array, Any]:
+        def forward(params: Any, rest: Any, x: jax.Array) -> tuple[jax.Array, Any]:
             network = nnx.merge(definition, params, rest, copy=True)
-            logits = network(x)
+            return network(x), nnx.split(network, nnx.Param, ...)[-1]
+
+        def loss(params: Any) -> tuple[jax.Array, Any]:
+            logits, after = by_products(forward)(params, rest, x)
             error = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-            return error, (nnx.split(network, nnx.Param, ...)[-1], (logits.argmax(-1) == y).mean())
+            return error, (after, (logits.argmax(-1) == y).mean())
 
         (error, (rest, right)), gradient = jax.value_and_grad(loss, has_aux=True)(params)
         update, momentum = optimiser.update(gradient, momentum, params)
