@@ -192,8 +192,9 @@ def main() -> None:
     rows = run(options.only, options.seeds, options.again)
     note = (
         "Minutes are those of one run of both increments, in many rows with other work beside it, on a machine that is "
-        "half as fast at times. Rows of less than 6 minutes, and `joint`, were taken with kernel gradients by products "
-        "(all but `no drift compensation`); the others before that."
+        "half as fast at times. Rows of 3 to 6 minutes, and `joint`, were taken with kernel gradients by products "
+        "(all but `no drift compensation`); the others before that, but for the second seed of "
+        "`average with old weights 0.5`."
     )
     results.write("fine_tuning", "fine_tuning", "Cats and dogs when the backbone moves", [*lines(rows), "", note])
 

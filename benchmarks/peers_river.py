@@ -20,8 +20,8 @@ class OneByOne:
         self.model: Any = self.build()
 
     def build(self) -> Any:
-        """The river model; each peer below has its own."""
-        raise NotImplementedError
+        """The river model."""
+        raise NotImplementedError  # Each peer below has its own.
 
     def learn(self, x: np.ndarray, y: np.ndarray, known: int) -> None:
         for start in range(0, len(y), PROBE):

@@ -7,8 +7,8 @@ out (im2col, Chellapilla et al. 2006) for a few pictures at a time, as many as f
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -50,6 +50,7 @@ def by_products(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _evaluate(jaxpr: Any, constants: Any, arguments: Any) -> list[Any]:
+    """The values of a jaxpr's outputs, operation by operation, with convolutions that fit replaced."""
     values: dict[Any, Any] = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *arguments), strict=True))
 
     def read(atom: Any) -> Any:
@@ -78,6 +79,7 @@ def _inner(equation: Any) -> Any:
 
 
 def _fits(equation: Any) -> bool:
+    """Whether an operation is a plain convolution of ``[n, h, w, c]`` with ``[a, b, c, o]``."""
     if equation.primitive is not lax.conv_general_dilated_p:
         return False
     how = equation.params
@@ -90,7 +92,8 @@ def _fits(equation: Any) -> bool:
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, how: Any) -> jax.Array:
-    plain = lambda x, kernel: lax.conv_general_dilated_p.bind(x, kernel, **how)  # noqa: E731
+    """The convolution with the parameters `how` of its equation, and its own derivative by the kernel."""
+    plain = partial(lax.conv_general_dilated_p.bind, **how)
 
     @jax.custom_vjp
     def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -129,5 +132,5 @@ def _by_kernel(x: jax.Array, slope: jax.Array, kernel: jax.Array, strides: Any, 
         return total + jnp.matmul(turned, rows, preferred_element_type=jnp.float32), None
 
     parts = tuple(leaf.reshape(n // size, size, *leaf.shape[1:]) for leaf in (padded, slope))
-    total, _ = lax.scan(add, jnp.zeros((o, math.prod((a, b, c))), jnp.float32), parts)
+    total, _ = lax.scan(add, jnp.zeros((o, a * b * c), jnp.float32), parts)
     return total.T.reshape(kernel.shape).astype(kernel.dtype)

@@ -24,7 +24,10 @@ def arrays(*shapes: tuple[int, ...]) -> list[Any]:
 
 def loops(function: Any, *arguments: Any) -> int:
     """How many loops the function's gradient by its first argument has: one for each kernel by products."""
-    scalar = lambda *a: (function(*a) ** 2).sum()  # noqa: E731
+
+    def scalar(*arguments: Any) -> Any:
+        return (function(*arguments) ** 2).sum()
+
     return str(jax.make_jaxpr(jax.grad(scalar))(*arguments)).count("scan[")
 
 

@@ -76,7 +76,7 @@ class Weights:
         if path.suffix.lower() not in suffixes:
             raise FormatError(f"{path}: expected a file name that ends in {' or '.join(suffixes)}")
         state = copy.copy(self.state)
-        state.update(changed)  # type: ignore[attr-defined]
+        state.update(changed)  # type: ignore[attr-defined]  # Mapping to mypy; a dict.
         if self.metadata is not None:
             from safetensors.torch import save
 
@@ -144,7 +144,7 @@ def _read_safe(file: Path) -> Weights:
         raise MissingExtraError("safetensors", "torch", error) from error
     try:
         with safe_open(file, framework="pt", device="cpu") as opened:
-            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # not a dict
             return Weights(state, metadata=dict(opened.metadata() or {}))
     except (
         Exception

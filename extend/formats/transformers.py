@@ -144,7 +144,7 @@ def open(
         raise FormatError(f"{where}: no such folder")
     try:
         import torch  # noqa: F401  # only to see that both are there
-        import transformers  # noqa: F401
+        import transformers  # noqa: F401  # the same
     except ImportError as error:
         raise MissingExtraError("Hugging Face", "transformers", error) from error
     config = read_json(where / CONFIG)

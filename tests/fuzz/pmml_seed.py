@@ -12,7 +12,7 @@ from extend.formats.pmml_write import document
 
 __all__ = ["open", "write"]
 
-# ruff: noqa: E501
+# ruff: noqa: E501  # lines as the programs write them
 SPSS = """<?xml version="1.0" encoding="UTF-8"?>
 <PMML version="3.2" xmlns="http://www.dmg.org/PMML-3_2" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
       xsi:schemaLocation="http://www.dmg.org/PMML-3_2 pmml-3-2.xsd">

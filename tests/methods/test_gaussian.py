@@ -16,7 +16,7 @@ HIGH = np.uint64(2**63)
 
 def memory_of(x: np.ndarray, y: np.ndarray, **options: object) -> Memory:
     names = tuple(f"c{i}" for i in range(y.max() + 1))
-    return Memory.of(x, y, np.full(len(y), HIGH), names, most=0, **options)  # type: ignore[arg-type]
+    return Memory.of(x, y, np.full(len(y), HIGH), names, most=0, **options)  # type: ignore[arg-type]  # any options
 
 
 def fitted(memory: Memory, method: Gaussian) -> object:
@@ -96,14 +96,14 @@ def test_columns_can_be_dropped() -> None:
 @given(labelled(), st.sampled_from(["posterior", "fecam"]), st.booleans())
 def test_no_nan_ever_leaves_the_head(data: Labelled, form: str, constant: bool) -> None:
     x = np.zeros_like(data.x) if constant else data.x
-    head = fitted(memory_of(x, data.y), Gaussian(form))  # type: ignore[arg-type]
+    head = fitted(memory_of(x, data.y), Gaussian(form))  # type: ignore[arg-type]  # one of its words
     assert np.isfinite(head.scores(x)).all()  # type: ignore[attr-defined]
 
 
 def test_bad_settings_and_a_pooled_memory() -> None:
     for wrong in ({"form": "full"}, {"weight": 0.0}, {"gamma": (0.0, 1.0)}):
         with pytest.raises(ValueError, match="expected"):
-            Gaussian(**wrong)  # type: ignore[arg-type]
+            Gaussian(**wrong)  # type: ignore[arg-type]  # wrong on purpose
     x, y = blobs(2, 20, 3)
     with pytest.raises(ValueError, match='scatter="class"'):
         fitted(memory_of(x, y, scatter="pooled"), Gaussian())

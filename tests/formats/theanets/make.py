@@ -24,7 +24,7 @@ if not hasattr(collections, "Callable"):
 
     collections.Callable, collections.Iterable = abc.Callable, abc.Iterable
 
-import numpy as np  # noqa: E402
+import numpy as np  # noqa: E402  # after the stand-ins
 
 
 def main(source, version, out):
