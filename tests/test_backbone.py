@@ -111,7 +111,7 @@ def test_width_and_transform_leave_the_penultimate_part_to_the_own_head() -> Non
 def test_the_fingerprint_tells_backbones_apart() -> None:
     def of(seed: int, **options: object) -> str:
         model = MLP(3, inputs=4, hidden=(8,), rngs=nnx.Rngs(seed))
-        return Backbone.from_nnx(model, 3, spec(4), **options).fingerprint  # type: ignore[arg-type]
+        return Backbone.from_nnx(model, 3, spec(4), **options).fingerprint
 
     assert of(0) == of(0)
     assert len({of(0), of(1), of(0, transform="l2"), of(0, width=5), of(0, taps=["layers.0"])}) == 5

@@ -85,11 +85,11 @@ def test_the_upper_bound_holds_in_95_of_100_runs() -> None:
         scores = np.stack([lead, np.zeros(n)], axis=1)
         found = place(asked, scores, np.zeros(n, int), np.ones(n, bool), scores[:0], np.zeros(0, int), 1, True)
         truth.append(found.offset <= found.upper + 1e-4)  # The lead is uniform: its law at the offset is the offset.
-        assert np.isnan(found.curve.new).all()  # type: ignore[union-attr]
+        assert np.isnan(found.curve.new).all()
     assert sum(truth) >= binom.ppf(1e-4, 300, 0.95)
 
 
 @pytest.mark.parametrize("asked", [-0.1, 1.5, "much", None])
 def test_what_is_no_share(asked: object) -> None:
     with pytest.raises(ValueError, match="share of the old examples from 0 to 1"):
-        checked(asked)  # type: ignore[arg-type]
+        checked(asked)

@@ -26,7 +26,7 @@ class Model:
     head = DenseHead(np.random.default_rng(0).normal(size=(5, 3)), np.random.default_rng(1).normal(size=3))
 
 
-ORIGIN = Origin(Model(), ("a", "b", "c"))  # type: ignore[arg-type]
+ORIGIN = Origin(Model(), ("a", "b", "c"))
 
 
 def own() -> LinearHead:

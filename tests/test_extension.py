@@ -47,7 +47,7 @@ def test_the_report_is_measured_on_held_out_features(plain: Classifier, fourth: 
 def test_forgetting_since_each_class_was_learnt(plain: Classifier, fourth: np.ndarray) -> None:
     one, _ = extend.add_classes(plain, {"new": fourth}, method="lda")
     rng = np.random.default_rng(1)
-    close = plain.memory.statistics.mean[0] + rng.normal(size=(40, 5)) * 0.6  # type: ignore[union-attr]
+    close = plain.memory.statistics.mean[0] + rng.normal(size=(40, 5)) * 0.6
     two, report = extend.add_classes(one, {"rival": close}, method="lda")
     assert two.memory is not None and report.since_wrapped is not None
     rows, labels = two.memory.held_out
@@ -64,8 +64,8 @@ def test_a_class_that_exists(plain: Classifier, fourth: np.ndarray) -> None:
     ):
         extend.add_classes(plain, {"class 1": fourth})
     with pytest.raises(ValueError, match="on_existing is 'skip'"):
-        extend.add_classes(plain, {"x": fourth}, on_existing="skip")  # type: ignore[arg-type]
-    before = plain.memory.total[1]  # type: ignore[union-attr]
+        extend.add_classes(plain, {"x": fourth}, on_existing="skip")
+    before = plain.memory.total[1]
     updated, report = extend.add_classes(plain, {"class 1": fourth}, on_existing="update", method="lda")
     assert updated.classes == plain.classes and report.action == "update"
     assert updated.memory is not None and updated.memory.total[1] == before + 40

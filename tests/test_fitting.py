@@ -79,8 +79,8 @@ def test_offsets_stay_when_more_classes_come_and_the_sum_is_told(tmp_path: objec
     assert one.head.offset[3] == two.head.offset[3] and two.head.offset[4] != 0
     assert first.spent is not None and second.budget is not None and second.spent is not None
     assert second.spent == pytest.approx(first.spent + second.budget.guaranteed)
-    two.save(tmp_path)  # type: ignore[arg-type]
-    restored = extend.load(tmp_path, model=identity)  # type: ignore[arg-type]
+    two.save(tmp_path)
+    restored = extend.load(tmp_path, model=identity)
     assert np.array_equal(restored.logits(x), two.logits(x)) and restored.history == two.history
     three, _ = extend.add_classes(two, {"last": x[y == 4] + 9}, method="lda")
     assert isinstance(three.head, Calibrated) and np.array_equal(three.head.offset[:5], two.head.offset)
@@ -103,9 +103,9 @@ def test_where_solved_anew_old_columns_cost_too_much_columns_are_appended() -> N
         def __call__(self, x: object) -> object:
             import jax.numpy as jnp
 
-            product = x[:, :1] * x[:, 1:]  # type: ignore[index]
+            product = x[:, :1] * x[:, 1:]
             spikes = jnp.sign(product) * 1e-3 + 30 * product * (jnp.abs(product) > 1.5)
-            return self.head(jnp.concatenate([spikes, x], axis=1))  # type: ignore[list-item]
+            return self.head(jnp.concatenate([spikes, x], axis=1))
 
     held = np.arange(len(y)) % 2 == 1
     clf = extend.wrap(Corners(), ["minus", "plus"], (x[~held], y[~held]), held_out=(x[held], y[held]))
@@ -127,7 +127,7 @@ def test_held_out_rows_of_no_class_measure_nothing() -> None:
 @pytest.mark.parametrize("asked", [-0.01, 1.01, "1%"])
 def test_a_budget_that_is_no_share(asked: object, plain: extend.Classifier, fourth: np.ndarray) -> None:
     with pytest.raises(ValueError, match="expected a share of the old examples from 0 to 1"):
-        extend.add_classes(plain, {"new": fourth}, max_forgetting=asked)  # type: ignore[arg-type]
+        extend.add_classes(plain, {"new": fourth}, max_forgetting=asked)
 
 
 def test_a_budget_needs_a_new_class(plain: extend.Classifier, fourth: np.ndarray) -> None:

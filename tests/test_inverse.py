@@ -31,7 +31,7 @@ def stepwise(scatter: str, recursive: bool, seed: int, each: int) -> tuple[Memor
     for label in range(8):
         x = (rng.normal(size=(60 if label < 3 else each, 40)) + 3 * rng.normal(size=40)).astype(np.float32)
         keys = rng.integers(0, 2**64, len(x), dtype=np.uint64)
-        part = Memory.of(x, np.zeros(len(x), int), keys, (f"c{label}",), scatter=scatter)  # type: ignore[arg-type]
+        part = Memory.of(x, np.zeros(len(x), int), keys, (f"c{label}",), scatter=scatter)
         memory = part if memory is None else memory + part
         if label == 2 and recursive:
             memory = memory.with_inverses(5.0, 2.0)
@@ -59,7 +59,7 @@ def test_removal_and_more_samples_renew_the_inverse() -> None:
     kept, _ = stepwise("class", True, 1, 12)
     smaller = kept.without("c5")
     expected = np.linalg.inv(smaller.statistics.within + 5.0 * np.eye(40))
-    assert close(smaller.inverse_at(5.0).matrix, expected, 1e-7)  # type: ignore[union-attr]
+    assert close(smaller.inverse_at(5.0).matrix, expected, 1e-7)
     doubled = kept + stepwise("class", False, 2, 12)[0]
     expected = np.linalg.inv(doubled.statistics.within + 5.0 * np.eye(40))
-    assert close(doubled.inverse_at(5.0).matrix, expected, 1e-7)  # type: ignore[union-attr]
+    assert close(doubled.inverse_at(5.0).matrix, expected, 1e-7)

@@ -10,7 +10,7 @@ from tests.conftest import blobs
 def memory_of(scatter: str = "class", each: int = 200, dim: int = 4, **options: object) -> Memory:
     x, y = blobs(3, each, dim)
     keys = np.random.default_rng(0).integers(0, 2**64, len(y), dtype=np.uint64)
-    return Memory.of(x, y, keys, ("a", "b", "c"), scatter=scatter, **options)  # type: ignore[arg-type]
+    return Memory.of(x, y, keys, ("a", "b", "c"), scatter=scatter, **options)
 
 
 @pytest.mark.parametrize("scatter", ["class", "pooled"])

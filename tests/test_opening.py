@@ -110,17 +110,17 @@ class Pictures:
 
 
 def test_pixels() -> None:
-    image = picture(Pictures(), "caffe", 10)  # type: ignore[arg-type]
+    image = picture(Pictures(), "caffe", 10)
     assert image.shape == (10, 20, 3) and image.order == "bgr"
     red = np.zeros((1, 10, 20, 3), np.uint8)
     red[..., 0] = 255
     np.testing.assert_allclose(image.normalise(red)[0, 0, 0], [-103.939, -116.779, 255 - 123.68], rtol=1e-6)
-    symmetric = picture(Pictures(), "symmetric", 10).normalise(red)  # type: ignore[arg-type]
+    symmetric = picture(Pictures(), "symmetric", 10).normalise(red)
     assert symmetric.min() == -1 and symmetric.max() == 1
     with pytest.raises(ValueError, match="size="):
-        picture(Pictures(), "unit")  # type: ignore[arg-type]
+        picture(Pictures(), "unit")
     with pytest.raises(ValueError, match="expected one of raw"):
-        picture(Pictures(), "odd", 10)  # type: ignore[arg-type]
+        picture(Pictures(), "odd", 10)
 
 
 def test_pixels_are_for_pictures(mlp: MLPClassifier) -> None:

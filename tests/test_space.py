@@ -33,7 +33,7 @@ def test_taps_get_unit_variance_and_penultimate_features_stay() -> None:
 @pytest.mark.parametrize("transform", ["sqrt", "l2", "standardise"])
 def test_transforms(transform: str) -> None:
     rows = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
-    space = Space(transform=transform, keep=False)  # type: ignore[arg-type]
+    space = Space(transform=transform, keep=False)
     mapped = np.asarray(space.map(space.fit(rows, (4,)), jnp.asarray(rows), 4))
     expected = {
         "sqrt": np.sign(rows) * np.sqrt(np.abs(rows)),
@@ -41,7 +41,7 @@ def test_transforms(transform: str) -> None:
         "standardise": (rows - rows.mean(axis=0)) / rows.std(axis=0),
     }[transform]
     assert np.allclose(mapped, expected, atol=1e-4)
-    kept = Space(transform=transform)  # type: ignore[arg-type]
+    kept = Space(transform=transform)
     both = np.asarray(kept.map(kept.fit(rows, (4,)), jnp.asarray(rows), 4))
     assert np.array_equal(both[:, :4], rows) and np.allclose(both[:, 4:], expected, atol=1e-4)
     assert kept.offset(4) == 4 and space.offset(4) == 0
@@ -70,6 +70,6 @@ def test_a_space_survives_json() -> None:
 
 def test_unknown_settings_are_named() -> None:
     with pytest.raises(ValueError, match="transform is 'log'"):
-        Space(transform="log")  # type: ignore[arg-type]
+        Space(transform="log")
     with pytest.raises(ValueError, match="width is"):
         Space(width=Width(0))

@@ -41,8 +41,8 @@ def test_bias_and_weights_are_applied_to_the_new_class_alone() -> None:
 def test_a_calibrated_classifier_is_saved_and_goes_on(tmp_path: object) -> None:
     clf, x, _ = unsure()
     better, _ = extend.calibrate(clf, ("bias", "temperature"))
-    better.save(tmp_path)  # type: ignore[arg-type]
-    restored = extend.load(tmp_path, model=identity)  # type: ignore[arg-type]
+    better.save(tmp_path)
+    restored = extend.load(tmp_path, model=identity)
     assert np.array_equal(restored.logits(x), better.logits(x)) and restored.history == better.history
     smaller, _ = extend.remove(restored, "new")
     assert smaller.classes == tuple(names(3))
@@ -51,7 +51,7 @@ def test_a_calibrated_classifier_is_saved_and_goes_on(tmp_path: object) -> None:
 def test_what_calibration_needs() -> None:
     clf, _, _ = unsure()
     with pytest.raises(ValueError, match="expected some of 'weights', 'bias', 'temperature'"):
-        extend.calibrate(clf, ("heat",))  # type: ignore[arg-type]
+        extend.calibrate(clf, ("heat",))
     with pytest.raises(ValueError, match="no class 'cow'"):
         extend.calibrate(clf, ("bias",), new=["cow"])
     with pytest.raises(ValueError, match="say which are new"):

@@ -7,6 +7,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,4 +134,9 @@ def _load_legacy(model: Any, group: Any) -> None:
         shapes = [getattr(value, "shape", None) for value in values]
         if shapes != [tuple(variable.shape) for variable in variables]:
             raise FormatError(f"layer {name!r}: the weights have the shapes {shapes}; the config's layer has others")
-        guarded(lambda: [variable.assign(value[()]) for variable, value in zip(variables, values, strict=True)])  # noqa: B023
+        guarded(partial(_assign, variables, values))
+
+
+def _assign(variables: list[Any], values: list[Any]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value[()])

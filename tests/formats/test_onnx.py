@@ -197,7 +197,7 @@ def test_a_convolution_before_the_pooling_is_pooled_before(tmp_path: Path) -> No
     shapes: Any = ({"x": [2, 3, 8, 8]}, {"y": [2, 5]}, 11)
     opened, _ = check(write(tmp_path, model([*start, *end], weights, *shapes)), n=2)
     assert opened.features(numbers(5, 3, 8, 8)).shape == (5, 4)  # Two at a time.
-    assert opened.input.picture == (8, 8, 3)  # type: ignore[union-attr]
+    assert opened.input.picture == (8, 8, 3)
     end.insert(0, node("Relu", "q", "r"))
     end[1] = node("GlobalAveragePool", "r", "p")
     with pytest.raises(FormatError, match=r"'Relu_r' \(Relu\) follows the scores"):
@@ -221,7 +221,7 @@ def test_several_inputs(tmp_path: Path) -> None:
     made = model(nodes, {"w": numbers(5, 2)}, {"a": ["n", 2], "b": ["n", 3]}, {"z": ["n", 2]})
     opened = onnx_.open(write(tmp_path, made))
     a, b = numbers(4, 2), numbers(4, 3)
-    assert opened.input["a"].shape == (2,)  # type: ignore[index]
+    assert opened.input["a"].shape == (2,)
     np.testing.assert_array_equal(opened.features({"a": a, "b": b}), np.concatenate([a, b], axis=1))
     for wrong in (a, {"a": a}, {"a": a, "b": b[:2]}, {"a": a, "b": numbers(4, 4)}):
         with pytest.raises(FormatError):
@@ -386,7 +386,7 @@ def test_what_skl2onnx_writes(tmp_path: Path, name: str, kind: int | str, zipmap
     x = rng.normal(size=(120, 4)).astype(np.float32)
     y = np.digitize(x[:, 0], [-0.4, 0.4] if kind != 2 else [0.0])
     labels: np.ndarray = np.array(["ape", "bee", "cat"])[y] if kind == "text" else y
-    trained = SKLEARN[name]().fit(x, labels)  # type: ignore[attr-defined]
+    trained = SKLEARN[name]().fit(x, labels)
     options = {"zipmap": zipmap} if name != "support vectors" else None
     made = to_onnx(trained, x[:1], options=options and {id(trained): options})
     file = write(tmp_path, made)
@@ -412,7 +412,7 @@ def test_what_skl2onnx_writes(tmp_path: Path, name: str, kind: int | str, zipmap
     else:
         expected = np.exp(logits.astype(np.float64))
         np.testing.assert_allclose(share, expected / expected.sum(axis=1, keepdims=True), rtol=1e-4, atol=1e-6)
-        before = trained.predict_proba(x)  # type: ignore[attr-defined]
+        before = trained.predict_proba(x)
         np.testing.assert_allclose(
             share[:, :-1] / share[:, :-1].sum(axis=1, keepdims=True), before, rtol=1e-3, atol=1e-5
         )
@@ -461,7 +461,7 @@ def test_what_torch_exports(tmp_path: Path) -> None:
     kernels = []
     for file in (old, new):
         opened, _ = check(file)
-        assert opened.input.picture == (12, 12, 3)  # type: ignore[union-attr]
+        assert opened.input.picture == (12, 12, 3)
         kernels.append(opened.head.kernel)
     np.testing.assert_array_equal(*kernels)
 
@@ -471,7 +471,7 @@ def test_what_keras_exports(tmp_path: Path) -> None:
     """Keras exports ONNX with the torch backend; with JAX's it wants jax2onnx, which no newer Orbax goes with."""
     script(KERAS, tmp_path / "keras.onnx", KERAS_BACKEND="torch")
     opened, _ = check(tmp_path / "keras.onnx")
-    assert opened.input.picture == (12, 12, 3)  # type: ignore[union-attr]
+    assert opened.input.picture == (12, 12, 3)
 
 
 def test_external_data_is_read_from_the_folder_alone(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_the_file_is_the_same_each_time_and_errors_write_nothing(tmp_path: Path)
         (lambda x: (np.asarray(x), x), "ab", "b.stablehlo", "cannot trace"),
     ):
         with pytest.raises(FormatError, match=message):
-            stablehlo.write(function, spec(2), names, tmp_path / file)  # type: ignore[arg-type]  # some are wrong on purpose
+            stablehlo.write(function, spec(2), names, tmp_path / file)  # some are wrong on purpose
 
     def calls_back(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         return jax.pure_callback(np.sin, jax.ShapeDtypeStruct(x.shape, x.dtype), x), x

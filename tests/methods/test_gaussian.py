@@ -16,7 +16,7 @@ HIGH = np.uint64(2**63)
 
 def memory_of(x: np.ndarray, y: np.ndarray, **options: object) -> Memory:
     names = tuple(f"c{i}" for i in range(y.max() + 1))
-    return Memory.of(x, y, np.full(len(y), HIGH), names, most=0, **options)  # type: ignore[arg-type]  # any options
+    return Memory.of(x, y, np.full(len(y), HIGH), names, most=0, **options)  # any options
 
 
 def fitted(memory: Memory, method: Gaussian) -> object:
@@ -54,7 +54,7 @@ def test_the_posterior_form_is_scipys_density(each: int, fewer: int) -> None:
     memory = memory_of(x, y)
     head = fitted(memory, Gaussian(weight=7.0))
     expected = reference(x, y, memory, 7.0)
-    for scores in (head.scores(x), np.asarray(head.logits(x))):  # type: ignore[attr-defined]
+    for scores in (head.scores(x), np.asarray(head.logits(x))):
         assert np.allclose(scores - scores[:, :1], expected - expected[:, :1], rtol=1e-3, atol=2e-2)
 
 
@@ -74,7 +74,7 @@ def test_fecam_is_the_papers_formula(each: int) -> None:
         inverse = np.linalg.inv(covariance / np.outer(deviation, deviation))
         away = x - rows.mean(axis=0)
         expected.append(-0.5 * ((away @ inverse) * away).sum(axis=1))
-    scores = head.scores(x)  # type: ignore[attr-defined]
+    scores = head.scores(x)
     assert np.allclose(scores, np.stack(expected, axis=1), rtol=2e-3, atol=1e-2)
 
 
@@ -82,28 +82,28 @@ def test_a_class_of_one_sample_has_the_shared_covariance() -> None:
     x, y = blobs(3, 40, 5)
     rows = np.concatenate([np.flatnonzero(y < 2), [80]])
     head = fitted(memory_of(x[rows], y[rows]), Gaussian())
-    assert np.isfinite(head.scores(x)).all()  # type: ignore[attr-defined]
-    assert (head.scores(x[y == 2]).argmax(axis=1) == 2).mean() > 0.8  # type: ignore[attr-defined]
+    assert np.isfinite(head.scores(x)).all()
+    assert (head.scores(x[y == 2]).argmax(axis=1) == 2).mean() > 0.8
 
 
 def test_columns_can_be_dropped() -> None:
     x, y = blobs(4, 30, 40)
     head = fitted(memory_of(x, y), Gaussian())
-    assert np.allclose(head.drop([1]).scores(x), head.scores(x)[:, [0, 2, 3]], rtol=1e-6)  # type: ignore[attr-defined]
+    assert np.allclose(head.drop([1]).scores(x), head.scores(x)[:, [0, 2, 3]], rtol=1e-6)
 
 
 @settings(max_examples=30)
 @given(labelled(), st.sampled_from(["posterior", "fecam"]), st.booleans())
 def test_no_nan_ever_leaves_the_head(data: Labelled, form: str, constant: bool) -> None:
     x = np.zeros_like(data.x) if constant else data.x
-    head = fitted(memory_of(x, data.y), Gaussian(form))  # type: ignore[arg-type]  # one of its words
-    assert np.isfinite(head.scores(x)).all()  # type: ignore[attr-defined]
+    head = fitted(memory_of(x, data.y), Gaussian(form))  # one of its words
+    assert np.isfinite(head.scores(x)).all()
 
 
 def test_bad_settings_and_a_pooled_memory() -> None:
     for wrong in ({"form": "full"}, {"weight": 0.0}, {"gamma": (0.0, 1.0)}):
         with pytest.raises(ValueError, match="expected"):
-            Gaussian(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+            Gaussian(**wrong)  # wrong on purpose
     x, y = blobs(2, 20, 3)
     with pytest.raises(ValueError, match='scatter="class"'):
         fitted(memory_of(x, y, scatter="pooled"), Gaussian())

@@ -79,7 +79,7 @@ def test_a_budget_without_memory_is_kept_on_the_pseudo_sample_and_says_so() -> N
 def test_bad_settings_and_heads() -> None:
     for wrong in ({"budget": -0.1}, {"budget": 2.0}, {"margin": 0.0}, {"draws": 0}):
         with pytest.raises(ValueError, match="expected budget"):
-            Imprint(**wrong)  # type: ignore[arg-type]
+            Imprint(**wrong)
     head, x, y = collapsed()
     old = Features(x[y == 4], y[y == 4], tuple("abcde"), np.arange(60, dtype=np.uint64))
     with pytest.raises(ValueError, match="none of these is new"):

@@ -52,7 +52,7 @@ def test_the_formula_is_the_refit(method: ClosedForm, seed: int, few: int, dim: 
         expected = refit.fit(None, rest, nothing, 0).scores(point[None])[0]
         difference = scores[i] - scores[i].mean(), expected - expected.mean()
         if isinstance(method, LDA):  # Up to the common factor that one sample less gives all scores.
-            difference = tuple(part / np.abs(part).max() for part in difference)  # type: ignore[assignment]
+            difference = tuple(part / np.abs(part).max() for part in difference)
         assert close(*difference, 1e-4)
 
 

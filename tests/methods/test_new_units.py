@@ -63,7 +63,7 @@ def test_it_refuses_what_it_cannot_do() -> None:
     with pytest.raises(ValueError, match="needs a memory"):
         NewUnits().fit(HEAD, None, EVERYTHING, 0)
     with pytest.raises(ValueError, match="expected old"):
-        NewUnits(old="some")  # type: ignore[arg-type]
+        NewUnits(old="some")
 
 
 def test_a_transform_under_the_own_head_is_refused() -> None:

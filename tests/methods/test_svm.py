@@ -44,7 +44,7 @@ def test_two_classes_have_two_columns() -> None:
 
 @pytest.mark.parametrize("old", ["gaussian", "translated"])
 def test_pseudo_features_do_nearly_as_well_as_real_ones(old: str) -> None:
-    head = SVM(old=old).fit(None, MEMORY, NEW, 0)  # type: ignore[arg-type]
+    head = SVM(old=old).fit(None, MEMORY, NEW, 0)
     real = SVM().fit(None, MEMORY, EVERYTHING, 0)
     accuracy = [(np.asarray(h.logits(X)).argmax(axis=1) == Y).mean() for h in (head, real)]
     assert accuracy[0] > accuracy[1] - 0.05
