@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ from flax import nnx
 
 import extend
 from benchmarks import datasets, results
+from benchmarks.cats_and_dogs import BLOCKS
 from benchmarks.make_checkpoints import CIFAR_TAPS, cifar8_samples
 from benchmarks.results import Row
 from extend.checkpoint import is_ours
 from extend.classifier import Classifier
 from extend.methods import FineTune, Joint
 
-BASE = Path(".cache/fine_tuning-base")
+BASE, WIDE = Path(".cache/fine_tuning-base"), Path(".cache/fine_tuning-wide")
 EACH = 20
 """Exemplars a class once there are ten classes."""
 PLAIN = FineTune(flip=True, padding=4, epochs=3)
@@ -46,7 +48,7 @@ def sgd(peak: float, steps: int) -> optax.GradientTransformation:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the table: the method, what is kept of old data, and whether cat and dog come at once."""
+    """A row of the table: the method, what is kept of old data, whether cat and dog come at once, and the features."""
 
     name: str
     method: Any
@@ -95,25 +97,34 @@ ENTRIES = (
 )
 
 
-def base() -> Classifier:
-    """The eight-class network with its memory, exemplars and Fisher diagonal."""
-    if not is_ours(BASE):
+@cache
+def base(wide: bool) -> Classifier:
+    """The eight-class network with its memory, exemplars and Fisher diagonal; wide: 7 taps, 4000 random features."""
+    folder = WIDE if wide else BASE
+    if not is_ours(folder):
         kept, held = cifar8_samples()
         saved = extend.load("checkpoints/cifar10-8").backbone
         model = extend.models.ResNet(**saved.description["config"], rngs=nnx.Rngs(0))
-        backbone = extend.Backbone.from_nnx(model, 8, datasets.CIFAR10, taps=CIFAR_TAPS)
-        backbone = replace(
-            backbone.with_network(saved.params["network"]).with_space(saved.params["space"]), own_head=saved.own_head
-        )
+        taps, width = ([extend.Tap(block, 2) for block in BLOCKS], 4000) if wide else (CIFAR_TAPS, None)
+        backbone = extend.Backbone.from_nnx(model, 8, datasets.CIFAR10, taps=taps, width=width)
+        backbone = replace(backbone.with_network(saved.params["network"]), own_head=saved.own_head)
         limit = EACH * 10 * 32 * 32 * 3
-        clf = extend.wrap(backbone, datasets.CIFAR8_NAMES, kept, held_out=held, exemplars=limit, fisher=True)
-        clf.save(BASE)
-    return extend.load(BASE)
+        clf = extend.wrap(
+            backbone,
+            datasets.CIFAR8_NAMES,
+            kept,
+            held_out=held,
+            scatter="pooled" if wide else "class",
+            exemplars=limit,
+            fisher=True,
+        )
+        clf.save(folder)
+    return extend.load(folder)
 
 
 def run(only: list[str], seeds: int, again: bool) -> list[Row]:
     """Measure what is missing."""
-    start, rows = base(), {(row["method"], row["seed"]): row for row in results.read_json("fine_tuning")}
+    rows = {(row["method"], row["seed"]): row for row in results.read_json("fine_tuning")}
     new = datasets.cifar10("train", NEW)
     test = datasets.cifar10("test")
     old = None
@@ -123,6 +134,7 @@ def run(only: list[str], seeds: int, again: bool) -> list[Row]:
                 continue
             if seed and isinstance(entry.method, str):
                 continue  # Nothing in a closed form is random.
+            start = base(entry.wide)
             assert start.memory is not None
             memory = start.memory
             if not entry.exemplars:
