@@ -28,7 +28,7 @@ from benchmarks.make_checkpoints import CIFAR_TAPS, cifar8_samples
 from benchmarks.results import Row
 from extend.checkpoint import is_ours
 from extend.classifier import Classifier
-from extend.methods import FineTune, Joint
+from extend.methods import FineTune, Joint, Ridge
 
 BASE, WIDE = Path(".cache/fine_tuning-base"), Path(".cache/fine_tuning-wide")
 EACH = 20
@@ -56,15 +56,18 @@ class Entry:
     fisher: bool = False
     old: bool = False
     at_once: bool = False
+    wide: bool = False
 
 
 RETRAINED = Joint(flip=True, padding=4, epochs=12, head=None, optimiser=sgd(0.1, 12 * 390), state=".cache/joint")
 """An epoch of all ten classes is 387 or 388 steps of 128."""
 
 
-def _both(name: str, fisher: bool = False, **options: Any) -> tuple[Entry, ...]:
+def _both(name: str, fisher: bool = False, wide: bool = False, **options: Any) -> tuple[Entry, ...]:
     method = replace(PLAIN, **options)
-    return Entry(name, method, False, fisher), Entry(f"{name}, {EACH} exemplars", method, True, fisher)
+    return tuple(
+        Entry(f"{name}, {EACH} exemplars" if kept else name, method, kept, fisher, wide=wide) for kept in (False, True)
+    )
 
 
 ENTRIES = (
@@ -92,6 +95,8 @@ ENTRIES = (
     Entry("not balanced, 20 exemplars", replace(PLAIN, balanced=False), True),
     Entry("cat and dog at once", PLAIN, at_once=True),
     Entry(f"cat and dog at once, {EACH} exemplars", PLAIN, True, at_once=True),
+    Entry("wide features, frozen: ridge", "ridge", wide=True),
+    *_both("wide features: average 0.5 without Fisher diagonal", wide=True, average=0.5, head=Ridge()),
     Entry("joint, all data again, 5 epochs", Joint(flip=True, padding=4, epochs=5), old=True, at_once=True),
     Entry("joint, all data again, 12 epochs of SGD", RETRAINED, old=True, at_once=True),
 )

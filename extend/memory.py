@@ -327,17 +327,26 @@ class Memory:
         own = statistics.scatters[label] if statistics.scatters is not None and count > 1 else None
         if own is not None and own.ndim == 2:
             return (mean + rng.standard_normal((n, len(own))) @ own / np.sqrt(count - 1)).astype(np.float32)
-        freedom = count - 1 if own is not None else max(1, int(statistics.count.sum()) - len(self.classes))
-        covariance = (full(own) if own is not None else statistics.within) / freedom
-        values, vectors = eigh(covariance)
-        root = vectors * np.sqrt(values)
+        root = _root(full(own) / (count - 1)) if own is not None else self._pooled_root
         return (mean + rng.standard_normal((n, self.dim)) @ root.T).astype(np.float32)
+
+    @cached_property
+    def _pooled_root(self) -> np.ndarray:
+        """Of the pooled covariance: one eigendecomposition, and not one a class."""
+        known = self.statistics
+        return _root(known.within / max(1, int(known.count.sum()) - len(self.classes)))
 
     def _absorb(self, rows: np.ndarray) -> Memory:
         """This memory with these candidates moved into the statistics."""
         more = measure(self.features[rows, self.offset :], self.label[rows], len(self.classes), self.scatter_mode)
         core = merge(self.core, more, np.arange(len(self.classes)), len(self.classes))
         return replace(self, core=core, features=self.features[~rows], label=self.label[~rows], key=self.key[~rows])
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """R with ``R R'`` = covariance ``[d, d]``."""
+    values, vectors = eigh(covariance)
+    return vectors * np.sqrt(values)
 
 
 def _united(one: Exemplars | None, two: Exemplars | None, place: np.ndarray, k: int) -> Exemplars | None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from extend import memory as module
 from extend.memory import Memory
 from tests.conftest import blobs
 
@@ -24,6 +25,14 @@ def test_samples_have_the_class_mean_and_covariance(scatter: str) -> None:
         covariance = known.within / (known.count.sum() - 3)
     assert np.allclose(drawn.mean(axis=0), known.mean[1], atol=0.01)
     assert np.allclose(np.cov(drawn.T), covariance, atol=0.02)
+
+
+def test_classes_of_a_pooled_scatter_share_one_factorisation(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, done = memory_of("pooled"), []
+    monkeypatch.setattr(module, "eigh", lambda matrix: done.append(len(matrix)) or np.linalg.eigh(matrix))
+    for name in memory.classes:
+        memory.sample(name, 3)
+    assert done == [4]
 
 
 def test_samples_from_an_exact_factor_stay_in_its_span() -> None:
