@@ -224,10 +224,11 @@ def main() -> None:
     options = parser.parse_args()
     rows = run(options.only, options.seeds, options.again)
     note = (
-        "Minutes are those of one run of both increments, in many rows with other work beside it, on a machine that is "
-        "half as fast at times. Rows of 3 to 6 minutes, and `joint`, were taken with kernel gradients by products "
-        "(all but `no drift compensation`); the others before that, but for the second seed of "
-        "`average with old weights 0.5`."
+        "Minutes are those of one run of both increments, on a machine that is half as fast at times; rows of more than "
+        "6 minutes had other work beside them (`joint` all the time), but for those on wide features (7 taps and 4000 "
+        "random ReLU features). Rows of 3 to 6 minutes, those on wide features and `joint` were taken with kernel "
+        "gradients by products (all but `no drift compensation`); the others before that, but for the later seeds of "
+        "`fine_tune` and the second of `average with old weights 0.5`."
     )
     results.write("fine_tuning", "fine_tuning", "Cats and dogs when the backbone moves", [*lines(rows), "", note])
 
