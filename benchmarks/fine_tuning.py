@@ -228,7 +228,7 @@ def main() -> None:
         "6 minutes had other work beside them (`joint` all the time), but for those on wide features (7 taps and 4000 "
         "random ReLU features). Rows of 3 to 6 minutes, those on wide features and `joint` were taken with kernel "
         "gradients by products (all but `no drift compensation`); the others before that, but for the later seeds of "
-        "`fine_tune` and the second of `average with old weights 0.5`."
+        "`fine_tune` and of `average with old weights 0.5`."
     )
     results.write("fine_tuning", "fine_tuning", "Cats and dogs when the backbone moves", [*lines(rows), "", note])
 
