@@ -224,7 +224,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = run(options.only, options.seeds, options.again)
     note = (
-        "Minutes are those of one run of both increments, on a machine that is half as fast at times; rows of more than "
+        "Minutes are those of one run of both increments, on a machine that is half as fast at times; rows of over "
         "6 minutes had other work beside them (`joint` all the time), but for those on wide features (7 taps and 4000 "
         "random ReLU features). Rows of 3 to 6 minutes, those on wide features and `joint` were taken with kernel "
         "gradients by products (all but `no drift compensation`); the others before that, but for the later seeds of "
