@@ -1,6 +1,6 @@
 """Cats and dogs when the backbone moves: ResNet-20 of eight CIFAR-10 classes, then cat, then dog; every option.
 
-``python -m benchmarks.fine_tuning [--only PART ...] [--seeds N] [--again]`` needs EXTEND_DATA and
+``python -m benchmarks.fine_tuning [--only PART ...] [--seeds N] [--again] [--workers N]`` needs EXTEND_DATA and
 ``checkpoints/cifar10-8``. The base classifier with exemplars and Fisher diagonal is kept below ``.cache``. Rows are
 added to ``results/fine_tuning.json``; one that is there is not measured again without ``--again``.
 """
@@ -8,9 +8,12 @@ added to ``results/fine_tuning.json``; one that is there is not measured again w
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -28,6 +31,7 @@ from benchmarks.make_checkpoints import CIFAR_TAPS, cifar8_samples
 from benchmarks.results import Row
 from extend.checkpoint import is_ours
 from extend.classifier import Classifier
+from extend.data import Samples
 from extend.methods import FineTune, Joint, Ridge
 
 BASE, WIDE = Path(".cache/fine_tuning-base"), Path(".cache/fine_tuning-wide")
@@ -59,8 +63,9 @@ class Entry:
     wide: bool = False
 
 
-RETRAINED = Joint(flip=True, padding=4, epochs=12, head=None, optimiser=sgd(0.1, 12 * 390))
-"""An epoch of all ten classes is 384 steps of 128, so the rate ends a little above 0."""
+def retrained(epochs: int) -> Joint:
+    """An epoch of all ten classes is 384 steps of 128, so the rate ends a little above 0."""
+    return Joint(flip=True, padding=4, epochs=epochs, head=None, optimiser=sgd(0.1, epochs * 390))
 
 
 def _both(name: str, fisher: bool = False, wide: bool = False, **options: Any) -> tuple[Entry, ...]:
@@ -98,7 +103,10 @@ ENTRIES = (
     Entry("wide features, frozen: ridge", "ridge", wide=True),
     *_both("wide features: average 0.5 without Fisher diagonal", wide=True, average=0.5, head=Ridge()),
     Entry("joint, all data again, 5 epochs", Joint(flip=True, padding=4, epochs=5), old=True, at_once=True),
-    Entry("joint, all data again, 12 epochs of SGD", RETRAINED, old=True, at_once=True),
+    *(
+        Entry(f"joint, all data again, {epochs} epochs of SGD", retrained(epochs), old=True, at_once=True)
+        for epochs in (12, 60)
+    ),
 )
 
 
@@ -127,68 +135,80 @@ def base(wide: bool) -> Classifier:
     return extend.load(folder)
 
 
-def run(only: list[str], seeds: int, again: bool) -> list[Row]:
-    """Measure what is missing."""
+def run(only: list[str], seeds: int, again: bool, workers: int) -> list[Row]:
+    """Measure what is missing, the longest first, in so many processes side by side."""
     rows = {(row["method"], row["seed"]): row for row in results.read_json("fine_tuning")}
-    new = datasets.cifar10("train", NEW)
-    test = datasets.cifar10("test")
-    old = None
-    for seed in range(seeds):
-        for entry in ENTRIES:
-            if ((entry.name, seed) in rows and not again) or not any(part in entry.name for part in only):
-                continue
-            if seed and isinstance(entry.method, str):
-                continue  # Nothing in a closed form is random.
-            start = base(entry.wide)
-            assert start.memory is not None
-            memory = start.memory
-            if not entry.exemplars:
-                memory = replace(memory, exemplars=None)
-            if not entry.fisher:
-                memory = replace(memory, fisher=None)
-            clf = replace(start, memory=memory)
-            if entry.old and old is None:
-                old = cifar8_samples()[0]
-            started, notes, reported = time.perf_counter(), [], []
-            parts = [NEW] if entry.at_once else [(name,) for name in NEW]
-            for names in parts:
-                labels = [new.classes.index(name) for name in names]
-                part = new.take(np.isin(new.labels, labels))
-                part = replace(part, labels=np.searchsorted(labels, part.labels), classes=names)
-                clf, report = extend.add_classes(
-                    clf, part, method=entry.method, old=old if entry.old else None, seed=seed, progress=_bar
-                )
-                notes += list(report.notes)
-                reported.append([report.old_after, report.new, report.reason.partition(",")[0]])
-            seconds = time.perf_counter() - started
-            if any("interrupted" in note for note in notes):
-                sys.exit(f"{entry.name}: interrupted, and so not recorded")
-            found = extend.evaluate(clf, test)
-            row: Row = {"method": entry.name, "seed": seed, "old_before": _before(start, test)}
-            row |= {"old_after": found.of(datasets.CIFAR8_NAMES), "last": found.accuracy, "seconds": seconds}
-            row |= {name: found.of([name]) for name in NEW}
-            row |= {"reported": reported, "notes": [note for note in notes if "early" in note]}
-            rows[entry.name, seed] = row
-            results.write_json("fine_tuning", "fine_tuning", list(rows.values()), seeds=list(range(seeds)))
-            print(
-                f"{entry.name} {seed}: old {row['old_after']:.4f} cat {row['cat']:.4f} dog {row['dog']:.4f} "
-                f"last {row['last']:.4f} {reported} {seconds:.0f} s",
-                flush=True,
-            )
+    missing = [
+        (entry, seed)
+        for seed in range(seeds)
+        for entry in ENTRIES
+        if any(part in entry.name for part in only)
+        and (again or (entry.name, seed) not in rows)
+        and not (seed and isinstance(entry.method, str))  # Nothing in a closed form is random.
+    ]
+    for wide in {entry.wide for entry, _ in missing}:
+        base(wide)
+    missing.sort(key=lambda task: -task[0].method.epochs if task[0].old else 0)
+    for row in _measured(missing, workers):
+        rows[row["method"], row["seed"]] = row
+        results.write_json("fine_tuning", "fine_tuning", list(rows.values()), seeds=list(range(seeds)))
+        print(
+            f"{row['method']} {row['seed']}: old {row['old_after']:.4f} cat {row['cat']:.4f} dog {row['dog']:.4f} "
+            f"last {row['last']:.4f} {row['reported']} {row['seconds']:.0f} s",
+            flush=True,
+        )
     return results.read_json("fine_tuning")
 
 
-_known: list[float] = []
+def _measured(tasks: list[tuple[Entry, int]], workers: int) -> Iterator[Row]:
+    if workers == 1:
+        yield from (measure(entry.name, seed) for entry, seed in tasks)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(measure, entry.name, seed) for entry, seed in tasks]):
+            yield done.result()
 
 
-def _before(clf: Classifier, test: Any) -> float:
-    if not _known:
-        rows = np.isin(np.asarray(test.classes)[test.labels], datasets.CIFAR8_NAMES)
-        part = test.take(rows)
-        place = np.asarray([clf.classes.index(n) if n in clf.classes else 0 for n in test.classes])
-        part = replace(part, labels=place[part.labels], classes=clf.classes)
-        _known.append(extend.evaluate(clf, part).accuracy)
-    return _known[0]
+def measure(name: str, seed: int) -> Row:
+    """One row: both increments, then the test."""
+    entry = next(entry for entry in ENTRIES if entry.name == name)
+    new, test = _data()
+    start = base(entry.wide)
+    assert start.memory is not None
+    memory = start.memory
+    if not entry.exemplars:
+        memory = replace(memory, exemplars=None)
+    if not entry.fisher:
+        memory = replace(memory, fisher=None)
+    clf = replace(start, memory=memory)
+    old = cifar8_samples()[0] if entry.old else None
+    started, notes, reported = time.perf_counter(), [], []
+    for names in [NEW] if entry.at_once else [(name,) for name in NEW]:
+        labels = [new.classes.index(name) for name in names]
+        part = new.take(np.isin(new.labels, labels))
+        part = replace(part, labels=np.searchsorted(labels, part.labels), classes=names)
+        clf, report = extend.add_classes(clf, part, method=entry.method, old=old, seed=seed, progress=_bar)
+        notes += list(report.notes)
+        reported.append([report.old_after, report.new, report.reason.partition(",")[0]])
+    seconds = time.perf_counter() - started
+    if any("interrupted" in note for note in notes):
+        sys.exit(f"{entry.name}: interrupted, and so not recorded")
+    found = extend.evaluate(clf, test)
+    row: Row = {"method": entry.name, "seed": seed, "old_before": _before(), "device": results.device()}
+    row |= {"old_after": found.of(datasets.CIFAR8_NAMES), "last": found.accuracy, "seconds": seconds}
+    row |= {name: found.of([name]) for name in NEW}
+    return row | {"reported": reported, "notes": [note for note in notes if "early" in note]}
+
+
+@cache
+def _data() -> tuple[Samples, Samples]:
+    return datasets.cifar10("train", NEW), datasets.cifar10("test")
+
+
+@cache
+def _before() -> float:
+    """Accuracy of the eight-class network on its classes."""
+    return extend.evaluate(base(False), datasets.cifar10("test", datasets.CIFAR8_NAMES)).accuracy
 
 
 def lines(rows: list[Row]) -> list[str]:
@@ -221,8 +241,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[""], help="only rows with one of these in their names")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--again", action="store_true", help="measure rows again that are there")
+    parser.add_argument("--workers", type=int, default=1, help="processes side by side; minutes are then longer")
     options = parser.parse_args()
-    rows = run(options.only, options.seeds, options.again)
+    if options.workers > 1:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # They share a GPU's memory.
+    rows = run(options.only, options.seeds, options.again, options.workers)
     note = (
         "Minutes are those of one run of both increments, on a machine that is half as fast at times; rows of over "
         "6 minutes had other work beside them (`joint` all the time), but for those on wide features (7 taps and 4000 "

@@ -3,11 +3,13 @@
 ResNet-20 (CIFAR, He et al. 2016) at batch 128, all parameters moving, batch norm measuring the batch. Ours is the loop
 that `fine_tune` runs, guard against NaN and batches included; PyTorch's is SGD with momentum on the same arrays. What
 makes up the difference is timed part by part: the forward pass, the gradient of the inputs and of the kernels of one
-convolution. Needs PyTorch (``pip install torch``). A row is added for the present version of JAX.
+convolution. Needs PyTorch (``pip install torch``). Both run on a GPU where JAX has one; each batch comes from the
+host's memory. A row is added for the present version of JAX and device.
 """
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -29,6 +31,7 @@ from extend.models import ResNet
 
 BATCH, STEPS, REPEATS = 128, 12, 3
 CONV = (128, 32, 32, 16)
+DEVICE = "cpu" if jax.default_backend() == "cpu" else "cuda"
 
 
 class TorchBlock(nn.Module):
@@ -56,13 +59,13 @@ def torch_resnet() -> nn.Module:
 
 
 def torch_step(x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
-    model = torch_resnet().train()
+    model = torch_resnet().train().to(DEVICE)
     optimiser = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, weight_decay=1e-4)
     inputs, labels = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), torch.from_numpy(y)
 
     def step() -> None:
         optimiser.zero_grad()
-        nn.functional.cross_entropy(model(inputs), labels).backward()
+        nn.functional.cross_entropy(model(inputs.to(DEVICE)), labels.to(DEVICE)).backward()
         optimiser.step()
 
     return step
@@ -70,13 +73,14 @@ def torch_step(x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
 
 def seconds(run: Callable[[], Any]) -> float:
     """The shortest of a few runs, after one to warm up."""
-    run()
     times = []
-    for _ in range(REPEATS * 4):
+    for _ in range(1 + REPEATS * 4):
         started = time.perf_counter()
         jax.block_until_ready(run())
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
-    return min(times)
+    return min(times[1:])
 
 
 def ours(**options: Any) -> float:
@@ -103,29 +107,34 @@ def _wait(network: Any, kernel: np.ndarray, bias: np.ndarray) -> dict[str, float
     return {"score": float(np.asarray(kernel)[0, 0])}
 
 
+def channels_first(x: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).to(DEVICE)
+
+
 def parts(x: np.ndarray) -> dict[str, tuple[float, float]]:
     """Milliseconds of JAX and of PyTorch: the forward pass, and the gradients of one convolution."""
     backbone = Backbone.from_nnx(ResNet(10, rngs=nnx.Rngs(0)), 10, CIFAR10)
-    run, params = jax.jit(backbone.apply), jax.device_put(backbone.params)
-    model = torch_resnet().eval()
-    inputs = torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
+    run, params, inputs = jax.jit(backbone.apply), jax.device_put(backbone.params), channels_first(x)
+    model = torch_resnet().eval().to(DEVICE)
+    x = jax.device_put(x)
     with torch.no_grad():
         found = {"forward pass of the network": (seconds(lambda: run(params, x)), seconds(lambda: model(inputs)))}
     rng = np.random.default_rng(0)
     a, g = (rng.normal(size=CONV).astype(np.float32) for _ in range(2))
     k = rng.normal(size=(3, 3, 16, 16)).astype(np.float32)
+    ta, tg, tk = channels_first(a), channels_first(g), torch.from_numpy(k.transpose(3, 2, 0, 1).copy()).to(DEVICE)
+    a, g, k = jax.device_put((a, g, k))
 
     def conv(a: Any, k: Any) -> jax.Array:
         return jax.lax.conv_general_dilated(a, k, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
+    forward = jax.jit(conv)
     by_input = jax.jit(lambda a, k, g: jax.vjp(lambda a: conv(a, k), a)[1](g)[0])
     by_kernel = jax.jit(lambda a, k, g: jax.vjp(lambda k: conv(a, k), k)[1](g)[0])
     products = jax.jit(lambda a, k, g: jax.vjp(lambda k: by_products(conv)(a, k), k)[1](g)[0])
-    ta, tg = (torch.from_numpy(v.transpose(0, 3, 1, 2).copy()) for v in (a, g))
-    tk = torch.from_numpy(k.transpose(3, 2, 0, 1).copy())
     grads = torch.nn.grad
     found["one 3x3 convolution, 16 channels, 32 x 32: forward"] = (
-        seconds(lambda: jax.jit(conv)(a, k)),
+        seconds(lambda: forward(a, k)),
         seconds(lambda: nn.functional.conv2d(ta, tk, padding=1)),
     )
     found["its gradient by the input"] = (
@@ -142,12 +151,14 @@ def main() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(BATCH, 32, 32, 3)).astype(np.float32), rng.integers(0, 10, BATCH)
     theirs = BATCH / seconds(torch_step(x, y))
-    row: results.Row = {"jax": version("jax"), "torch": version("torch"), "pytorch": theirs}
+    row: results.Row = {"jax": version("jax"), "device": results.device(), "torch": torch.__version__}
+    row["pytorch"] = theirs
     row |= {"ours": ours(), "ours, distillation": ours(distillation=1.0)}
     row |= {"ours, bfloat16": ours(mixed_precision=True), "ours, last block": ours(select="last_block")}
     row |= {"parts": {name: [1000 * one, 1000 * two] for name, (one, two) in parts(x).items()}}
-    rows = [old for old in results.read_json("training_speed") if old["jax"] != row["jax"]] + [row]
-    rows.sort(key=lambda row: [int(part) for part in row["jax"].split(".")])
+    key = operator.itemgetter("device", "jax")
+    rows = [old for old in results.read_json("training_speed") if key(old) != key(row)] + [row]
+    rows.sort(key=lambda row: (row["device"] != "cpu", [int(part) for part in row["jax"].split(".")]))
     results.write_json("training_speed", "training_speed", rows)
     results.write("training_speed", "training_speed", "A training step's throughput", lines(rows))
 
@@ -155,17 +166,16 @@ def main() -> None:
 def lines(rows: list[results.Row]) -> list[str]:
     """Throughput, and its ratio to PyTorch's; then the parts."""
     names = ("ours", "ours, distillation", "ours, last block", "ours, bfloat16")
-    out = ["| jax | PyTorch | " + " | ".join(names) + " |", "|" + "---|" * (2 + len(names))]
+    out = ["| device | jax | PyTorch | " + " | ".join(names) + " |", "|" + "---|" * (3 + len(names))]
     for row in rows:
         cells = [f"{row[name]:.0f} ({row[name] / row['pytorch']:.2f})" for name in names]
-        out.append(f"| {row['jax']} | {row['pytorch']:.0f} ({row['torch']}) | {' | '.join(cells)} |")
+        out.append(f"| {row['device']} | {row['jax']} | {row['pytorch']:.0f} ({row['torch']}) | {' | '.join(cells)} |")
     out += ["", "Images a second at batch 128; in brackets the ratio to PyTorch's in the same run.", ""]
-    out += ["| part | " + " | ".join(f"jax {row['jax']}, ms | PyTorch, ms" for row in rows) + " |"]
+    out += ["| part | " + " | ".join(f"{row['device']}, jax {row['jax']}, ms | PyTorch, ms" for row in rows) + " |"]
     out += ["|" + "---|" * (1 + 2 * len(rows))]
     for name in rows[-1]["parts"]:
-        out.append(
-            f"| {name} | " + " | ".join(f"{a:.1f} | {b:.1f}" for a, b in (row["parts"][name] for row in rows)) + " |"
-        )
+        cells = [f"{a:.3g} | {b:.3g}" for a, b in (row["parts"][name] for row in rows)]
+        out.append(f"| {name} | {' | '.join(cells)} |")
     return out
 
 

@@ -44,8 +44,13 @@ def read_json(name: str) -> list[Row]:
 
 
 def machine() -> str:
-    """The processor, its cores, JAX's backend and Python's version."""
-    return f"{_processor()}, {os.cpu_count()} cores, {jax.default_backend()}; Python {platform.python_version()}"
+    """The processor, its cores, what JAX computes on and Python's version."""
+    return f"{_processor()}, {os.cpu_count()} cores, {device()}; Python {platform.python_version()}"
+
+
+def device() -> str:
+    """What JAX computes on: ``cpu``, or the accelerator's name."""
+    return jax.devices()[0].device_kind
 
 
 def _processor() -> str:
