@@ -12,10 +12,12 @@ import multiprocessing
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +196,13 @@ def measure(name: str, seed: int) -> Row:
     if any("interrupted" in note for note in notes):
         sys.exit(f"{entry.name}: interrupted, and so not recorded")
     found = extend.evaluate(clf, test)
-    row: Row = {"method": entry.name, "seed": seed, "old_before": _before(), "device": results.device()}
+    row: Row = {
+        "method": entry.name,
+        "seed": seed,
+        "device": results.device(),
+        "jax": version("jax"),
+        "old_before": _before(),
+    }
     row |= {"old_after": found.of(datasets.CIFAR8_NAMES), "last": found.accuracy, "seconds": seconds}
     row |= {name: found.of([name]) for name in NEW}
     return row | {"reported": reported, "notes": [note for note in notes if "early" in note]}
@@ -213,21 +221,27 @@ def _before() -> float:
 
 def lines(rows: list[Row]) -> list[str]:
     """The table, mean and standard deviation over seeds."""
-    out = ["| | seeds | 8 old before | after | cat | dog | last accuracy | forgetting | minutes |", "|" + "---|" * 9]
+    devices = sorted({row["device"] for row in rows})
+    named = ("seeds", "8 old before", "after", *NEW, "last accuracy", "forgetting", *(f"minutes, {d}" for d in devices))
+    out = [f"| | {' | '.join(named)} |", "|" + "---|" * (1 + len(named))]
     for entry in ENTRIES:
         some = [row for row in rows if row["method"] == entry.name]
         if not some:
             continue
-        cells = [_cell([row[key] for row in some]) for key in ("old_before", "old_after", *NEW, "last")]
+        cells = [_cell([row[key] for row in some]) for key in ("old_before", "old_after", *NEW)]
+        cells.append(_cell([row["last"] for row in some], 2))
         cells.append(_cell([row["old_before"] - row["old_after"] for row in some]))
-        cells.append(f"{np.mean([row['seconds'] for row in some]) / 60:.1f}")
+        for device in devices:
+            minutes = [row["seconds"] / 60 for row in some if row["device"] == device]
+            cells.append(f"{np.mean(minutes):.1f}" if minutes else "")
         out.append(f"| {entry.name} | {len(some)} | {' | '.join(cells)} |")
-    return out
+    counts = Counter(f"{row['device']} with jax {row['jax']}" for row in rows)
+    return [*out, "", "Runs: " + ", ".join(f"{count} on {name}" for name, count in sorted(counts.items())) + "."]
 
 
-def _cell(values: list[float]) -> str:
-    mean = f"{100 * np.mean(values):.1f}"
-    return f"{mean} ± {100 * np.std(values, ddof=1):.1f}" if len(values) > 1 else mean
+def _cell(values: list[float], digits: int = 1) -> str:
+    mean = f"{100 * np.mean(values):.{digits}f}"
+    return f"{mean} ± {100 * np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else mean
 
 
 def _bar(steps: Iterable[Any], total: int) -> Iterable[Any]:
@@ -247,11 +261,9 @@ def main() -> None:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # They share a GPU's memory.
     rows = run(options.only, options.seeds, options.again, options.workers)
     note = (
-        "Minutes are those of one run of both increments, on a machine that is half as fast at times; rows of over "
-        "6 minutes had other work beside them (`joint` all the time), but for those on wide features (7 taps and 4000 "
-        "random ReLU features). Rows of 3 to 6 minutes, those on wide features and `joint` were taken with kernel "
-        "gradients by products (all but `no drift compensation`); the others before that, but for the later seeds of "
-        "`fine_tune` and of `average with old weights 0.5`."
+        "Minutes are those of one run of both increments. Runs on the GPU had 13 others beside them, which took turns "
+        "at it and at 16 cores; those on the CPU (2 cores) had none, or little. Wide features are 7 taps and 4000 "
+        "random ReLU features."
     )
     results.write("fine_tuning", "fine_tuning", "Cats and dogs when the backbone moves", [*lines(rows), "", note])
 

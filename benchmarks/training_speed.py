@@ -158,7 +158,7 @@ def main() -> None:
     row |= {"parts": {name: [1000 * one, 1000 * two] for name, (one, two) in parts(x).items()}}
     key = operator.itemgetter("device", "jax")
     rows = [old for old in results.read_json("training_speed") if key(old) != key(row)] + [row]
-    rows.sort(key=lambda row: (row["device"] != "cpu", [int(part) for part in row["jax"].split(".")]))
+    rows.sort(key=lambda row: (row["device"], [int(part) for part in row["jax"].split(".")]))
     results.write_json("training_speed", "training_speed", rows)
     results.write("training_speed", "training_speed", "A training step's throughput", lines(rows))
 

@@ -45,12 +45,14 @@ def read_json(name: str) -> list[Row]:
 
 def machine() -> str:
     """The processor, its cores, what JAX computes on and Python's version."""
-    return f"{_processor()}, {os.cpu_count()} cores, {device()}; Python {platform.python_version()}"
+    kind = jax.devices()[0].device_kind
+    return f"{_processor()}, {os.cpu_count()} cores, {kind}; Python {platform.python_version()}"
 
 
 def device() -> str:
-    """What JAX computes on: ``cpu``, or the accelerator's name."""
-    return jax.devices()[0].device_kind
+    """What JAX computes on: the accelerator, or the processor and its cores."""
+    kind = jax.devices()[0].device_kind
+    return f"{_processor()}, {os.cpu_count()} cores" if kind == "cpu" else kind
 
 
 def _processor() -> str:
