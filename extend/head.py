@@ -97,10 +97,11 @@ class LinearHead:
 
     def logits(self, features: jax.Array) -> jax.Array:
         """Scores ``[n, k]`` of features ``[n, d]``; softmax or sigmoid is not applied."""
-        parts = [
-            features[:, block.start : block.start + block.kernel.shape[0]] @ block.kernel + block.bias
-            for block in self.blocks
-        ]
+        with jax.default_matmul_precision("highest"):
+            parts = [
+                features[:, block.start : block.start + block.kernel.shape[0]] @ block.kernel + block.bias
+                for block in self.blocks
+            ]
         return jnp.concatenate(parts, axis=1)
 
     def scores(self, features: np.ndarray) -> np.ndarray:
@@ -197,7 +198,8 @@ class QuadraticHead:
 
     def logits(self, features: jax.Array) -> jax.Array:
         """Log-densities up to a constant, ``[n, k]``, of features ``[n, d]``."""
-        return _quadratic(features[:, slice(*self.rows)], *(getattr(self, name) for name in QUADRATIC))
+        with jax.default_matmul_precision("highest"):
+            return _quadratic(features[:, slice(*self.rows)], *(getattr(self, name) for name in QUADRATIC))
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """The same as `logits`, float64 on the host."""

@@ -124,7 +124,7 @@ class Space:
         if self.width is not None:
             if self.transform is None:
                 features = joined * params["scale"]
-            product = features @ params["weights"]
+            product = jnp.matmul(features, params["weights"], precision="highest")
             features = jnp.maximum(product, 0) if self.width.kind == "relu" else jnp.cos(product + params["phase"])
         return jnp.concatenate([own, features], axis=1) if self.keep else features
 

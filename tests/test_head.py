@@ -1,5 +1,7 @@
 """Heads: columns in blocks, Gaussians, calibration."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,6 +80,21 @@ def test_a_head_is_a_pytree() -> None:
     head = head_of(2, 1)
     doubled = jax.tree.map(lambda a: 2 * a, head)
     assert doubled.num_classes == 3 and doubled.blocks[0].start == 0
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        LinearHead.of(np.ones((3, 2)), np.ones(2)),
+        Calibrated.of(LinearHead.of(np.ones((3, 2)), np.ones(2))),
+        QuadraticHead.of([0], [[1]], [[-0.5, -0.5]], [[0, 1]], [0, -0.5], [[0]], [0], [[0, 0]]),
+    ],
+)
+def test_products_are_in_full_precision_where_a_device_has_a_lower_one(head: Any) -> None:
+    equations = jax.make_jaxpr(head.logits)(np.ones((4, 3), np.float32)).eqns
+    products = [e for e in equations if e.primitive.name == "dot_general"]
+    assert products
+    assert all(e.params["precision"] == (jax.lax.Precision.HIGHEST,) * 2 for e in products)
 
 
 def test_bad_shapes_are_named() -> None:
