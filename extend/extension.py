@@ -18,7 +18,7 @@ from extend.exemplars import Exemplars
 from extend.features import Features, Progress
 from extend.fitting import CLOSED, AnyMethod, Fitted, fit, name_of, plain, resolve
 from extend.head import Calibrated, Head, LinearHead, QuadraticHead
-from extend.keeping import with_exemplars
+from extend.keeping import check_limit, with_exemplars
 from extend.measuring import measure, right, since_learnt
 from extend.memory import MOST, Memory
 from extend.memory_tree import to_tree
@@ -97,7 +97,11 @@ def add_classes(
 
     if clf.memory is not None:
         clf = replace(clf, memory=_limited(clf.memory, exemplars))
-    started = fit_started = time.perf_counter()
+    held = clf.memory.exemplars if clf.memory is not None else None
+    if limit := exemplars if exemplars is not None else held.limit if held is not None else 0:
+        check_limit(limit, samples, len(classes), spec, held)
+    known = clf.memory is not None
+    started = fit_started = passed = time.perf_counter()
     backbone, memory = clf.backbone, None
     if isinstance(chosen, (FineTune, Joint)):
         complete = clf.memory is None and kept is not None and _covers(kept, clf.classes)
@@ -107,6 +111,7 @@ def add_classes(
         backbone, memory, fresh = moved.backbone, moved.memory, moved.fresh
     else:
         fresh = features.extract(backbone, samples, progress=progress)
+        passed = time.perf_counter()
         real = features.extract(backbone, kept, progress=progress) if kept is not None else None
         fit_started = time.perf_counter()
         memory = _memory(clf, fresh, real)
@@ -119,6 +124,8 @@ def add_classes(
     action = "add" if added else "update"
     if memory is not None:
         memory = with_exemplars(_limited(memory, exemplars), samples, fresh, spec)
+        if not known and kept is not None and memory.exemplars is not None:
+            memory = with_exemplars(memory, kept, features.extract(backbone, kept), spec)
     extended = Classifier(backbone, head, classes, memory, clf.history)
     before, after, measured_on = measure(clf, extended, check)
     notes = list(fitted.notes)
@@ -138,8 +145,8 @@ def add_classes(
     if added and existing:
         notes.append(f"more samples joined {', '.join(existing)}")
     if isinstance(asked, Auto) and backbone.trainable and added:
-        replayable = kept is not None or (memory is not None and memory.exemplars is not None)
-        advice = fine_tuning_advice(before, after, added, fit_started - started, replayable)
+        replayable = kept is not None or (held is not None and len(held) > 0)
+        advice = fine_tuning_advice(before, after, added, passed - started, replayable)
         notes += [advice] if advice else []
     report = Report(
         action,

@@ -64,6 +64,28 @@ def exemplar_samples(memory: Memory, spec: Any) -> Samples | None:
     return Samples(inputs, kept.label, memory.classes, kept.key)
 
 
+def in_turns(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The numbers of all rows, shuffled, so that the classes take turns: the first m have every class alike."""
+    order = rng.permutation(len(labels))
+    turn = np.zeros(len(labels), int)  # How many of its class come before.
+    for label in np.unique(labels):
+        mine = labels[order] == label
+        turn[mine] = np.arange(mine.sum())
+    return order[np.argsort(turn, kind="stable")]
+
+
+def check_limit(limit: int, samples: Samples, k: int, spec: Any, kept: Exemplars | None) -> None:
+    """Refuse, before the long work, a limit of exemplars that is less than one input for each of k classes.
+
+    Raises:
+        ValueError: it is.
+    """
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(samples.inputs)]
+    if kept is not None and kept.leaves is not None and [a.dtype for a in kept.leaves] != [a.dtype for a in leaves]:
+        leaves = jax.tree.leaves(samples.batch(0, 1, spec))
+    exemplars_each(limit, k, sum(leaf[:1].nbytes for leaf in leaves))
+
+
 def fisher_of(backbone: Backbone, head: Head, samples: Samples, seed: int = 0) -> Fisher:
     """The Fisher diagonal of a classifier's backbone, on at most 500 of these samples, every class alike.
 
@@ -74,13 +96,7 @@ def fisher_of(backbone: Backbone, head: Head, samples: Samples, seed: int = 0) -
         raise ValueError(
             f"fisher= is of a backbone's parameters, and {backbone.description['class']!r} has none that JAX can trace"
         )
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(samples))
-    turn = np.zeros(len(samples), int)  # How many of its class come before, so that the classes take turns.
-    for label in np.unique(samples.labels):
-        mine = samples.labels[order] == label
-        turn[mine] = np.arange(mine.sum())
-    taken = samples.take(order[np.argsort(turn, kind="stable")[:FISHER_SAMPLES]])
+    taken = samples.take(in_turns(samples.labels, np.random.default_rng(seed))[:FISHER_SAMPLES])
     network, space = backbone.params["network"], backbone.params["space"]
 
     def scores(params: Any, batch: Any) -> jax.Array:

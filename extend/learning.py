@@ -128,12 +128,14 @@ def learn(
         samples: to train on, labelled into the k classes. With ``activation="sigmoid"``, samples of the same content
             are one with several labels; that a sample is *not* of one of the first `old` classes is not known then.
         old: the classes that `anchors` hold.
-        draws: feature vectors ``[m, d]`` and labels of classes without samples: they train the head alone.
+        draws: feature vectors ``[m, d]``, the columns that the head reads, and labels of classes without samples: they
+            train the head alone.
         measure: ``(network parameters, kernel, bias) -> {"score": ...}`` at the end of every epoch.
         per_epoch: steps; by default as many as pass over the samples once.
 
     Raises:
-        ValueError: nothing is selected, a class without samples or draws, or the first loss is not finite.
+        ValueError: nothing is selected, the first loss is not finite, or `state` or `patience` do not fit (see
+            `extend.loop.train`).
     """
     names = select(backbone, how.select)
     network = backbone.params["network"]
@@ -197,13 +199,14 @@ def learn(
         update,
         state,
         fixed,
-        _batches(backbone, samples, rows, targets, how, steps, draws, seed),
+        _batches(backbone, samples, rows, targets, how, steps, draws, old, seed),
         how.epochs,
         steps,
         measure=measured if measure is not None else None,
         patience=how.patience,
         folder=Path(how.state) if how.state else None,
-        identity=_identity(backbone, samples, how, anchors, begins, names, state, [start, old, seed]),
+        identity=_identity(backbone, samples, how, anchors, names, whole, [activation, start, old, seed]),
+        near=_sketch(begins, anchors),
         progress=progress,
     )
     last = outcome.state["head"]
@@ -327,10 +330,14 @@ def _batches(
     how: Training,
     steps: int,
     draws: tuple[np.ndarray, np.ndarray] | None,
+    old: int,
     seed: int,
 ) -> Callable[[int, int], Any]:
     spec, size = backbone.input_spec, how.batch_size
     labels = samples.labels[rows]
+    several = np.eye(targets.shape[-1], dtype=np.int8) if targets.ndim == 2 else None
+    if several is not None:  # What an old class's draws are of other old classes is not known.
+        several[:, :old] = np.where(several[:, :old] == 1, 1, -1)
 
     def order(epoch: int) -> np.ndarray:
         rng = np.random.default_rng([seed, epoch])
@@ -358,9 +365,7 @@ def _batches(
         if draws is not None:
             picked = rng.integers(0, len(draws[0]), size)
             drawn = draws[1][picked]
-            if targets.ndim == 2:
-                drawn = np.eye(targets.shape[1], dtype=np.int8)[drawn]
-            made |= {"draws": draws[0][picked], "drawn": drawn}
+            made |= {"draws": draws[0][picked], "drawn": drawn if several is None else several[drawn]}
         return made
 
     return batch
@@ -371,20 +376,43 @@ def _identity(
     samples: Samples,
     how: Training,
     anchors: Anchors,
-    arrays: tuple[np.ndarray, ...],
     names: tuple[str, ...],
-    state: Any,
-    numbers: list[int],
+    moving: Any,
+    more: list[Any],
 ) -> str:
     """What tells one training from another; the same in every process, so no function's address."""
     settings = {
         name: value for name, value in vars(how).items() if isinstance(value, (int, float, bool)) and name != "patience"
     }
-    optimiser = str(jax.tree.map(lambda leaf: (np.shape(leaf), str(jnp.result_type(leaf))), state["optimiser"]))
+    optimiser = _changes(how.optimiser, moving) if how.optimiser and how.state else b""
     held = [anchors.distillation, anchors.features, anchors.ewc, anchors.temperature]
-    about = [settings, how.patience, held, numbers, names, optimiser, backbone.fingerprint]
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    fisher = anchors.fisher.values if anchors.fisher is not None else {}
-    for array in (samples.keys, samples.labels, *arrays, *(fisher[name] for name in sorted(fisher))):
+    about = [settings, how.patience, held, more, names, backbone.fingerprint]
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode() + optimiser)
+    for array in (samples.keys, samples.labels):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+def _changes(optimiser: optax.GradientTransformation, moving: Any) -> bytes:
+    """What an optimiser does to gradients of 1 in three steps: its rate, schedule and kind."""
+
+    @jax.jit
+    def step(state: Any, moving: Any) -> Any:
+        return optimiser.update(jax.tree.map(jnp.ones_like, moving), state, moving)
+
+    state, found = optimiser.init(moving), b""
+    for _ in range(3):
+        changes, state = step(state, moving)
+        found += np.asarray(ravel_pytree(changes)[0]).tobytes()
+    return found
+
+
+def _sketch(arrays: tuple[np.ndarray, ...], anchors: Anchors) -> tuple[float, ...]:
+    """Each array's size and a random direction's share of it: what was computed, but for rounding."""
+    fisher = anchors.fisher.values if anchors.fisher is not None else {}
+    found = []
+    for array in (*arrays, *(fisher[name] for name in sorted(fisher))):
+        flat = np.asarray(array, np.float64).ravel()
+        size = float(np.linalg.norm(flat))
+        found += [size, float(np.random.default_rng(0).standard_normal(len(flat)) @ flat) / (size + 1e-12)]
+    return tuple(found)

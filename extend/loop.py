@@ -1,8 +1,8 @@
 """A training loop: one compiled step with donated buffers, batches made ahead, stopped and resumed without loss.
 
-When a loss is not finite, training ends with the last state whose loss was. Ctrl-C or SIGTERM ends the loop after the
-present step; what was best so far is returned. With a folder to keep its state in, training goes on from there bit for
-bit.
+When a loss is not finite, training ends with the last state whose loss was; an epoch's last state is tried on its last
+batch before it is measured. Ctrl-C or SIGTERM ends the loop after the present step; what was best so far is returned.
+With a folder to keep its state in, training goes on from there, bit for bit on a CPU.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def train(
     patience: int | None = None,
     folder: Path | None = None,
     identity: str = "",
+    near: tuple[float, ...] = (),
     progress: Callable[[Iterable[int], int], Iterable[int]] | None = None,
 ) -> Outcome:
     """Run ``update(state, fixed, batch) -> (state, loss)`` for some epochs.
@@ -69,13 +70,20 @@ def train(
         measure: at the end of an epoch, ``state -> {"score": ..., ...}``; the higher the better.
         patience: end when the score has not risen for so many epochs, and return the best state; None: the last state.
         folder: where the state is kept after every epoch and when interrupted; training goes on from it.
-        identity: of this training; a folder with the state of another one is refused.
+        identity: of this training; a folder with the state of another one is refused. `near`: numbers that tell it too,
+            and may differ by two per cent, as results of one computation do on another device.
         progress: wraps an epoch's steps (`total` given); loss and measured values are shown if it has
             ``set_postfix_str``, as tqdm's bars have.
 
     Raises:
-        ValueError: the first step is not finite already, or `folder` holds the state of another training.
+        ValueError: the first step is not finite already, `folder` holds the state of another training, or `patience`
+            has nothing to go by.
     """
+    if patience is not None and measure is None:
+        raise ValueError(
+            "patience ends a training by the accuracy on held-out samples, and there are none: leave it out, or hold "
+            "samples out"
+        )
     step = _compiled(update)
     tally = {
         "loss": jnp.zeros(()),
@@ -90,7 +98,7 @@ def train(
     log: list[Mapping[str, float]] = []
     first, begun = 0, 0
     if folder is not None and checkpoint.is_ours(folder):
-        saved = _load(folder, identity, {"now": (earlier, state, tally), "best": best})
+        saved = _load(folder, identity, near, {"now": (earlier, state, tally), "best": best})
         (earlier, state, tally), best = saved.arrays["now"], saved.arrays["best"]
         first, begun, best_score, since = saved.epoch, saved.number, saved.score, saved.since
         log = list(saved.log)
@@ -99,7 +107,7 @@ def train(
     def keep(epoch: int, number: int) -> None:
         if folder is not None:
             about = {"epoch": epoch, "number": number, "score": best_score, "since": since, "log": log}
-            _save(folder, identity, {"now": (earlier, state, tally), "best": best}, about)
+            _save(folder, identity, near, {"now": (earlier, state, tally), "best": best}, about)
 
     with _interruptible() as interrupted:
         for epoch in range(first, epochs):
@@ -120,6 +128,10 @@ def train(
                     keep(epoch, number + 1)
                     break
             bad = int(tally["bad"])
+            if bad < 0:  # The epoch's last state has no loss yet.
+                last = jax.device_put(batches(epoch, per_epoch - 1))
+                state, _, tried = step(earlier, state, tally, fixed, last)
+                earlier, bad = jax.tree.map(jnp.copy, state), int(tried["bad"])
             if bad >= 0:
                 stopped = f"the loss was not finite at step {bad + 1}: the last state with a finite loss was kept"
                 if bad == 0:
@@ -171,14 +183,18 @@ def _compiled(update: Update) -> Callable[..., tuple[Any, Any, Any]]:
 
 
 def _ahead(batches: Batches, epoch: int, numbers: range) -> Iterator[Any]:
-    """Batches, two of them made ahead by a thread."""
+    """Batches on the device, two of them made ahead by a thread."""
+
+    def batch(number: int) -> Any:
+        return jax.device_put(batches(epoch, number))
+
     with ThreadPoolExecutor(1) as maker:
-        waiting = [maker.submit(batches, epoch, number) for number in numbers[:2]]
+        waiting = [maker.submit(batch, number) for number in numbers[:2]]
         for number in numbers:
-            batch = waiting.pop(0).result()
+            made = waiting.pop(0).result()
             if number + 2 < numbers.stop:
-                waiting.append(maker.submit(batches, epoch, number + 2))
-            yield batch
+                waiting.append(maker.submit(batch, number + 2))
+            yield made
 
 
 @contextmanager
@@ -227,15 +243,18 @@ class _Saved:
     log: list[Mapping[str, float]]
 
 
-def _save(folder: Path, identity: str, arrays: Any, about: Mapping[str, Any]) -> None:
+def _save(folder: Path, identity: str, near: tuple[float, ...], arrays: Any, about: Mapping[str, Any]) -> None:
     leaves = {str(number): np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(arrays))}
     score = about["score"] if np.isfinite(about["score"]) else None
-    checkpoint.save(folder, leaves, {**about, "score": score, "identity": identity, "kind": "training"})
+    named = {"identity": identity, "near": list(near), "kind": "training"}
+    checkpoint.save(folder, leaves, {**about, "score": score, **named})
 
 
-def _load(folder: Path, identity: str, like: Any) -> _Saved:
+def _load(folder: Path, identity: str, near: tuple[float, ...], like: Any) -> _Saved:
     tree, about = checkpoint.load(folder)
-    if about.get("kind") != "training" or about.get("identity") != identity:
+    was = about.get("near", [])
+    same = about.get("kind") == "training" and about.get("identity") == identity and len(was) == len(near)
+    if not same or not np.allclose(was, near, rtol=0.02, atol=0.02):
         raise ValueError(
             f"{folder} holds the state of another training (other data, network or settings); give another folder, or "
             "remove it to begin anew"

@@ -53,7 +53,7 @@ def held_out_words(memory: Memory) -> str:
     if memory.seen[present].any():
         words += " (seen by the backbone: optimistic, no guarantee)"
     if any(memory.classes[label] in memory.carried for label in present):
-        words += " (carried through a drift map: estimated)"
+        words += " (of a backbone that moved since: estimated)"
     return words
 
 

@@ -169,8 +169,10 @@ class Memory:
         """The content keys of the held-out features, uint64 ``[m]``."""
         return self.key[~self._small]
 
-    def holds(self, keys: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Whether samples of these content keys and classes are held out: bool ``[n]``."""
+    def holds(self, keys: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+        """Whether samples of these content keys are held out, for these classes or for any: bool ``[n]``."""
+        if labels is None:
+            return np.isin(keys, self.held_out_keys) | np.isin(_low(keys), self.held_out_keys)
         found = np.zeros(len(keys), bool)
         _, held = self.held_out
         for label in np.unique(labels):

@@ -13,7 +13,7 @@ from extend import data, features
 from extend.backbone import Backbone
 from extend.data import Samples
 from extend.fisher import Fisher
-from extend.learning import Anchors, Learnt, Training, learn
+from extend.learning import Anchors, Learnt, Training, _batches, learn
 from extend.models import MLP, ResNet
 from tests.conftest import blobs, spec
 
@@ -69,6 +69,52 @@ def test_every_way_of_moving_learns(how: Training) -> None:
     }
     assert moved == (set(backbone.trainable) if how.select == "all" and not how.lora else set(learnt.network))
     assert all(value.dtype == np.float32 for value in learnt.network.values())
+
+
+def test_mixed_precision_rounds_the_network_alone() -> None:
+    how = Training(epochs=2, batch_size=32, learning_rate=1e-3)
+    whole, half = (run(mlp(), samples(), replace(how, mixed_precision=mixed)) for mixed in (False, True))
+    name = next(iter(whole.network))
+    assert not np.array_equal(whole.network[name], half.network[name])
+    assert np.allclose(whole.network[name], half.network[name], atol=0.01)
+
+
+def drawn(how: Training, rows: Samples, steps: int = 20) -> list[Any]:
+    batch = _batches(mlp(), rows, np.arange(len(rows)), rows.labels, how, steps, None, 0, 0)
+    return [batch(epoch, number) for epoch in range(2) for number in range(steps)]
+
+
+def test_balanced_batches_have_every_class_alike() -> None:
+    rows = samples()
+    few = rows.take(np.concatenate([np.arange(60), np.arange(60, 70), np.arange(120, 125)]))
+    counts = {
+        balanced: np.bincount(np.concatenate([b["target"] for b in drawn(Training(balanced=balanced), few)]))
+        for balanced in (True, False)
+    }
+    assert np.ptp(counts[True]) <= 2
+    assert np.allclose(counts[False] / counts[False].sum(), [0.8, 10 / 75, 5 / 75], atol=0.01)
+
+
+def test_pictures_are_varied_where_asked() -> None:
+    rng = np.random.default_rng(0)
+    image = data.Image(8, 8, 3)
+    backbone = Backbone.from_nnx(ResNet(2, depth=8, width=4, rngs=nnx.Rngs(0)), 2, image)
+    rows = data.read((rng.integers(0, 255, (20, 8, 8, 3), np.uint8), np.arange(20) % 2, ("a", "b")), image)
+    plain = {leaf.tobytes() for leaf in image.normalise(rows.inputs)}
+    mirrored = {leaf.tobytes() for leaf in image.normalise(rows.inputs[:, :, ::-1])}
+    for how, low, high in ((Training(), 1, 1), (Training(flip=True), 0.3, 0.7), (Training(padding=2), 0, 0.3)):
+        batch = _batches(backbone, rows, np.arange(20), rows.labels, replace(how, batch_size=20), 1, None, 0, 0)
+        made = [np.asarray(one) for epoch in range(10) for one in batch(epoch, 0)["x"]]
+        assert low <= np.mean([one.tobytes() in plain for one in made]) <= high
+        assert how.padding or all(one.tobytes() in plain | mirrored for one in made)
+
+
+def test_draws_of_several_labels_say_nothing_of_other_old_classes() -> None:
+    rows = samples()
+    targets = np.zeros((len(rows), 3), np.int8)
+    draws = np.zeros((2, 8), np.float32), np.array([0, 1])
+    batch = _batches(mlp(), rows, np.arange(len(rows)), targets, Training(), 1, draws, 2, 0)(0, 0)
+    assert {tuple(row) for row in batch["drawn"].tolist()} == {(1, -1, 0), (-1, 1, 0)}
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
@@ -216,3 +262,16 @@ def test_a_folder_lets_it_go_on(tmp_path: Any) -> None:
     assert all(np.array_equal(one.network[name], two.network[name]) for name in one.network)
     with pytest.raises(ValueError, match="another training"):
         run(mlp(), samples(), replace(how, learning_rate=1e-5))
+    with pytest.raises(ValueError, match="another training"):
+        run(mlp(), samples(), how, activation="sigmoid")
+
+
+def test_a_folder_knows_its_optimiser(tmp_path: Any) -> None:
+    import optax
+
+    how = Training(epochs=1, batch_size=90, state=str(tmp_path / "state"), optimiser=optax.sgd(0.1))
+    run(mlp(), samples(), how)
+    assert run(mlp(), samples(), replace(how, optimiser=optax.sgd(0.1))).outcome.steps == 2
+    for other in (optax.sgd(0.5), optax.sgd(optax.cosine_decay_schedule(0.1, 50))):
+        with pytest.raises(ValueError, match="another training"):
+            run(mlp(), samples(), replace(how, optimiser=other))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from extend.loop import Outcome, train
+from extend.loop import Outcome, _compiled, train
 
 PER_EPOCH = 7
 
@@ -46,6 +46,48 @@ def test_the_callers_state_is_not_donated() -> None:
     mine = {"w": jnp.zeros(3)}
     train(update, mine, jnp.ones(3), batches, 1, 2)
     assert np.array_equal(mine["w"], np.zeros(3))
+
+
+def test_a_step_is_given_its_buffers_back() -> None:
+    step = _compiled(update)
+    tally = {"loss": jnp.zeros(()), "last": jnp.zeros(()), "bad": jnp.int32(-1), "step": jnp.int32(0)}
+    earlier, state, fixed = {"w": jnp.zeros(3)}, {"w": jnp.zeros(3) + 1}, jnp.ones(3)
+    step(earlier, state, tally, fixed, np.zeros(3, np.float32))
+    assert earlier["w"].is_deleted() and state["w"].is_deleted() and not fixed.is_deleted()
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_an_epochs_last_step_may_be_the_bad_one(measured: bool) -> None:
+    def leap(state: Any, fixed: Any, batch: Any) -> tuple[Any, jax.Array]:
+        new, loss = update(state, fixed, batch[:3])
+        return {"w": jnp.where(batch[3] > 0, 1e30, new["w"])}, loss  # Finite, but no loss of it is.
+
+    def measure(state: Any) -> Mapping[str, float]:
+        assert (np.asarray(state["w"]) < 1e30).all()
+        return {"score": 1.0}
+
+    def far(at: int) -> Callable[[int, int], np.ndarray]:
+        return lambda epoch, number: np.append(batches(epoch, number), np.float32(epoch * PER_EPOCH + number == at))
+
+    last = 2 * PER_EPOCH - 1
+    outcome = run(leap, far(last), measure=measure if measured else None, epochs=2 if not measured else 5)
+    assert f"not finite at step {last + 2}" in outcome.stopped
+    good = run(leap, far(99), epochs=2)
+    before, _ = update({"w": good.state["w"]}, jnp.ones(3), 0 * batches(0, 0))
+    assert (np.abs(outcome.state["w"]) < 10).all() and np.allclose(outcome.state["w"], before["w"], atol=0.2)
+
+
+def test_patience_needs_something_to_go_by() -> None:
+    with pytest.raises(ValueError, match="there are none: leave it out"):
+        run(patience=2)
+
+
+def test_a_folder_knows_its_training_but_for_rounding(tmp_path: Path) -> None:
+    run(epochs=1, folder=tmp_path / "state", near=(1.0, -3.0))
+    assert run(epochs=1, folder=tmp_path / "state", near=(1.001, -3.001)).steps == PER_EPOCH
+    for other in [(1.0, -3.2), (1.0,)]:
+        with pytest.raises(ValueError, match="the state of another training"):
+            run(epochs=1, folder=tmp_path / "state", near=other)
 
 
 def test_a_step_that_is_not_finite_is_not_taken() -> None:

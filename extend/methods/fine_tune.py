@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -11,11 +12,11 @@ import numpy as np
 from extend import features
 from extend.classifier import Classifier
 from extend.data import Samples
-from extend.drift import Kind, fit_drift
+from extend.drift import Kind
 from extend.features import Features, Progress
 from extend.fisher import Fisher
 from extend.head import Head, LinearHead
-from extend.keeping import exemplar_samples, fisher_of
+from extend.keeping import exemplar_samples, fisher_of, in_turns
 from extend.learning import Anchors, Learnt, Training, learn
 from extend.memory import Memory
 from extend.methods.auto import Auto
@@ -31,6 +32,7 @@ from extend.methods.moving import (
     together,
     training_samples,
 )
+from extend.methods.new_units import ForgettingWarning
 from extend.selection import select
 
 DRAWS, MEASURED = 200, 1000
@@ -123,7 +125,15 @@ class FineTune(Training):
                 f"{len(trained)} sample to train a backbone on; give at least two, or use a closed form (method='auto')"
             )
         present = np.bincount(trained.labels, minlength=len(classes)) > 0
-        draws = None if sigmoid else _draws(memory, present, start, seed)
+        # With several labels, what an old class is given here may all be of the new one as well.
+        draws = _draws(memory, present & (not sigmoid), start, len(kernel), seed)
+        if sigmoid and draws is None and not present[: len(clf.classes)].all():
+            warnings.warn(
+                "nothing holds the new classes' scores down where old classes are: the head acts on the penultimate "
+                "features and the memory describes the transformed ones; keep exemplars, or pass old=",
+                ForgettingWarning,
+                stacklevel=2,
+            )
         rows = before.take(~aside).relabel(classes)
         if met is not None:
             rows = together(rows, met.relabel(classes), classes)
@@ -213,13 +223,16 @@ class FineTune(Training):
     ) -> Callable[[Mapping[str, Any], np.ndarray, np.ndarray], Mapping[str, float]] | None:
         """Accuracy on old classes (held-out features carried over, an estimate) and on new ones (held-out samples).
 
-        None where nothing is held out.
+        Of LDA on the memory carried over, in place of the closed form that comes in the end; or of the trained head,
+        where it stays. None where nothing is held out.
         """
-        sample = np.random.default_rng(0).permutation(len(trained))[:MEASURED]
+        sample = in_turns(trained.labels, np.random.default_rng(0))[:MEASURED]
         part, known = trained.take(sample), rows.features[sample]
-        old_rows, old_labels = memory.held_out
+        old_labels = memory.held_out[1]
         place = np.asarray([classes.index(name) for name in held.classes])
-        if not len(old_rows) and not len(held):
+        fresh = np.isin(part.labels, place)
+        closed = self.head is not None and clf.head.activation != "sigmoid"
+        if not len(old_labels) and not len(held):
             return None
 
         def right(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -228,16 +241,19 @@ class FineTune(Training):
 
         def measure(network: Mapping[str, Any], kernel: np.ndarray, bias: np.ndarray) -> Mapping[str, float]:
             moved = clf.backbone.with_network({name: np.asarray(value) for name, value in network.items()})
+            after, now, first = features.extract(moved, part), memory, start
+            if self.drift is not None:
+                now = carry_memory(memory, known, after.features, self.drift, part.labels)
+            if closed:
+                first, kernel, bias = first_head(measured(now, after.take(fresh)), after.take(fresh))
+            columns = slice(first, first + len(kernel))
             found: dict[str, float] = {}
-            if len(old_rows):
-                now = old_rows
-                if self.drift is not None:
-                    drifted = features.extract(moved, part).features
-                    now = fit_drift(known, drifted, self.drift).rows(old_rows)
-                found["old"] = right(now[:, start : start + len(kernel)] @ kernel + bias, old_labels)
+            if len(old_labels):
+                found["old"] = right(now.held_out[0][:, columns] @ kernel + bias, old_labels)
             if len(held):
-                part_of = features.extract(moved, held).features[:, start : start + len(kernel)]
-                found["new"] = right(part_of @ kernel + bias, place[held.labels])
+                found["new"] = right(
+                    features.extract(moved, held).features[:, columns] @ kernel + bias, place[held.labels]
+                )
             counts = {"old": len(clf.classes), "new": len(classes) - len(clf.classes)}
             weights = [max(counts[name], 1) for name in found]
             return {**found, "score": float(np.average(list(found.values()), weights=weights))}
@@ -266,9 +282,9 @@ def _replayed(clf: Classifier, old: Samples | None, whole: Memory) -> Samples | 
     """Real samples of old classes: those given, and the memory's exemplars; none that is held out."""
     parts = []
     if old is not None:
-        parts.append(old.take(~whole.holds(old.keys, _labels(clf, old))))
+        parts.append(old.take(~whole.holds(old.keys)))
     if clf.memory is not None and (kept := exemplar_samples(clf.memory, clf.backbone.input_spec)) is not None:
-        parts.append(kept.take(~whole.holds(kept.keys, kept.labels)))
+        parts.append(kept.take(~whole.holds(kept.keys)))
     parts = [part for part in parts if len(part)]
     if not parts:
         return None
@@ -278,10 +294,16 @@ def _replayed(clf: Classifier, old: Samples | None, whole: Memory) -> Samples | 
     return both
 
 
-def _draws(memory: Memory, present: np.ndarray, start: int, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Rows drawn of every old class that has no real samples, and their labels."""
+def _draws(
+    memory: Memory, present: np.ndarray, start: int, size: int, seed: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Rows drawn of every old class that has no real samples, in the columns that a head reads, and their labels.
+
+    None if all have samples, or if the memory does not describe these columns.
+    """
     absent = [label for label in range(len(memory.classes)) if not present[label]]
-    if not absent:
+    if not absent or start < memory.offset:
         return None
-    rows = [memory.sample(memory.classes[label], DRAWS, seed) for label in absent]
+    columns = slice(start - memory.offset, start - memory.offset + size)
+    rows = [memory.sample(memory.classes[label], DRAWS, seed)[:, columns] for label in absent]
     return np.concatenate(rows), np.repeat(absent, DRAWS)

@@ -90,8 +90,7 @@ def training_samples(new: Samples, replayed: Samples | None, memory: Memory, spe
     """
     place = np.asarray([memory.classes.index(name) for name in new.classes])
     labelled = replace(new, labels=place[new.labels], classes=memory.classes)
-    aside = memory.holds(new.keys, labelled.labels)
-    aside |= np.isin(new.keys, new.keys[aside])
+    aside = memory.holds(new.keys)
     kept = labelled.take(~aside)
     return (kept if replayed is None else joined(kept, replayed, memory.classes, spec)), aside
 

@@ -7,10 +7,14 @@ import pytest
 from flax import nnx
 
 import extend
+from extend import data
 from extend.classifier import Classifier
+from extend.head import LinearHead
+from extend.keeping import fisher_of
 from extend.memory import held_out_rows
-from extend.methods import LDA, SVM, FineTune, Ridge
+from extend.methods import LDA, SVM, FineTune, ForgettingWarning, Joint, Ridge
 from extend.methods import fine_tune as module
+from extend.methods.moving import training_samples
 from extend.models import MLP
 from tests.conftest import blobs, names, spec
 
@@ -125,6 +129,7 @@ def test_several_labels_and_a_sigmoid() -> None:
     p = more.predict_proba(x)
     assert more.head.activation == "sigmoid" and (p[160:, 2] > 0.5).mean() > 0.8
     assert (p[:80, 0] > 0.5).mean() > 0.9 and (p[80:160, 1] > 0.5).mean() > 0.9
+    assert (p[20:160, 2] < 0.5).mean() > 0.9  # What the memory knows of the others is what says no.
 
 
 def test_saved_restored_and_taken_back(tmp_path: Path) -> None:
@@ -221,7 +226,8 @@ def test_a_sigmoid_beside_a_transform() -> None:
     model = MLP(2, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
     data = {"a": x[:80], "b": x[80:160]}
     clf = extend.wrap(model, ["a", "b"], data, activation="sigmoid", transform="standardise", input_spec=spec(5))
-    more, _ = extend.add_classes(clf, {"c": x[160:]}, method=replace(QUICK, head_learning_rate=0.02))
+    with pytest.warns(ForgettingWarning, match="nothing holds the new classes' scores down"):
+        more, _ = extend.add_classes(clf, {"c": x[160:]}, method=replace(QUICK, head_learning_rate=0.02))
     assert more.predict_proba(x).shape == (240, 3)
 
 
@@ -231,10 +237,101 @@ def test_one_sample_is_too_few() -> None:
         extend.add_classes(clf, {"new": fresh(x, y)["new"][:1]}, method=QUICK)
 
 
-def test_a_rate_that_diverges_keeps_a_working_classifier() -> None:
+def test_old_and_new_weights_are_averaged() -> None:
+    kept, x, y = base(fisher=True)
+    assert kept.memory is not None
+    for clf in (kept, replace(kept, memory=replace(kept.memory, fisher=None))):
+        old = clf.backbone.params["network"]
+        new, half = (
+            extend.add_classes(clf, fresh(x, y), method=replace(QUICK, average=a, head=None))[0] for a in (0.0, 0.3)
+        )
+        for name in clf.backbone.trainable:
+            one, two = np.float64(old[name]), np.float64(new.backbone.params["network"][name])
+            f, g = np.ones_like(one), np.ones_like(one)
+            if clf is kept:
+                moved = replace(clf, backbone=new.backbone)
+                assert clf.memory is not None and clf.memory.fisher is not None and isinstance(new.head, LinearHead)
+                f = clf.memory.fisher.mean()[name]
+                taken, _ = training_samples(data.read(fresh(x, y), spec(5)), None, new.memory, spec(5))
+                g = fisher_of(moved.backbone, new.head, taken).mean()[name]
+                floor = 1e-3 * max(f.mean(), g.mean())
+                f, g = f + floor, g + floor
+            expected = (0.3 * f * one + 0.7 * g * two) / (0.3 * f + 0.7 * g)
+            assert np.allclose(half.backbone.params["network"][name], expected, atol=1e-4)
+            assert not np.allclose(half.backbone.params["network"][name], two, atol=1e-4)
+
+
+def test_ewc_holds_the_network() -> None:
+    clf, x, y = base(fisher=True)
+
+    def moved(ewc: float) -> float:
+        more, _ = extend.add_classes(clf, fresh(x, y), method=replace(QUICK, ewc=ewc, distillation=0.0))
+        assert clf.memory is not None and clf.memory.fisher is not None
+        now, then = (one.backbone.params["network"] for one in (more, clf))
+        return float(sum((f * (now[n] - then[n]) ** 2).sum() for n, f in clf.memory.fisher.mean().items()))
+
+    assert moved(1e4) < 0.2 * moved(0.0)
+
+
+def test_training_is_judged_by_the_closed_form_that_it_ends_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    clf, x, y = base()
+    judged: list[Any] = []
+    usual = module.learn
+
+    def spied(*some: Any, **options: Any) -> Any:
+        learnt = usual(*some, **options)
+        judged.append(options["measure"](learnt.network, 0 * learnt.kernel, learnt.bias))
+        return learnt
+
+    monkeypatch.setattr(module, "learn", spied)
+    _, report = extend.add_classes(clf, fresh(x, y), method=replace(QUICK, learning_rate=1e-2, head=LDA()))
+    assert report.after is not None
+    each = report.after.by_class
+    assert judged[0]["old"] == pytest.approx(np.mean([each[name] for name in names(3)]), abs=0.02)
+    assert judged[0]["new"] == pytest.approx(each["new"], abs=0.02)
+
+
+def test_what_is_held_out_for_an_old_class_is_not_trained_on_for_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    clf, x, y = base()
+    first, old = np.arange(len(y)) % 2 == 0, y < 3
+    held = x[~first & old]
+    clf = extend.wrap(clf.backbone, names(3), (x[first & old], y[first & old]), held_out=(held, y[~first & old]))
+    trained: list[np.ndarray] = []
+    usual = module.learn
+
+    def spied(backbone: Any, kernel: Any, bias: Any, samples: Any, *rest: Any, **options: Any) -> Any:
+        trained.append(samples.keys)
+        return usual(backbone, kernel, bias, samples, *rest, **options)
+
+    monkeypatch.setattr(module, "learn", spied)
+    extend.add_classes(clf, {"new": np.concatenate([fresh(x, y)["new"], held[:20]])}, method=QUICK)
+    assert len(trained[0]) and not np.isin(data.read({"held": held}, spec(5)).keys, trained[0]).any()
+
+
+def test_too_few_bytes_are_refused_before_the_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    clf, x, y = base()
+    monkeypatch.setattr(module, "learn", lambda *some, **options: pytest.fail("it was trained"))
+    with pytest.raises(ValueError, match="less than one input a class"):
+        extend.add_classes(clf, fresh(x, y), method=QUICK, exemplars=30)
+
+
+def test_exemplars_of_old_classes_that_are_measured_now() -> None:
+    clf, x, y = base()
+    bare, old = replace(clf, memory=None), y < 3
+    for method in (QUICK, Joint(epochs=1), LDA()):
+        more, _ = extend.add_classes(bare, fresh(x, y), old=(x[old], y[old]), method=method, exemplars=1600)
+        assert more.memory is not None and more.memory.exemplars is not None
+        assert np.bincount(more.memory.exemplars.label).tolist() == [20] * 4
+        assert not np.isin(more.memory.exemplars.key, more.memory.held_out_keys).any()
+
+
+@pytest.mark.parametrize("size", [32, 256])  # A step, or an epoch, may be where it happens.
+def test_a_rate_that_diverges_keeps_a_working_classifier(size: int) -> None:
     import optax
 
     clf, x, y = base()
-    more, report = extend.add_classes(clf, fresh(x, y), method=replace(QUICK, optimiser=optax.sgd(1e20), epochs=30))
+    more, report = extend.add_classes(
+        clf, fresh(x, y), method=replace(QUICK, optimiser=optax.sgd(1e20), epochs=30, batch_size=size)
+    )
     assert any("not finite at step" in note for note in report.notes)
     assert np.isfinite(more.logits(x)).all()
