@@ -63,3 +63,6 @@ def test_the_python(folder: Path) -> None:
 def test_the_examples(example: Path, tmp_path: Path) -> None:
     done = run([str(example)], tmp_path)
     assert done.returncode == 0, done.stderr
+    if example.name != "adopt_a_flax_model.py":  # It has assertions of its own.
+        shares = [float(share) for share in re.findall(r": ([\d.]+)%", done.stdout)]
+        assert len(shares) >= 2 and min(shares) > 96, done.stdout
