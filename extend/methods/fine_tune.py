@@ -44,11 +44,12 @@ class FineTune(Training):
     """Train the backbone at a low rate on the new classes; then carry the old ones through the drift and fit a head.
 
     The loss is the cross-entropy of a linear head over all classes, which begins as LDA on the memory. Old classes
-    without real samples train the head by draws from their Gaussians (PASS, Zhu et al. 2021), the backbone by what
-    holds it (`Anchors`): ``sum_c CE + distillation KL + feature change + EWC``. Afterwards each old class's mean m and
-    covariance C become ``A m + b`` and ``A C A' + R`` by the map fitted to the new samples' features before and after
-    (SLDC, Rao et al. 2026; `extend.drift`), and `head` is fitted to the memory in closed form. Old held-out features go
-    through the same map; figures from them are estimates, as they cannot see the map's own error.
+    without real samples (with a sigmoid all of them, as draws say what a new class is not) train the head by draws
+    from their Gaussians (PASS, Zhu et al. 2021), the backbone by what holds it (`Anchors`): ``sum_c CE + distillation
+    KL + feature change + EWC``. Afterwards each old class's mean m and covariance C become ``A m + b`` and ``A C A' +
+    R`` by the map fitted to the new samples' features before and after (SLDC, Rao et al. 2026; `extend.drift`), and
+    `head` is fitted to the memory in closed form. Old held-out features go through the same map; figures from them are
+    estimates, as they cannot see the map's own error.
 
     Costs ``epochs`` times three passes (four with distillation) over the samples, and in memory the parameters eleven
     times. Not where frozen features tell the new classes apart already: it takes minutes and forgets more than a
