@@ -100,7 +100,7 @@ def ours(**options: Any) -> float:
     how = Training(epochs=2 + REPEATS, batch_size=BATCH, balanced=False, frozen_statistics=False, **options)
     head = np.zeros((64, 10), np.float32), np.zeros(10, np.float32)
     learn(backbone, *head, samples, how, old=8, anchors=anchors, measure=_wait, progress=progress)
-    return BATCH * STEPS / float(np.diff(starts)[1:].min())
+    return BATCH * (STEPS + 1) / float(np.diff(starts)[1:].min())  # The last state is tried on one more batch.
 
 
 def _wait(network: Any, kernel: np.ndarray, bias: np.ndarray) -> dict[str, float]:

@@ -193,20 +193,19 @@ def learn(
         head = state["head"]
         return measure(network_of(state), np.asarray(head["kernel"]), np.asarray(head["bias"]))
 
-    begins = (kernel, bias, *(draws or ()))
     rows, targets = _targets(samples, kernel.shape[1], old, activation)
     outcome = train(
         update,
         state,
         fixed,
-        _batches(backbone, samples, rows, targets, how, steps, draws, old, seed),
+        _batches(backbone, samples, rows, targets, how, steps, draws, seed),
         how.epochs,
         steps,
         measure=measured if measure is not None else None,
         patience=how.patience,
         folder=Path(how.state) if how.state else None,
         identity=_identity(backbone, samples, how, anchors, names, whole, [activation, start, old, seed]),
-        near=_sketch(begins, anchors),
+        near=_sketch((kernel, bias), anchors),
         progress=progress,
     )
     last = outcome.state["head"]
@@ -239,7 +238,11 @@ def _loss(
         total = _cross_entropy(scores, batch["target"], activation).mean()
         if drawn:
             apart = batch["draws"] @ head["kernel"] + head["bias"]
-            total += _cross_entropy(apart, batch["drawn"], activation).mean()
+            wanted = batch["drawn"]
+            if activation == "sigmoid":  # Of the old classes what the head said before, and none of the new ones.
+                before = batch["draws"] @ fixed["head"]["kernel"] + fixed["head"]["bias"]
+                wanted = jax.nn.sigmoid(before) * (jnp.arange(before.shape[1]) < old)
+            total += _cross_entropy(apart, wanted, activation).mean()
         if anchored:
             before = jax.lax.stop_gradient(features(fixed["network"], fixed, batch["x"], None)[0])
             if anchors.features:
@@ -262,7 +265,7 @@ def _loss(
 
 
 def _cross_entropy(scores: jax.Array, target: jax.Array, activation: str) -> jax.Array:
-    """Of integer targets ``[n]``; or of several labels ``[n, k]`` (1, 0, or -1 where it is not known)."""
+    """Of integer targets ``[n]``; or of several labels ``[n, k]`` (0 to 1, or -1 where it is not known)."""
     if activation == "sigmoid":
         known = target >= 0
         return jnp.where(known, optax.sigmoid_binary_cross_entropy(scores, target.astype(scores.dtype)), 0).sum(axis=1)
@@ -330,14 +333,10 @@ def _batches(
     how: Training,
     steps: int,
     draws: tuple[np.ndarray, np.ndarray] | None,
-    old: int,
     seed: int,
 ) -> Callable[[int, int], Any]:
     spec, size = backbone.input_spec, how.batch_size
     labels = samples.labels[rows]
-    several = np.eye(targets.shape[-1], dtype=np.int8) if targets.ndim == 2 else None
-    if several is not None:  # What an old class's draws are of other old classes is not known.
-        several[:, :old] = np.where(several[:, :old] == 1, 1, -1)
 
     def order(epoch: int) -> np.ndarray:
         rng = np.random.default_rng([seed, epoch])
@@ -364,8 +363,7 @@ def _batches(
         made = {"x": part.batch(0, size, spec), "target": targets[chosen], "number": np.int32(epoch * steps + number)}
         if draws is not None:
             picked = rng.integers(0, len(draws[0]), size)
-            drawn = draws[1][picked]
-            made |= {"draws": draws[0][picked], "drawn": drawn if several is None else several[drawn]}
+            made |= {"draws": draws[0][picked], "drawn": draws[1][picked]}
         return made
 
     return batch
@@ -394,13 +392,18 @@ def _identity(
 
 
 def _changes(optimiser: optax.GradientTransformation, moving: Any) -> bytes:
-    """What an optimiser does to gradients of 1 in three steps: its rate, schedule and kind."""
+    """What an optimiser keeps, and what it does in three steps to parameters of 1 with gradients from -2 to 2."""
+
+    def slope(leaf: jax.Array) -> jax.Array:
+        return jnp.linspace(-2, 2, leaf.size, dtype=leaf.dtype).reshape(leaf.shape)
 
     @jax.jit
     def step(state: Any, moving: Any) -> Any:
-        return optimiser.update(jax.tree.map(jnp.ones_like, moving), state, moving)
+        return optimiser.update(jax.tree.map(slope, moving), state, moving)
 
-    state, found = optimiser.init(moving), b""
+    moving = jax.tree.map(jnp.ones_like, moving)
+    state = optimiser.init(moving)
+    found = str(jax.tree.map(lambda leaf: (np.shape(leaf), str(jnp.result_type(leaf))), state)).encode()
     for _ in range(3):
         changes, state = step(state, moving)
         found += np.asarray(ravel_pytree(changes)[0]).tobytes()
@@ -408,7 +411,10 @@ def _changes(optimiser: optax.GradientTransformation, moving: Any) -> bytes:
 
 
 def _sketch(arrays: tuple[np.ndarray, ...], anchors: Anchors) -> tuple[float, ...]:
-    """Each array's size and a random direction's share of it: what was computed, but for rounding."""
+    """Each array's size and a random direction's share of it: what was computed, but for rounding.
+
+    Draws are not looked at: a rounding turns the axes that they are drawn along.
+    """
     fisher = anchors.fisher.values if anchors.fisher is not None else {}
     found = []
     for array in (*arrays, *(fisher[name] for name in sorted(fisher))):

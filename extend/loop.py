@@ -1,7 +1,7 @@
 """A training loop: one compiled step with donated buffers, batches made ahead, stopped and resumed without loss.
 
-When a loss is not finite, training ends with the last state whose loss was; an epoch's last state is tried on its last
-batch before it is measured. Ctrl-C or SIGTERM ends the loop after the present step; what was best so far is returned.
+When a loss is not finite, training ends with the last state whose loss was; a state that is to be measured or returned
+is tried on one more batch. Ctrl-C or SIGTERM ends the loop after the present step; what was best so far is returned.
 With a folder to keep its state in, training goes on from there, bit for bit on a CPU.
 """
 
@@ -115,20 +115,21 @@ def train(
                 break
             numbers: Iterable[int] = range(begun, per_epoch)
             shown: Any = progress(numbers, per_epoch - begun) if progress is not None else numbers
-            older = tally
+            older, done = tally, begun
             _show(shown, f"epoch {epoch + 1}/{epochs}" + _words(log))
             for number, batch in zip(shown, _ahead(batches, epoch, range(begun, per_epoch)), strict=True):
                 earlier, state, tally = step(earlier, state, tally, fixed, batch)
+                done = number + 1
                 if number % EVERY == EVERY - 1:
                     _show(shown, f"epoch {epoch + 1}/{epochs} loss {float(older['last']):.3f}" + _words(log))
                     if int(older["bad"]) >= 0:
                         break
                     older = tally
                 if interrupted:
-                    keep(epoch, number + 1)
                     break
             bad = int(tally["bad"])
-            if bad < 0:  # The epoch's last state has no loss yet.
+            if bad < 0 and (measure is not None or interrupted or epoch == epochs - 1):
+                # The loss of the state after the last step is not known yet.
                 last = jax.device_put(batches(epoch, per_epoch - 1))
                 state, _, tried = step(earlier, state, tally, fixed, last)
                 earlier, bad = jax.tree.map(jnp.copy, state), int(tried["bad"])
@@ -138,6 +139,7 @@ def train(
                     raise ValueError("the loss is not finite at the first step: look at the inputs and their scale")
                 break
             if interrupted:
+                keep(epoch, done)
                 stopped = f"interrupted at step {int(tally['step'])} of {epochs * per_epoch}"
                 break
             entry = {"loss": float(tally["loss"]) / per_epoch}

@@ -142,6 +142,25 @@ def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path: Path, which: int)
         run(folder=tmp_path / "state", identity="y")
 
 
+def test_interrupted_after_an_epochs_last_step_it_goes_on_from_there(tmp_path: Path) -> None:
+    def at_the_end(epoch: int, number: int) -> np.ndarray:
+        # The third epoch's last batch is made a second time, to try the state on it.
+        made.append((epoch, number))
+        if made.count((2, PER_EPOCH - 1)) == 2 and made[-1] == (2, PER_EPOCH - 1):
+            os.kill(os.getpid(), signal.SIGINT)
+        return batches(epoch, number)
+
+    made: list[tuple[int, int]] = []
+    options: dict[str, Any] = {"measure": lambda state: {"score": float(state["w"].sum())}, "identity": "x"}
+    whole = run(**options)
+    part = run(batches=at_the_end, folder=tmp_path / "state", **options)
+    assert part.stopped.startswith(f"interrupted at step {3 * PER_EPOCH}")
+    made = [(2, PER_EPOCH - 1)] * 2
+    rest = run(batches=at_the_end, folder=tmp_path / "state", **options)
+    assert rest.steps == whole.steps and np.array_equal(rest.state["w"], whole.state["w"]) and rest.log == whole.log
+    assert made[2] == (2, PER_EPOCH - 1) and (2, 0) not in made
+
+
 def test_interrupted_it_keeps_the_best_so_far() -> None:
     seen = []
 

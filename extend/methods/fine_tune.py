@@ -36,7 +36,8 @@ from extend.methods.new_units import ForgettingWarning
 from extend.selection import select
 
 DRAWS, MEASURED = 200, 1000
-"""Rows drawn of an old class to train the head with; samples by which the drift is measured while training."""
+"""Rows drawn of an old class to train the head with; samples, so many of new classes and so many of old ones, by which
+a state is judged while training."""
 
 
 @dataclass(frozen=True)
@@ -227,10 +228,12 @@ class FineTune(Training):
         Of LDA on the memory carried over, in place of the closed form that comes in the end; or of the trained head,
         where it stays. None where nothing is held out.
         """
-        sample = in_turns(trained.labels, np.random.default_rng(0))[:MEASURED]
+        place = np.asarray([classes.index(name) for name in held.classes])
+        order = in_turns(trained.labels, np.random.default_rng(0))
+        given = np.isin(trained.labels[order], place)
+        sample = np.concatenate([order[given][: max(MEASURED, 2 * len(place))], order[~given][:MEASURED]])
         part, known = trained.take(sample), rows.features[sample]
         old_labels = memory.held_out[1]
-        place = np.asarray([classes.index(name) for name in held.classes])
         fresh = np.isin(part.labels, place)
         closed = self.head is not None and clf.head.activation != "sigmoid"
         if not len(old_labels) and not len(held):

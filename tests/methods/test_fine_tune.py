@@ -130,6 +130,7 @@ def test_several_labels_and_a_sigmoid() -> None:
     assert more.head.activation == "sigmoid" and (p[160:, 2] > 0.5).mean() > 0.8
     assert (p[:80, 0] > 0.5).mean() > 0.9 and (p[80:160, 1] > 0.5).mean() > 0.9
     assert (p[20:160, 2] < 0.5).mean() > 0.9  # What the memory knows of the others is what says no.
+    assert (p[80:160, 0] < 0.5).mean() > 0.9 and (p[:80, 1] < 0.5).mean() > 0.9
 
 
 def test_saved_restored_and_taken_back(tmp_path: Path) -> None:
