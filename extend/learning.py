@@ -129,7 +129,7 @@ def learn(
             are one with several labels; that a sample is *not* of one of the first `old` classes is not known then.
         old: the classes that `anchors` hold.
         draws: feature vectors ``[m, d]``, the columns that the head reads, and labels of classes without samples: they
-            train the head alone.
+            train the head alone. With a sigmoid they are of the old classes as the head says before, and of no new one.
         measure: ``(network parameters, kernel, bias) -> {"score": ...}`` at the end of every epoch.
         per_epoch: steps; by default as many as pass over the samples once.
 

@@ -44,6 +44,19 @@ def fresh(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
     return {"new": x[(y == 3) & (np.arange(len(y)) % 2 == 0)]}
 
 
+def spied_on(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """The content keys of what each training from now on is given."""
+    trained: list[np.ndarray] = []
+    usual = module.learn
+
+    def spied(backbone: Any, kernel: Any, bias: Any, samples: Any, *rest: Any, **options: Any) -> Any:
+        trained.append(samples.keys)
+        return usual(backbone, kernel, bias, samples, *rest, **options)
+
+    monkeypatch.setattr(module, "learn", spied)
+    return trained
+
+
 @pytest.mark.parametrize(
     "method",
     [
@@ -79,14 +92,7 @@ def test_drift_compensation_is_what_keeps_the_old_classes() -> None:
 
 def test_held_out_samples_are_never_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
     clf, x, y = base(exemplars=20 * 60)
-    trained: list[np.ndarray] = []
-    usual = module.learn
-
-    def spied(backbone: Any, kernel: Any, bias: Any, samples: Any, *rest: Any, **options: Any) -> Any:
-        trained.append(samples.keys)
-        return usual(backbone, kernel, bias, samples, *rest, **options)
-
-    monkeypatch.setattr(module, "learn", spied)
+    trained = spied_on(monkeypatch)
     more, _ = extend.add_classes(clf, fresh(x, y), method=QUICK)
     assert more.memory is not None and clf.memory is not None and clf.memory.exemplars is not None
     assert len(more.memory.held_out_keys) and not np.isin(more.memory.held_out_keys, trained[0]).any()
@@ -196,20 +202,13 @@ def test_more_samples_of_a_class_stay_apart_from_what_is_held_out(monkeypatch: p
     clf, x, y = base(exemplars=20 * 60)
     few = np.flatnonzero(y == 3)[:8]
     clf, _ = extend.add_classes(clf, {"new": x[few]})
-    trained: list[Any] = []
-    usual = module.learn
-
-    def spied(backbone: Any, kernel: Any, bias: Any, samples: Any, *rest: Any, **options: Any) -> Any:
-        trained.append(samples)
-        return usual(backbone, kernel, bias, samples, *rest, **options)
-
-    monkeypatch.setattr(module, "learn", spied)
+    trained = spied_on(monkeypatch)
     rest = np.flatnonzero(y == 3)[8:200]
     more, _ = extend.add_classes(clf, {"new": x[rest]}, method=QUICK, on_existing="update")
     assert more.memory is not None and more.memory.exemplars is not None
     _, labels = more.memory.held_out
     held = more.memory.held_out_keys[labels == 3]
-    assert len(held) and not np.isin(held, trained[0].keys).any()
+    assert len(held) and not np.isin(held, trained[0]).any()
     assert not np.isin(held, more.memory.exemplars.key).any()
 
 
@@ -297,14 +296,7 @@ def test_what_is_held_out_for_an_old_class_is_not_trained_on_for_a_new_one(monke
     first, old = np.arange(len(y)) % 2 == 0, y < 3
     held = x[~first & old]
     clf = extend.wrap(clf.backbone, names(3), (x[first & old], y[first & old]), held_out=(held, y[~first & old]))
-    trained: list[np.ndarray] = []
-    usual = module.learn
-
-    def spied(backbone: Any, kernel: Any, bias: Any, samples: Any, *rest: Any, **options: Any) -> Any:
-        trained.append(samples.keys)
-        return usual(backbone, kernel, bias, samples, *rest, **options)
-
-    monkeypatch.setattr(module, "learn", spied)
+    trained = spied_on(monkeypatch)
     extend.add_classes(clf, {"new": np.concatenate([fresh(x, y)["new"], held[:20]])}, method=QUICK)
     assert len(trained[0]) and not np.isin(data.read({"held": held}, spec(5)).keys, trained[0]).any()
 
