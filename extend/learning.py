@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from extend.data import Image, Samples
 from extend.features import Progress
 from extend.fisher import Fisher
 from extend.loop import Outcome, train
+from extend.resuming import Identity, behaviour, identify
 from extend.selection import Select, adapted, adapters, select
 
 CLIP = 1.0
@@ -204,8 +203,9 @@ def learn(
         measure=measured if measure is not None else None,
         patience=how.patience,
         folder=Path(how.state) if how.state else None,
-        identity=_identity(backbone, samples, how, anchors, names, whole, [activation, start, old, seed]),
-        near=_sketch((kernel, bias), anchors),
+        identity=_identity(
+            backbone, samples, how, anchors, [kernel, bias], [names, activation, start, old, seed], whole
+        ),
         progress=progress,
     )
     last = outcome.state["head"]
@@ -370,55 +370,13 @@ def _batches(
 
 
 def _identity(
-    backbone: Backbone,
-    samples: Samples,
-    how: Training,
-    anchors: Anchors,
-    names: tuple[str, ...],
-    moving: Any,
-    more: list[Any],
-) -> str:
-    """What tells one training from another; the same in every process, so no function's address."""
-    settings = {
-        name: value for name, value in vars(how).items() if isinstance(value, (int, float, bool)) and name != "patience"
-    }
-    optimiser = _changes(how.optimiser, moving) if how.optimiser and how.state else b""
-    held = [anchors.distillation, anchors.features, anchors.ewc, anchors.temperature]
-    about = [settings, how.patience, held, more, names, backbone.fingerprint]
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode() + optimiser)
-    for array in (samples.keys, samples.labels):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _changes(optimiser: optax.GradientTransformation, moving: Any) -> bytes:
-    """What an optimiser keeps, and what it does in three steps to parameters of 1 with gradients from -2 to 2."""
-
-    def slope(leaf: jax.Array) -> jax.Array:
-        return jnp.linspace(-2, 2, leaf.size, dtype=leaf.dtype).reshape(leaf.shape)
-
-    @jax.jit
-    def step(state: Any, moving: Any) -> Any:
-        return optimiser.update(jax.tree.map(slope, moving), state, moving)
-
-    moving = jax.tree.map(jnp.ones_like, moving)
-    state = optimiser.init(moving)
-    found = str(jax.tree.map(lambda leaf: (np.shape(leaf), str(jnp.result_type(leaf))), state)).encode()
-    for _ in range(3):
-        changes, state = step(state, moving)
-        found += np.asarray(ravel_pytree(changes)[0]).tobytes()
-    return found
-
-
-def _sketch(arrays: tuple[np.ndarray, ...], anchors: Anchors) -> tuple[float, ...]:
-    """Each array's size and a random direction's share of it: what was computed, but for rounding.
-
-    Draws are not looked at: a rounding turns the axes that they are drawn along.
-    """
+    backbone: Backbone, samples: Samples, how: Training, anchors: Anchors, head: list[Any], more: list[Any], moving: Any
+) -> Identity:
+    """Of this training; draws are not looked at, as a rounding turns the axes that they are drawn along."""
+    simple = {name: value for name, value in vars(how).items() if value is None or isinstance(value, (int, float))}
+    held = {name: value for name, value in vars(anchors).items() if name != "fisher"}
+    settings = [simple, held, more, backbone.fingerprint]
+    optimiser = behaviour(how.optimiser, moving) if how.optimiser and how.state else b""
     fisher = anchors.fisher.values if anchors.fisher is not None else {}
-    found = []
-    for array in (*arrays, *(fisher[name] for name in sorted(fisher))):
-        flat = np.asarray(array, np.float64).ravel()
-        size = float(np.linalg.norm(flat))
-        found += [size, float(np.random.default_rng(0).standard_normal(len(flat)) @ flat) / (size + 1e-12)]
-    return tuple(found)
+    computed = [*head, *(fisher[name] for name in sorted(fisher))]
+    return identify(settings, [samples.keys, samples.labels], computed, optimiser)

@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from extend import checkpoint
+from extend import checkpoint, resuming
+from extend.resuming import Identity
 
 Update = Callable[[Any, Any, Any], tuple[Any, jax.Array]]
 Batches = Callable[[int, int], Any]
@@ -58,8 +59,7 @@ def train(
     measure: Measure | None = None,
     patience: int | None = None,
     folder: Path | None = None,
-    identity: str = "",
-    near: tuple[float, ...] = (),
+    identity: Identity = Identity(),
     progress: Callable[[Iterable[int], int], Iterable[int]] | None = None,
 ) -> Outcome:
     """Run ``update(state, fixed, batch) -> (state, loss)`` for some epochs.
@@ -70,8 +70,7 @@ def train(
         measure: at the end of an epoch, ``state -> {"score": ..., ...}``; the higher the better.
         patience: end when the score has not risen for so many epochs, and return the best state; None: the last state.
         folder: where the state is kept after every epoch and when interrupted; training goes on from it.
-        identity: of this training; a folder with the state of another one is refused. `near`: numbers that tell it too,
-            and may differ by two per cent, as results of one computation do on another device.
+        identity: of this training; a folder with the state of another one is refused.
         progress: wraps an epoch's steps (`total` given); loss and measured values are shown if it has
             ``set_postfix_str``, as tqdm's bars have.
 
@@ -98,7 +97,7 @@ def train(
     log: list[Mapping[str, float]] = []
     first, begun = 0, 0
     if folder is not None and checkpoint.is_ours(folder):
-        saved = _load(folder, identity, near, {"now": (earlier, state, tally), "best": best})
+        saved = resuming.load(folder, identity, {"now": (earlier, state, tally), "best": best})
         (earlier, state, tally), best = saved.arrays["now"], saved.arrays["best"]
         first, begun, best_score, since = saved.epoch, saved.number, saved.score, saved.since
         log = list(saved.log)
@@ -106,8 +105,8 @@ def train(
 
     def keep(epoch: int, number: int) -> None:
         if folder is not None:
-            about = {"epoch": epoch, "number": number, "score": best_score, "since": since, "log": log}
-            _save(folder, identity, near, {"now": (earlier, state, tally), "best": best}, about)
+            arrays = {"now": (earlier, state, tally), "best": best}
+            resuming.save(folder, identity, resuming.Saved(arrays, epoch, number, best_score, since, log))
 
     with _interruptible() as interrupted:
         for epoch in range(first, epochs):
@@ -233,35 +232,3 @@ def _words(log: list[Any]) -> str:
         if log
         else ""
     )
-
-
-@dataclass(frozen=True)
-class _Saved:
-    arrays: Any
-    epoch: int
-    number: int
-    score: float
-    since: int
-    log: list[Mapping[str, float]]
-
-
-def _save(folder: Path, identity: str, near: tuple[float, ...], arrays: Any, about: Mapping[str, Any]) -> None:
-    leaves = {str(number): np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(arrays))}
-    score = about["score"] if np.isfinite(about["score"]) else None
-    named = {"identity": identity, "near": list(near), "kind": "training"}
-    checkpoint.save(folder, leaves, {**about, "score": score, **named})
-
-
-def _load(folder: Path, identity: str, near: tuple[float, ...], like: Any) -> _Saved:
-    tree, about = checkpoint.load(folder)
-    was = about.get("near", [])
-    same = about.get("kind") == "training" and about.get("identity") == identity and len(was) == len(near)
-    if not same or not np.allclose(was, near, rtol=0.02, atol=0.02):
-        raise ValueError(
-            f"{folder} holds the state of another training (other data, network or settings); give another folder, or "
-            "remove it to begin anew"
-        )
-    leaves = [jnp.asarray(tree[str(number)]) for number in range(len(jax.tree.leaves(like)))]
-    arrays = jax.tree.unflatten(jax.tree.structure(like), leaves)
-    score = -np.inf if about["score"] is None else about["score"]
-    return _Saved(arrays, about["epoch"], about["number"], score, about["since"], about["log"])
