@@ -164,15 +164,15 @@ def run(only: list[str], seeds: int, again: bool, workers: int) -> list[Row]:
 
 def _measured(tasks: list[tuple[Entry, int]], workers: int) -> Iterator[Row]:
     if workers == 1:
-        yield from (measure(entry.name, seed) for entry, seed in tasks)
+        yield from (measure(entry.name, seed, 0) for entry, seed in tasks)
         return
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(measure, entry.name, seed) for entry, seed in tasks]):
+        for done in as_completed([pool.submit(measure, entry.name, seed, workers - 1) for entry, seed in tasks]):
             yield done.result()
 
 
-def measure(name: str, seed: int) -> Row:
-    """One row: both increments, then the test."""
+def measure(name: str, seed: int, beside: int) -> Row:
+    """One row: both increments, then the test; `beside`: other runs at the same time."""
     entry = next(entry for entry in ENTRIES if entry.name == name)
     new, test = _data()
     start = base(entry.wide)
@@ -201,6 +201,7 @@ def measure(name: str, seed: int) -> Row:
         "seed": seed,
         "device": results.device(),
         "jax": version("jax"),
+        "beside": beside,
         "old_before": _before(),
     }
     row |= {"old_after": found.of(datasets.CIFAR8_NAMES), "last": found.accuracy, "seconds": seconds}
@@ -235,8 +236,8 @@ def lines(rows: list[Row]) -> list[str]:
             minutes = [row["seconds"] / 60 for row in some if row["device"] == device]
             cells.append(f"{np.mean(minutes):.1f}" if minutes else "")
         out.append(f"| {entry.name} | {len(some)} | {' | '.join(cells)} |")
-    counts = Counter(f"{row['device']} with jax {row['jax']}" for row in rows)
-    return [*out, "", "Runs: " + ", ".join(f"{count} on {name}" for name, count in sorted(counts.items())) + "."]
+    counts = Counter(f"{row['device']} with jax {row['jax']}, {row['beside']} others beside it" for row in rows)
+    return [*out, "", "Runs: " + "; ".join(f"{count} on {name}" for name, count in sorted(counts.items())) + "."]
 
 
 def _cell(values: list[float], digits: int = 1) -> str:
@@ -261,9 +262,8 @@ def main() -> None:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # They share a GPU's memory.
     rows = run(options.only, options.seeds, options.again, options.workers)
     note = (
-        "Minutes are those of one run of both increments. Runs on the GPU had 13 others beside them, which took turns "
-        "at it and at 16 cores; those on the CPU (2 cores) had none, or little. Wide features are 7 taps and 4000 "
-        "random ReLU features."
+        "Minutes are those of one run of both increments, compilation included; runs beside it share the device and "
+        "the CPU's cores. Wide features are 7 taps and 4000 random ReLU features."
     )
     results.write("fine_tuning", "fine_tuning", "Cats and dogs when the backbone moves", [*lines(rows), "", note])
 

@@ -90,8 +90,9 @@ def adapt(
     after = held_out_evaluation(memory, fitted, names)
     event = Event("adapt", names, how, len(samples), after.by_class if after is not None else {}, settings)
     report = Report(
-        "adapt", names, how, reason, before, after, None, held_out_words(memory) if after else "nothing", seconds,
-        seconds, len(samples), memory_bytes(memory), moved.notes,
+        "adapt", names, how, reason, before, after, None,
+        held_out_words(memory, fitted) if after else "nothing", seconds, seconds, len(samples),
+        memory_bytes(memory), moved.notes,
     )  # fmt: skip
     return Classifier(moved.backbone, fitted, names, memory, (*classifier.history, event)), report
 

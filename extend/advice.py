@@ -9,7 +9,7 @@ PASSES = 22
 
 
 def fine_tuning_advice(
-    before: Evaluation | None, after: Evaluation | None, added: tuple[str, ...], seconds: float, kept: bool
+    before: Evaluation | None, after: Evaluation | None, added: tuple[str, ...], seconds: float, everything: bool
 ) -> str | None:
     """A sentence, if the new classes are told apart worse on frozen features than the old ones were; else None.
 
@@ -18,7 +18,7 @@ def fine_tuning_advice(
     Args:
         before, after: the old classifier on the old classes, the new one on all.
         seconds: what one pass over the new samples took.
-        kept: there are real samples of old classes to replay.
+        everything: there are real samples of every old class.
     """
     if before is None or after is None or not after.counts(added)[1]:
         return None
@@ -29,8 +29,7 @@ def fine_tuning_advice(
     long = f"{minutes:.0f} minutes" if minutes >= 1.5 else f"{max(60 * minutes, 1):.0f} seconds"
     text = (
         f"on frozen features the new classes reach {new:.1%}, where the old ones had {old:.1%}: training the backbone "
-        f"(method='fine_tune', about {long} here) may tell them apart better"
+        f"(method='fine_tune', about {long} here) may tell them apart better, at the old ones' cost: on CIFAR-10 the "
+        "class trained last gained and the accuracy on all did not rise, so compare both reports"
     )
-    if not kept:
-        text += "; without real old samples (exemplars=, or old=) it seldom gains much, so compare both reports"
-    return text
+    return text + ("; with all of old=, method='joint' did better there" if everything else "")

@@ -17,7 +17,7 @@ from flax import nnx
 
 from extend.data import InputSpec
 from extend.head import LinearHead
-from extend.network import Network, named_leaves, of_linen, of_nnx
+from extend.network import Network, named_leaves, of_linen, of_nnx, outline
 from extend.recording import Layer, choose_head
 from extend.space import Space, Tap, Transform, Width
 
@@ -132,6 +132,7 @@ class Backbone:
         A function that JAX can trace is compiled; any other (PyTorch, ONNX Runtime) is called with NumPy arrays.
 
         Args:
+            params: a tree of arrays; to be saved, of dicts, lists and tuples.
             head: the classifier's present head on these features, if there is one.
             traceable: whether JAX can trace the function; None: it is tried.
 
@@ -167,6 +168,8 @@ class Backbone:
             raise ValueError(f"the function returned shape {list(shape)} for 2 inputs; expected features [2, p]")
         space = replace(_space((), transform, width, None), keep=head is not None)
         kind = {"kind": "function", "class": getattr(function, "__name__", type(function).__name__), "head": None}
+        if params is not None:
+            kind["params"] = outline(params)
         values = {"network": network, "space": space.init(shape[1])}
         floats = tuple(
             name for name, leaf in network.items() if traceable and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)

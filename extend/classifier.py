@@ -21,7 +21,7 @@ from extend.data import Image, InputSpec
 from extend.head import QUADRATIC, Block, Calibrated, Head, LinearHead, QuadraticHead
 from extend.memory import Memory
 from extend.memory_tree import from_tree, to_tree
-from extend.network import evaluation_flags, named_leaves
+from extend.network import evaluation_flags, filled, named_leaves
 from extend.space import Space
 
 
@@ -113,8 +113,14 @@ class Classifier:
 
         Raises:
             CheckpointError: it could not be written.
+            ValueError: a function's parameters are in other containers than dicts, lists and tuples.
         """
         backbone = self.backbone
+        if backbone.description.get("params", "") is None:
+            raise ValueError(
+                f"the parameters of the function {backbone.description['class']!r} are in containers that a checkpoint "
+                "cannot hold; give Backbone.from_function dicts (with names as keys), lists and tuples of arrays"
+            )
         arrays, head = _head_to_tree(self.head)
         tree: dict[str, Any] = {**backbone.params, **arrays}
         description = {
@@ -229,7 +235,10 @@ def _rebuild(path: Any, tree: dict[str, Any], saved: dict[str, Any], model: Any,
                 "inputs to features"
             )
         own = LinearHead.of(np.zeros((1, 1)), np.zeros(1)) if space.keep else None
-        backbone = Backbone.from_function(model, spec, tree.get("network") or None, own, **options)
+        params = tree.get("network") or None
+        if params is not None and "params" in network:
+            params = filled(network["params"], params)
+        backbone = Backbone.from_function(model, spec, params, own, **options)
         if backbone.penultimate != saved["network"].get("penultimate", backbone.penultimate):
             raise CheckpointError(
                 f"{path}: the function gives {backbone.penultimate} features; the saved one gave other"

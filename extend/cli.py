@@ -113,6 +113,11 @@ def _add(options: argparse.Namespace) -> None:
         skip_broken=options.skip_broken,
         progress=_counted("batches"),
     )
+    cut_short = any("interrupted at step" in note for note in report.notes)
+    if cut_short and options.state and options.out.resolve() == options.checkpoint.resolve():
+        raise ValueError(
+            f"interrupted; {options.out} is left as it was, so that the same command goes on from {options.state}"
+        )
     if options.picture and report.after is not None:
         report.save(options.picture)
     _save(extended, options.out)

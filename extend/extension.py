@@ -101,6 +101,11 @@ def add_classes(
     if limit := exemplars if exemplars is not None else held.limit if held is not None else 0:
         check_limit(limit, samples, len(classes), spec, held)
     known = clf.memory is not None
+    if exemplars and not known and (kept is None or not _covers(kept, clf.classes)):
+        raise ValueError(
+            "exemplars= are kept in the memory, and this classifier has none: pass old=(x, y) with samples of every "
+            "old class, or wrap the model with data="
+        )
     started = fit_started = passed = time.perf_counter()
     backbone, memory = clf.backbone, None
     if isinstance(chosen, (FineTune, Joint)):
@@ -144,9 +149,9 @@ def add_classes(
         spent += [cost] if cost is not None else []
     if added and existing:
         notes.append(f"more samples joined {', '.join(existing)}")
-    if isinstance(asked, Auto) and backbone.trainable and added:
-        replayable = kept is not None or (held is not None and len(held) > 0)
-        advice = fine_tuning_advice(before, after, added, passed - started, replayable)
+    if isinstance(asked, Auto) and backbone.trainable and added and budget is None:
+        everything = kept is not None and _covers(kept, clf.classes)
+        advice = fine_tuning_advice(before, after, added, passed - started, everything)
         notes += [advice] if advice else []
     report = Report(
         action,
@@ -235,7 +240,15 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
     started = time.perf_counter()
     column = classifier.classes.index(name)
     classes = tuple(c for c in classifier.classes if c != name)
-    memory = classifier.memory.without(name) if classifier.memory is not None else None
+    memory, notes = classifier.memory, []
+    if memory is not None:
+        fisher, memory = memory.fisher, memory.without(name)
+        if fisher is not None and not _measured_by_fisher(classifier, name):
+            memory = replace(memory, fisher=fisher)
+        elif fisher is not None:
+            notes.append(
+                "the Fisher diagonal is gone, as this class's share of it is not known: ewc needs it anew (old=)"
+            )
     head: Head = classifier.head.drop([column])
     last = next((event for event in reversed(classifier.history) if event.action != "calibrate"), None)
     how = "dropping its column"
@@ -265,8 +278,17 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
         now - started,
         0,
         memory_bytes(memory),
+        tuple(notes),
     )
     return smaller, report
+
+
+def _measured_by_fisher(classifier: Classifier, name: str) -> bool:
+    """Whether samples of this class are in the Fisher diagonal: it is measured by what trains or wraps a backbone."""
+    return any(
+        name in event.classes and (event.action in ("wrap", "adapt") or event.method in ("fine_tune", "joint"))
+        for event in classifier.history
+    )
 
 
 def refit(head: Head, memory: Memory, last: Event) -> Head | None:

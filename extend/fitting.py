@@ -61,6 +61,8 @@ def fit(
     Raises:
         ValueError: the method cannot work with what there is, or the budget is no share.
     """
+    if old.activation == "sigmoid" and not isinstance(method, (NewUnits, Imprint)):
+        return _several(old, memory, rows, method, seed, max_forgetting)
     if max_forgetting is None:
         fitted = _fit(old, memory, rows, method, seed, None)
         return replace(fitted, head=plain(_with_offsets(fitted.head, old, memory)))
@@ -70,6 +72,20 @@ def fit(
     if memory is None:
         return _without_memory(old, rows, method, seed, asked)
     return _within(old, memory, rows, method, seed, asked)
+
+
+def _several(
+    old: Head, memory: Memory | None, rows: Features, method: Method, seed: int, max_forgetting: float | None
+) -> Fitted:
+    """For classes that do not exclude each other: columns beside the old ones, as a closed form would make them do."""
+    if not isinstance(method, Auto) or old.num_classes == len(rows.classes):
+        raise ValueError(
+            f"{name_of(method)} gives every input one class (softmax), and this classifier's classes do not exclude "
+            "each other (sigmoid): use method='new_units' for new classes, or 'fine_tune' or 'joint'"
+        )
+    drawn = memory is not None and old.rows[0] >= memory.offset
+    fitted = fit(old, memory, rows, NewUnits() if drawn else Imprint(), seed, max_forgetting)
+    return replace(fitted, reason="columns beside the old ones, as the classes do not exclude each other (sigmoid)")
 
 
 def plain(head: Head) -> Head:

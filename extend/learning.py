@@ -136,7 +136,7 @@ def learn(
         ValueError: nothing is selected, the first loss is not finite, or `state` or `patience` do not fit (see
             `extend.loop.train`).
     """
-    names = select(backbone, how.select)
+    names = check_training(backbone, how)
     network = backbone.params["network"]
     begun = {name: jnp.asarray(network[name]) for name in names}
     moving: Any = adapters(begun, how.lora, seed) if how.lora and names else begun
@@ -159,9 +159,6 @@ def learn(
     if anchors.ewc:
         assert anchors.fisher is not None
         fixed["fisher"] = {name: jnp.asarray(value) for name, value in anchors.fisher.mean().items() if name in begun}
-    picture = isinstance(backbone.input_spec, Image)
-    if (how.padding or how.flip) and not picture:
-        raise ValueError("padding and flip are for pictures, and this classifier's inputs are arrays")
     loss = _loss(backbone, how, anchors, start, old, activation, draws is not None, seed)
 
     def update(state: Any, fixed: Any, batch: Any) -> tuple[Any, jax.Array]:
@@ -211,6 +208,26 @@ def learn(
     last = outcome.state["head"]
     final = {name: np.asarray(value) for name, value in network_of(outcome.state).items()}
     return Learnt(final, np.asarray(last["kernel"]), np.asarray(last["bias"]), outcome)
+
+
+def check_training(backbone: Backbone, how: Training) -> tuple[str, ...]:
+    """The names of the parameters that move; refuses, before the long work, what this backbone cannot do.
+
+    Raises:
+        ValueError: nothing is selected, no selected parameter can be adapted, pictures are to be varied and there are
+            none, or statistics are to move and the model's training mode is not known.
+    """
+    names = select(backbone, how.select)
+    if how.lora and names:
+        adapters({name: backbone.params["network"][name] for name in names}, how.lora, 0)
+    if (how.padding or how.flip) and not isinstance(backbone.input_spec, Image):
+        raise ValueError("padding and flip are for pictures, and this classifier's inputs are arrays")
+    if not how.frozen_statistics and backbone.learn is None:
+        raise ValueError(
+            "this model's training mode is not known (it is a function, or was given with call=): keep its statistics "
+            "frozen, as in extend.Training(frozen_statistics=True) or Joint(frozen_statistics=True)"
+        )
+    return names
 
 
 def _loss(

@@ -1,7 +1,8 @@
 """A training loop: one compiled step with donated buffers, batches made ahead, stopped and resumed without loss.
 
-When a loss is not finite, training ends with the last state whose loss was; a state that is to be measured or returned
-is tried on one more batch. Ctrl-C or SIGTERM ends the loop after the present step; what was best so far is returned.
+When a loss is not finite, training ends with the best state that was measured, or without a measure with the last one
+whose loss was finite; a state that is to be measured or returned is tried on one more batch. Ctrl-C or SIGTERM ends the
+loop after the present step; what was best so far is returned.
 With a folder to keep its state in, training goes on from there, bit for bit on a CPU.
 """
 
@@ -35,8 +36,8 @@ class Outcome:
     """What a training came to.
 
     Args:
-        state: the best one by the measured score, where one was asked for or the training was interrupted; else the
-            last.
+        state: the best one by the measured score, where one was asked for or the training was interrupted or diverged
+            (before the first was measured, the one that it began with); else the last whose loss was finite.
         steps: taken in all, those of resumed trainings included.
         stopped: why it ended early, in words; "" if it did not.
         log: one entry an epoch: the mean loss and what was measured.
@@ -101,7 +102,7 @@ def train(
         (earlier, state, tally), best = saved.arrays["now"], saved.arrays["best"]
         first, begun, best_score, since = saved.epoch, saved.number, saved.score, saved.since
         log = list(saved.log)
-    stopped = ""
+    stopped, diverged = "", False
 
     def keep(epoch: int, number: int) -> None:
         if folder is not None:
@@ -133,9 +134,14 @@ def train(
                 state, _, tried = step(earlier, state, tally, fixed, last)
                 earlier, bad = jax.tree.map(jnp.copy, state), int(tried["bad"])
             if bad >= 0:
-                stopped = f"the loss was not finite at step {bad + 1}: the last state with a finite loss was kept"
                 if bad == 0:
-                    raise ValueError("the loss is not finite at the first step: look at the inputs and their scale")
+                    raise ValueError(
+                        "the first step's loss, or what it makes of the parameters, is not finite: look at the inputs "
+                        "and their scale, or lower the learning rate"
+                    )
+                diverged = measure is not None
+                kept = "last state with a finite loss" if measure is None else _best_in_words(best_score)
+                stopped = f"the loss was not finite at step {bad + 1}: the {kept} was kept; lower the learning rate"
                 break
             if interrupted:
                 keep(epoch, done)
@@ -157,7 +163,7 @@ def train(
     if not stopped and patience is not None and since >= patience:
         stopped = f"no better for {patience} epochs"
     better = best_score > -np.inf and (patience is not None or bool(interrupted))
-    return Outcome(best if better else state, int(tally["step"]), stopped, tuple(log))
+    return Outcome(best if better or diverged else state, int(tally["step"]), stopped, tuple(log))
 
 
 def _compiled(update: Update) -> Callable[..., tuple[Any, Any, Any]]:
@@ -219,6 +225,10 @@ def _interruptible() -> Iterator[list[int]]:
     finally:
         for number, handler in usual.items():
             signal.signal(number, handler)
+
+
+def _best_in_words(score: float) -> str:
+    return "best state of the epochs before" if score > -np.inf else "state before the training"
 
 
 def _show(bar: Any, text: str) -> None:

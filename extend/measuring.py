@@ -11,6 +11,7 @@ import numpy as np
 from extend import data
 from extend.classifier import Classifier
 from extend.evaluation import Evaluation, evaluate, evaluate_features
+from extend.head import Head
 from extend.memory import Memory
 
 
@@ -38,15 +39,15 @@ def measure(
             place = np.asarray([known.index(n) if n in known else 0 for n in check.classes])
             part = check.take(rows)
             before = evaluate(old, replace(part, labels=place[part.labels], classes=known))
-        return before, evaluate(new, check), "validation samples"
+        return before, evaluate(new, check), "validation samples" + _likeliest(new.head)
     before = held_out_evaluation(old.memory if old.memory is not None else new.memory, old.head, old.classes)
     after = held_out_evaluation(new.memory, new.head, new.classes)
     if after is None or new.memory is None:
         return before, None, "nothing"
-    return before, after, held_out_words(new.memory)
+    return before, after, held_out_words(new.memory, new.head)
 
 
-def held_out_words(memory: Memory) -> str:
+def held_out_words(memory: Memory, head: Head) -> str:
     """What figures from a memory's held-out features are worth."""
     present = np.unique(memory.held_out[1])
     words = "held-out features"
@@ -54,7 +55,11 @@ def held_out_words(memory: Memory) -> str:
         words += " (seen by the backbone: optimistic, no guarantee)"
     if any(memory.classes[label] in memory.carried for label in present):
         words += " (of a backbone that moved since: estimated)"
-    return words
+    return words + _likeliest(head)
+
+
+def _likeliest(head: Head) -> str:
+    return " (the likeliest class alone counts, though several may be right)" if head.activation == "sigmoid" else ""
 
 
 def right(memory: Memory | None, head: Any, classes: tuple[str, ...], names: tuple[str, ...]) -> Mapping[str, float]:

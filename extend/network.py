@@ -145,6 +145,42 @@ def named_leaves(tree: Any) -> tuple[list[str], list[Any], Any]:
     return names, [leaf for _, leaf in pairs], structure
 
 
+def outline(tree: Any) -> Any:
+    """A tree of dicts, lists and tuples as JSON, with the name of every leaf in its place; `filled` undoes it.
+
+    None where it holds other containers, which JSON has not.
+    """
+    names, _, structure = named_leaves(tree)
+
+    def plain(part: Any) -> Any:
+        if isinstance(part, Mapping) and all(isinstance(key, str) for key in part):
+            return {"dict": {key: plain(value) for key, value in part.items()}}
+        if type(part) in (list, tuple):
+            return {type(part).__name__: [plain(value) for value in part]}
+        if not isinstance(part, str):
+            raise TypeError(part)
+        return part
+
+    try:
+        return plain(jax.tree.unflatten(structure, names))
+    except TypeError:
+        return None
+
+
+def filled(outline: Any, arrays: Mapping[str, Any]) -> Any:
+    """The tree of this outline with its arrays.
+
+    >>> filled({"dict": {"layers": {"list": ["layers.0"]}}}, {"layers.0": 3})
+    {'layers': [3]}
+    """
+    if isinstance(outline, str):
+        return arrays[outline]
+    ((kind, parts),) = outline.items()
+    if kind == "dict":
+        return {key: filled(part, arrays) for key, part in parts.items()}
+    return [filled(part, arrays) for part in parts] if kind == "list" else tuple(filled(part, arrays) for part in parts)
+
+
 def evaluation_flags(model: nn.Module) -> dict[str, Any]:
     """The usual names of a Linen model's mode, for evaluation; those that its ``__call__`` takes."""
     names = inspect.signature(type(model).__call__).parameters

@@ -84,7 +84,7 @@ def calibrate(
     crossed = (
         ", each half corrected by the other" if len(parts) == 2 else ", the same that the correction was fitted on"
     )
-    measured_on = held_out_words(memory).replace("held-out features", "held-out features" + crossed, 1)
+    measured_on = held_out_words(memory, head).replace("held-out features", "held-out features" + crossed, 1)
     notes = (
         ("budgets were kept before this correction; they may not be after it",) if set(steps) - {"temperature"} else ()
     )
@@ -131,7 +131,7 @@ def retune(classifier: Classifier) -> tuple[Classifier, Report]:
     budgeted = any(event.risk is not None for event in classifier.history)
     notes = ("offsets of earlier budgets stay as they are; what they guaranteed was of the old strengths",)
     report = Report(
-        "retune", (), last.method, "", before, after, None, held_out_words(memory), seconds, seconds, 0,
+        "retune", (), last.method, "", before, after, None, held_out_words(memory, head), seconds, seconds, 0,
         memory_bytes(memory), notes if budgeted else (),
     )  # fmt: skip
     return replace(tuned, history=(*classifier.history, event)), report

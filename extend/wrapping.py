@@ -93,6 +93,11 @@ def wrap(
     if automatic and (data is None or isinstance(model, Backbone)):
         raise ValueError(f"{space}: 'auto' chooses by the base data, for a model: pass the model itself, and data=")
     backbone = build_with(**space) if not automatic else build_with(taps=())
+    if activation == "sigmoid" and backbone.own_head is None:
+        raise ValueError(
+            "activation='sigmoid': a function has no head, and the one that is fitted here gives every input one class "
+            "(softmax); pass Backbone.from_function(..., head=...) with a head as the model"
+        )
     if data is None and (exemplars or fisher):
         raise ValueError("exemplars= and fisher= are taken from data=, and there is none")
     if data is None:

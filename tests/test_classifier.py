@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -89,6 +90,37 @@ def test_linen_models_and_functions_come_back(tmp_path: Path) -> None:
     assert np.array_equal(extend.load(tmp_path / "function", model=identity).logits(X), plain.logits(X))
     with pytest.raises(ValueError, match="come from the function 'identity'; pass it as model="):
         extend.load(tmp_path / "function")
+
+
+class Pair(NamedTuple):
+    kernel: np.ndarray
+    bias: np.ndarray
+
+
+def test_a_functions_parameters_come_back_in_their_containers(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    layers = [{"kernel": rng.normal(size=(5, 5)).astype(np.float32)}, {"a.b": np.ones(5, np.float32)}]
+    params = {"layers": layers, "shift": (np.ones(5, np.float32), np.zeros(5, np.float32))}
+
+    def function(params: Any, x: jax.Array) -> jax.Array:
+        one, two = params["shift"]
+        return x @ params["layers"][0]["kernel"] * params["layers"][1]["a.b"] + one - two
+
+    x, y = blobs(3, 30, 5)
+    clf = extend.wrap(extend.Backbone.from_function(function, spec(5), params), names(3), (x, y))
+    clf.save(tmp_path / "c")
+    restored = extend.load(tmp_path / "c", model=function)
+    assert np.array_equal(restored.logits(X), clf.logits(X))
+    restored.save(tmp_path / "again")
+    assert np.array_equal(extend.load(tmp_path / "again", model=function).logits(X), clf.logits(X))
+
+    pair = Pair(np.eye(5, dtype=np.float32), np.zeros(5, np.float32))
+    other = extend.wrap(
+        extend.Backbone.from_function(lambda p, x: x @ p.kernel + p.bias, spec(5), pair), names(3), (x, y)
+    )
+    with pytest.raises(ValueError, match="in containers that a checkpoint cannot hold; give"):
+        other.save(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_things_that_are_no_model(tmp_path: Path) -> None:

@@ -1,17 +1,22 @@
 """The command, as a user runs it."""
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image as Picture
 from sklearn.neural_network import MLPClassifier
 
-from extend import cli
+import extend
+from extend import cli, learning
 from extend.formats.reading import read
 from tests.conftest import blobs
 
@@ -139,6 +144,32 @@ def test_the_methods_listed_are_the_methods() -> None:
     from extend.methods import NAMED
 
     assert set(cli.METHODS) == set(NAMED)
+
+
+def test_interrupted_it_leaves_what_it_goes_on_from(
+    photos: Path, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, state = photos / "in place", photos / "state in place"
+    shutil.copytree(trained, here)
+    usual = learning.train
+
+    def cut(*some: Any, **options: Any) -> Any:
+        def bar(steps: Any, total: int) -> Any:
+            for step in steps:
+                os.kill(os.getpid(), signal.SIGINT)
+                yield step
+
+        return usual(*some, **{**options, "progress": bar})
+
+    add = ("add", here, "--new", photos / "new", "--out", here, "--method", "fine_tune", "--epochs", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(learning, "train", cut)
+        code, _, err = run(capsys, *add, "--state", state)
+        assert code == 1 and f"interrupted; {here} is left as it was" in err and str(state) in err
+        assert extend.load(here).classes == ("green", "red")
+    code, out, _ = run(capsys, *add, "--state", state, "--json")
+    assert code == 0 and json.loads(out)["classes"] == ["green", "red", "blue"]
+    assert extend.load(here).classes == ("green", "red", "blue")
 
 
 def test_training_the_backbone(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

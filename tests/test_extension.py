@@ -1,14 +1,17 @@
 """Adding and removing classes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from flax import nnx
 from PIL import Image as Picture
 
 import extend
 from extend.classifier import Classifier
 from extend.methods import NAMED, NewUnits
+from extend.models import MLP
 from tests.conftest import blobs, names, spec
 
 METHODS = [
@@ -157,3 +160,22 @@ def test_removing(plain: Classifier, fourth: np.ndarray) -> None:
     two, _ = extend.remove(plain, "class 0")
     with pytest.raises(ValueError, match="keeps at least two"):
         extend.remove(two, "class 1")
+
+
+def test_removing_what_the_fisher_diagonal_never_saw_leaves_it(fourth: np.ndarray) -> None:
+    x, y = blobs(3, 40, 5)
+    clf = extend.wrap(MLP(3, inputs=5, hidden=(8,), rngs=nnx.Rngs(0)), names(3), (x, y), fisher=True)
+    wider, _ = extend.add_classes(clf, {"new": fourth}, method="lda")
+    back, report = extend.remove(wider, "new")
+    assert clf.memory is not None and clf.memory.fisher is not None
+    assert back.memory is not None and back.memory.fisher is not None and not report.notes
+    assert all(np.array_equal(back.memory.fisher.values[n], f) for n, f in clf.memory.fisher.values.items())
+    other, report = extend.remove(wider, "class 0")
+    assert other.memory is not None and other.memory.fisher is None
+    assert any("the Fisher diagonal is gone" in note for note in report.notes)
+
+
+def test_exemplars_need_a_memory(network: Classifier, fourth: np.ndarray) -> None:
+    bare = replace(network, memory=None)
+    with pytest.raises(ValueError, match="exemplars= are kept in the memory, and this classifier has none: pass old="):
+        extend.add_classes(bare, {"new": fourth}, exemplars=10_000)

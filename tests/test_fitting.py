@@ -12,7 +12,8 @@ from extend.features import Features
 from extend.fitting import plain, resolve
 from extend.head import Calibrated, LinearHead
 from extend.methods import LDA
-from tests.conftest import blobs, identity, names
+from extend.models import MLP
+from tests.conftest import blobs, identity, names, spec
 
 
 def wide(each: int = 400, spread: float = 1.3, seed: int = 0) -> tuple[extend.Classifier, np.ndarray, np.ndarray]:
@@ -200,3 +201,24 @@ def test_samples_that_join_an_old_class_are_told_apart_from_new_ones() -> None:
     clf, x, y = wide()
     _, report = extend.add_classes(clf, {"class 0": x[y == 0], "new": x[y == 3]}, method="lda", on_existing="update")
     assert report.added == ("new",) and "class 0" in report.notes[0]
+
+
+def test_classes_that_do_not_exclude_each_other_stay_so() -> None:
+    x, _ = blobs(3, 80, 5)
+    model = MLP(2, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
+    clf = extend.wrap(model, ["a", "b"], input_spec=spec(5), activation="sigmoid")
+    how = extend.Training(epochs=40, batch_size=40, learning_rate=1e-2, head_learning_rate=0.02)
+    clf, _ = extend.adapt(clf, {"a": x[:80], "b": x[80:160]}, training=how, head=None)
+    more, report = extend.add_classes(clf, {"c": x[160:]})
+    assert report.method == "new_units" and "do not exclude each other" in report.reason
+    assert "the likeliest class alone counts" in report.measured_on
+    p = more.predict_proba(x)
+    assert more.head.activation == "sigmoid" and np.array_equal(more.logits(x)[:, :2], clf.logits(x))
+    assert (p[160:, 2] > 0.5).mean() > 0.9 and (p[:160, 2] < 0.5).mean() > 0.9
+    for method in ("lda", "ridge", "gaussian", "nearest_mean", "svm"):
+        with pytest.raises(ValueError, match=r"gives every input one class .* use method='new_units'"):
+            extend.add_classes(clf, {"c": x[160:]}, method=method)
+    with pytest.raises(ValueError, match="gives every input one class"):
+        extend.add_classes(clf, {"a": x[:20]}, on_existing="update")
+    bare, _ = extend.add_classes(replace(clf, memory=None), {"c": x[160:]})
+    assert bare.head.activation == "sigmoid" and np.array_equal(bare.logits(x)[:, :2], clf.logits(x))

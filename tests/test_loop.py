@@ -73,6 +73,9 @@ def test_an_epochs_last_step_may_be_the_bad_one(measured: bool) -> None:
     last = 2 * PER_EPOCH - 1
     outcome = run(leap, far(last), measure=measure if measured else None, epochs=2 if not measured else 5)
     assert f"not finite at step {last + 2}" in outcome.stopped
+    if measured:
+        assert np.array_equal(outcome.state["w"], run(leap, far(99), epochs=1).state["w"])
+        return
     good = run(leap, far(99), epochs=2)
     before, _ = update({"w": good.state["w"]}, jnp.ones(3), 0 * batches(0, 0))
     assert (np.abs(outcome.state["w"]) < 10).all() and np.allclose(outcome.state["w"], before["w"], atol=0.2)
@@ -94,8 +97,35 @@ def test_a_step_that_is_not_finite_is_not_taken() -> None:
         good = Outcome(good_state, 0, "", ())
     assert f"not finite at step {PER_EPOCH + 4}" in outcome.stopped and outcome.steps == PER_EPOCH + 3
     assert np.allclose(outcome.state["w"], good.state["w"], atol=1e-6)
-    with pytest.raises(ValueError, match="not finite at the first step"):
+    with pytest.raises(ValueError, match=r"the first step's loss, .* is not finite: look at the inputs"):
         run(batches=lambda epoch, number: np.full(3, np.nan, np.float32))
+
+
+@pytest.mark.parametrize("growth", [1.2, 2.0])
+def test_a_training_that_diverges_gives_back_the_best_that_was_measured(growth: float) -> None:
+    """It grows by so much a step, until float32 ends: in its fifteenth epoch, or in the fourth."""
+
+    def away(state: Any, fixed: Any, batch: Any) -> tuple[Any, jax.Array]:
+        return {"w": state["w"] * growth}, (state["w"] ** 2).sum()
+
+    def measure(state: Any) -> Mapping[str, float]:
+        return {"score": -float(np.abs(state["w"]).sum())}
+
+    outcome = train(away, {"w": jnp.full(3, 1e-3)}, None, batches, 50, 20, measure=measure)
+    assert "the best state of the epochs before was kept" in outcome.stopped
+    assert np.allclose(outcome.state["w"], 1e-3 * growth**20) and outcome.log[0]["score"] == max(
+        entry["score"] for entry in outcome.log
+    )
+    soon = train(away, {"w": jnp.full(3, 1e10)}, None, batches, 2, 300, measure=measure)
+    assert "the state before the training was kept" in soon.stopped and np.allclose(soon.state["w"], 1e10)
+
+
+def test_a_first_step_that_leaves_nothing_finite_is_said_to_be_one() -> None:
+    def leap(state: Any, fixed: Any, batch: Any) -> tuple[Any, jax.Array]:
+        return {"w": state["w"] * jnp.inf}, (state["w"] ** 2).sum()
+
+    with pytest.raises(ValueError, match="or lower the learning rate"):
+        train(leap, {"w": jnp.ones(3)}, None, batches, 1, 5)
 
 
 def test_patience_ends_it_with_the_best_state() -> None:

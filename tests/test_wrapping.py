@@ -119,3 +119,8 @@ def test_bad_input(arguments: dict, message: str) -> None:
 def test_a_thing_that_is_no_model() -> None:
     with pytest.raises(ValueError, match="model is a int; expected an NNX or Linen module, or a function"):
         extend.wrap(3, names(3), (X, Y))
+
+
+def test_a_function_without_a_head_gives_every_input_one_class() -> None:
+    with pytest.raises(ValueError, match="activation='sigmoid': a function has no head"):
+        extend.wrap(identity, names(3), (X, Y), activation="sigmoid")

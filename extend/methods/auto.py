@@ -115,9 +115,13 @@ def pick(scored: list[Score], right: list[np.ndarray], truth: np.ndarray) -> tup
     return min(near, key=lambda place: scored[place].log_loss), near
 
 
+def reads_scatters(method: Method) -> bool:
+    """Whether it needs a scatter a class, and not only the pooled one."""
+    return isinstance(method, Gaussian) or (isinstance(method, Ridge) and method.balanced)
+
+
 def _able(method: Method, memory: Memory, few: bool) -> bool:
-    own_scatter = isinstance(method, Gaussian) or (isinstance(method, Ridge) and method.balanced)
-    if own_scatter and memory.scatter_mode == "pooled":
+    if reads_scatters(method) and memory.scatter_mode == "pooled":
         return False
     if isinstance(method, Ridge) and method.balanced and len(np.unique(memory.statistics.count)) == 1:
         return False  # The same as the plain one.

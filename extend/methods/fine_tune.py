@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 
@@ -15,9 +15,9 @@ from extend.data import Samples
 from extend.drift import Kind
 from extend.features import Features, Progress
 from extend.fisher import Fisher
-from extend.head import Head, LinearHead
+from extend.head import LinearHead
 from extend.keeping import exemplar_samples, fisher_of, in_turns
-from extend.learning import Anchors, Learnt, Training, learn
+from extend.learning import Anchors, Learnt, Training, check_training, learn
 from extend.memory import Memory
 from extend.methods.auto import Auto
 from extend.methods.method import Method, statistics_of
@@ -33,11 +33,11 @@ from extend.methods.moving import (
     training_samples,
 )
 from extend.methods.new_units import ForgettingWarning
-from extend.selection import select
 
 DRAWS, MEASURED = 200, 1000
 """Rows drawn of an old class to train the head with; samples, so many of new classes and so many of old ones, by which
 a state is judged while training."""
+ONE = np.float32(1)
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ class FineTune(Training):
         super().__post_init__()
         if min(self.distillation, self.feature_distillation, self.ewc) < 0 or not 0 <= self.average < 1:
             raise ValueError(f"{self}: expected weights >= 0 and 0 <= average < 1")
+        if self.drift is not None and self.drift not in get_args(Kind):
+            raise ValueError(f"drift is {self.drift!r}; expected one of {', '.join(get_args(Kind))}, or None")
         checked_head(self.head)
 
     def move(
@@ -113,7 +115,8 @@ class FineTune(Training):
                 that can be trained.
         """
         memory = statistics_of(clf.memory, "fine_tune")
-        select(clf.backbone, self.select)  # Refuse before the long work begins.
+        checked_head(self.head, memory)
+        check_training(clf.backbone, self)
         before = features.extract(clf.backbone, new, progress=progress)
         whole = measured(memory, before)
         classes = whole.classes
@@ -140,7 +143,8 @@ class FineTune(Training):
         if met is not None:
             rows = together(rows, met.relabel(classes), classes)
         held = new.take(aside)
-        measure = self._watch(clf, memory, rows, trained, held, classes, start)
+        stays = sigmoid or self.head is None
+        measure = self._watch(clf, memory, rows, trained, held, classes, (start, kernel, bias), stays)
         learnt = learn(
             clf.backbone,
             kernel,
@@ -159,8 +163,10 @@ class FineTune(Training):
             seed=seed,
             progress=progress,
         )
-        network = self._averaged(clf, memory, learnt, trained, start, seed)
-        backbone = clf.backbone.with_network(network)
+        backbone = clf.backbone.with_network(self._averaged(clf, memory, learnt, trained, start, seed))
+        last = (learnt.kernel, learnt.bias)
+        if stays:
+            last = self._mixed(kernel, last[0]), self._mixed(bias, last[1])
         fresh = features.extract(backbone, new, progress=progress)
         after = features.extract(backbone, trained)
         if complete and old is not None:
@@ -170,13 +176,10 @@ class FineTune(Training):
             carried = carry_memory(memory, rows.features, after.features, self.drift, trained.labels)
         else:
             carried = replace(memory, carried=clf.classes)
-        head: Head | None = None
-        if sigmoid or self.head is None:
-            head = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.activation)
+        own = LinearHead.of(*last, start, clf.head.activation)
         if memory.fisher is not None:
-            own = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.activation)
             carried = replace(carried, fisher=memory.fisher + fisher_of(backbone, own, new.take(~aside), seed))
-        return Moved(backbone, measured(carried, fresh), fresh, head, self._notes(learnt, complete))
+        return Moved(backbone, measured(carried, fresh), fresh, own if stays else None, self._notes(learnt, complete))
 
     def _fisher(self, clf: Classifier, memory: Memory, old: Samples | None, seed: int) -> Fisher | None:
         if not self.ewc:
@@ -195,23 +198,25 @@ class FineTune(Training):
         """``(a F_old old + (1 - a) F_new new) / (a F_old + (1 - a) F_new)``; without F, ``a old + (1 - a) new``."""
         if not self.average:
             return learnt.network
-        a, old_values = self.average, clf.backbone.params["network"]
-        trust: Mapping[str, np.ndarray] = {}
-        distrust: Mapping[str, np.ndarray] = {}
-        if memory.fisher is not None:
-            head = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.activation)
-            moved = clf.backbone.with_network(learnt.network)
-            trust, distrust = memory.fisher.mean(), fisher_of(moved, head, trained, seed).mean()
-        averaged: dict[str, Any] = {}
-        for name, value in learnt.network.items():
-            before = np.asarray(old_values[name])
-            one: Any = np.float32(a)
-            two: Any = np.float32(1 - a)
-            if name in trust and name in distrust:
-                floor = 1e-3 * max(float(trust[name].mean()), float(distrust[name].mean())) + 1e-12
-                one, two = one * (trust[name] + floor), two * (distrust[name] + floor)
-            averaged[name] = ((one * before + two * value) / (one + two)).astype(value.dtype)
+        before = clf.backbone.params["network"]
+        averaged = {name: self._mixed(before[name], value) for name, value in learnt.network.items()}
+        if memory.fisher is None:
+            return averaged
+        head = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.activation)
+        moved = clf.backbone.with_network(learnt.network)
+        trust, distrust = memory.fisher.mean(), fisher_of(moved, head, trained, seed).mean()
+        for name in averaged.keys() & trust.keys() & distrust.keys():
+            floor = 1e-3 * max(float(trust[name].mean()), float(distrust[name].mean())) + 1e-12
+            averaged[name] = self._mixed(
+                before[name], learnt.network[name], trust[name] + floor, distrust[name] + floor
+            )
         return averaged
+
+    def _mixed(self, before: Any, after: Any, trust: Any = ONE, distrust: Any = ONE) -> np.ndarray:
+        """``(a trust before + (1 - a) distrust after) / (a trust + (1 - a) distrust)``, a: the share of the old."""
+        one, two = np.float32(self.average) * trust, np.float32(1 - self.average) * distrust
+        mixed = (one * np.asarray(before) + two * np.asarray(after)) / (one + two)
+        return mixed.astype(np.asarray(after).dtype)
 
     def _watch(
         self,
@@ -221,12 +226,14 @@ class FineTune(Training):
         trained: Samples,
         held: Samples,
         classes: tuple[str, ...],
-        start: int,
+        first: tuple[int, np.ndarray, np.ndarray],
+        stays: bool,
     ) -> Callable[[Mapping[str, Any], np.ndarray, np.ndarray], Mapping[str, float]] | None:
         """Accuracy on old classes (held-out features carried over, an estimate) and on new ones (held-out samples).
 
         Of LDA on the memory carried over, in place of the closed form that comes in the end; or of the trained head,
-        where it stays. None where nothing is held out.
+        where it stays. Old and new weights are averaged as they are in the end, but without the Fisher diagonal. None
+        where nothing is held out.
         """
         place = np.asarray([classes.index(name) for name in held.classes])
         order = in_turns(trained.labels, np.random.default_rng(0))
@@ -235,7 +242,7 @@ class FineTune(Training):
         part, known = trained.take(sample), rows.features[sample]
         old_labels = memory.held_out[1]
         fresh = np.isin(part.labels, place)
-        closed = self.head is not None and clf.head.activation != "sigmoid"
+        before = clf.backbone.params["network"]
         if not len(old_labels) and not len(held):
             return None
 
@@ -244,13 +251,14 @@ class FineTune(Training):
             return float(np.mean(shares))
 
         def measure(network: Mapping[str, Any], kernel: np.ndarray, bias: np.ndarray) -> Mapping[str, float]:
-            moved = clf.backbone.with_network({name: np.asarray(value) for name, value in network.items()})
-            after, now, first = features.extract(moved, part), memory, start
+            moved = clf.backbone.with_network({name: self._mixed(before[name], leaf) for name, leaf in network.items()})
+            after, now = features.extract(moved, part), memory
             if self.drift is not None:
                 now = carry_memory(memory, known, after.features, self.drift, part.labels)
-            if closed:
-                first, kernel, bias = first_head(measured(now, after.take(fresh)), after.take(fresh))
-            columns = slice(first, first + len(kernel))
+            start, kernel, bias = first[0], self._mixed(first[1], kernel), self._mixed(first[2], bias)
+            if not stays:
+                start, kernel, bias = first_head(measured(now, after.take(fresh)), after.take(fresh))
+            columns = slice(start, start + len(kernel))
             found: dict[str, float] = {}
             if len(old_labels):
                 found["old"] = right(now.held_out[0][:, columns] @ kernel + bias, old_labels)

@@ -16,7 +16,7 @@ from extend.exemplars import Exemplars
 from extend.features import Features, Progress
 from extend.head import Head, LinearHead
 from extend.keeping import fisher_of, with_exemplars
-from extend.learning import Training, learn
+from extend.learning import Training, check_training, learn
 from extend.memory import MOST, Memory, choosing, held_out_rows
 from extend.methods.auto import Auto
 from extend.methods.lda import oas, shared_strength
@@ -89,6 +89,8 @@ def retrain(
 
     What is measured on is held out of them by the hash rule, or is `given`.
     """
+    checked_head(head, clf.memory)
+    check_training(clf.backbone, how)
     most = clf.memory.most if clf.memory is not None else MOST
     aside = held_out_rows(samples.keys, samples.labels, most=most if given is None else 0)
     aside |= np.isin(samples.keys, samples.keys[aside])  # Content held out for one class is trained on for none.

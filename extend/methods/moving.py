@@ -16,7 +16,7 @@ from extend.drift import Kind, Linear, Translation, fit_drift
 from extend.features import Features
 from extend.head import Calibrated, Head, LinearHead
 from extend.memory import Memory
-from extend.methods.auto import Auto
+from extend.methods.auto import Auto, reads_scatters
 from extend.methods.gaussian import Gaussian
 from extend.methods.lda import LDA
 from extend.methods.method import Method
@@ -41,10 +41,15 @@ class Moved:
     notes: tuple[str, ...]
 
 
-def checked_head(head: Method | None) -> None:
-    """Refuse what cannot be fitted to a memory alone."""
+def checked_head(head: Method | None, memory: Memory | None = None) -> None:
+    """Refuse, before the long work, what cannot be fitted to a memory alone, or not to one like this."""
     if head is not None and not isinstance(head, (Auto, LDA, Ridge, NearestMean, Gaussian)):
         raise ValueError(f"head is {head}; expected a closed form such as LDA(), or Auto(), or None: the trained head")
+    if head is not None and memory is not None and memory.scatter_mode == "pooled" and reads_scatters(head):
+        raise ValueError(
+            f"head is {head}, which needs a scatter a class, and this memory keeps one for all: take another head, or "
+            'wrap with scatter="class"'
+        )
 
 
 def carry_memory(memory: Memory, before: np.ndarray, after: np.ndarray, kind: Kind, labels: np.ndarray) -> Memory:

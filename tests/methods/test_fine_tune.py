@@ -1,18 +1,21 @@
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
 import extend
-from extend import data
+from extend import data, features
 from extend.classifier import Classifier
 from extend.head import LinearHead
 from extend.keeping import fisher_of
 from extend.memory import held_out_rows
-from extend.methods import LDA, SVM, FineTune, ForgettingWarning, Joint, Ridge
+from extend.methods import LDA, SVM, FineTune, ForgettingWarning, Gaussian, Joint, Ridge
 from extend.methods import fine_tune as module
 from extend.methods.moving import training_samples
 from extend.models import MLP
@@ -151,6 +154,7 @@ def test_saved_restored_and_taken_back(tmp_path: Path) -> None:
     smaller, report = extend.remove(restored, "new")
     assert report.method == "fine_tune" and smaller.classes == tuple(names(3))
     assert smaller.memory is not None and smaller.memory.fisher is None
+    assert any("the Fisher diagonal is gone" in note for note in report.notes)
     assert share(smaller, x, y, range(3)) > 0.8
 
 
@@ -166,6 +170,8 @@ def test_what_it_refuses() -> None:
         FineTune(head=SVM())
     with pytest.raises(ValueError, match="0 <= average < 1"):
         FineTune(average=1.0)
+    with pytest.raises(ValueError, match="drift is 'cubic'; expected one of linear, weak, translation, or None"):
+        FineTune(drift="cubic")  # type: ignore[arg-type]
     bare = replace(clf, memory=None)
     with pytest.raises(ValueError, match="fine_tune needs a memory"):
         extend.add_classes(bare, fresh(x, y), method="fine_tune")
@@ -261,6 +267,39 @@ def test_old_and_new_weights_are_averaged() -> None:
             assert not np.allclose(half.backbone.params["network"][name], two, atol=1e-4)
 
 
+def test_a_head_that_stays_is_averaged_like_the_weights() -> None:
+    clf, x, y = base()
+    kernels = []
+    for share_of_old in (0.0, 0.3, 0.6):
+        more, _ = extend.add_classes(clf, fresh(x, y), method=replace(QUICK, average=share_of_old, head=None))
+        assert isinstance(more.head, LinearHead)
+        kernels.append(more.head.dense(more.backbone.feature_dim)[0])
+    none, some, most = kernels
+    assert np.allclose(most - none, 2 * (some - none), atol=1e-5) and np.abs(some - none).max() > 1e-3
+
+
+def test_early_stopping_judges_the_averaged_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    clf, x, y = base()
+    judged: list[Any] = []
+    usual = module.learn
+
+    def spied(*some: Any, **options: Any) -> Any:
+        learnt = usual(*some, **options)
+        judged.append(options["measure"](learnt.network, learnt.kernel, learnt.bias))
+        return learnt
+
+    monkeypatch.setattr(module, "learn", spied)
+    far = replace(QUICK, learning_rate=1e-2, epochs=10, distillation=0.0, head=LDA())
+    for average in (0.0, 0.999):
+        extend.add_classes(clf, fresh(x, y), method=replace(far, average=average))
+    frozen, _ = extend.add_classes(clf, fresh(x, y), method="lda")
+    _, report = extend.add_classes(frozen, fresh(x, y), method="lda", on_existing="update")
+    assert report.before is not None
+    each = report.before.by_class
+    assert judged[1]["old"] == pytest.approx(np.mean([each[name] for name in names(3)]), abs=0.02)
+    assert abs(judged[1]["old"] - judged[0]["old"]) > 0.02
+
+
 def test_ewc_holds_the_network() -> None:
     clf, x, y = base(fisher=True)
 
@@ -291,6 +330,27 @@ def test_training_is_judged_by_the_closed_form_that_it_ends_with(monkeypatch: py
     assert judged[0]["new"] == pytest.approx(each["new"], abs=0.02)
 
 
+@pytest.mark.parametrize("options", [{}, {"exemplars": 20 * 60, "fisher": True}])
+def test_interrupted_it_goes_on_bit_for_bit(tmp_path: Path, options: dict[str, Any]) -> None:
+    """With draws of the old classes, and with exemplars of them."""
+    clf, x, y = base(**options)
+
+    def progress(steps: Any, total: int) -> Any:
+        for number, step in enumerate(steps):
+            if total == 5 and number == 3:  # A training step, and no batch of features.
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield step
+
+    how = replace(QUICK, epochs=4, batch_size=40, ewc=1.0 if options else 0.0)
+    kept = replace(how, state=str(tmp_path / "state"))
+    part, report = extend.add_classes(clf, fresh(x, y), method=kept, progress=progress)
+    assert any("interrupted at step" in note for note in report.notes)
+    resumed, _ = extend.add_classes(clf, fresh(x, y), method=kept)
+    whole, _ = extend.add_classes(clf, fresh(x, y), method=how)
+    assert resumed.backbone.fingerprint == whole.backbone.fingerprint != part.backbone.fingerprint
+    assert np.array_equal(resumed.logits(x), whole.logits(x))
+
+
 def test_what_is_held_out_for_an_old_class_is_not_trained_on_for_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
     clf, x, y = base()
     first, old = np.arange(len(y)) % 2 == 0, y < 3
@@ -306,6 +366,53 @@ def test_too_few_bytes_are_refused_before_the_long_work(monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "learn", lambda *some, **options: pytest.fail("it was trained"))
     with pytest.raises(ValueError, match="less than one input a class"):
         extend.add_classes(clf, fresh(x, y), method=QUICK, exemplars=30)
+
+
+@pytest.mark.parametrize("head", [Gaussian(), Ridge(balanced=True)])
+def test_a_head_that_the_memory_cannot_give_is_refused_before_the_long_work(
+    monkeypatch: pytest.MonkeyPatch, head: Any
+) -> None:
+    clf, x, y = base(scatter="pooled")
+    monkeypatch.setattr(features, "extract", lambda *some, **options: pytest.fail("it began"))
+    with pytest.raises(ValueError, match="needs a scatter a class, and this memory keeps one for all"):
+        extend.add_classes(clf, fresh(x, y), method=replace(QUICK, head=head))
+    old = {name: x[y == label] for label, name in enumerate(names(3))}
+    with pytest.raises(ValueError, match="needs a scatter a class, and this memory keeps one for all"):
+        extend.add_classes(clf, fresh(x, y), old=old, method=Joint(head=head))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"select": "stage7"}, "selects no parameter; there are"),
+        ({"select": "*.bias", "lora": 2}, "lora=2 adapts kernels, and none is selected; there are"),
+        ({"flip": True}, "padding and flip are for pictures"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_the_long_work(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
+) -> None:
+    clf, x, y = base()
+    monkeypatch.setattr(features, "extract", lambda *some, **options: pytest.fail("it began"))
+    old = {name: x[y == label] for label, name in enumerate(names(3))}
+    for method in (FineTune(**options), Joint(**options)):
+        with pytest.raises(ValueError, match=message):
+            extend.add_classes(clf, fresh(x, y), old=old, method=method)
+
+
+def test_a_function_is_trained_with_its_statistics_frozen() -> None:
+    rng = np.random.default_rng(0)
+    x, y = blobs(4, 100, 5)
+    params = {"layer": {"kernel": rng.normal(size=(5, 8)).astype(np.float32)}}
+    backbone = extend.Backbone.from_function(lambda p, x: jnp.tanh(x @ p["layer"]["kernel"]), spec(5), params)
+    old = (x[y < 3], y[y < 3])
+    clf = extend.wrap(backbone, names(3), old)
+    with pytest.raises(ValueError, match=r"training mode is not known .* Joint\(frozen_statistics=True\)"):
+        extend.add_classes(clf, {"new": x[y == 3]}, old=old, method="joint")
+    how = Joint(epochs=3, batch_size=32, frozen_statistics=True)
+    more, _ = extend.add_classes(clf, {"new": x[y == 3]}, old=old, method=how)
+    assert (more.predict(x[y == 3]) == "new").mean() > 0.9
+    assert not np.array_equal(more.backbone.params["network"]["layer.kernel"], params["layer"]["kernel"])
 
 
 def test_exemplars_of_old_classes_that_are_measured_now() -> None:
