@@ -34,11 +34,12 @@ class Training:
     Args:
         select: which parameters of the backbone move, see `extend.selection.select`; the head always does.
         lora: rank of adapters that move in place of the selected kernels (LoRA, Hu et al. 2021); 0: the kernels do.
-        epochs, batch_size: passes over the samples, and samples a step.
+        epochs, batch_size: passes over the samples (as many draws as there are), and samples a step.
         learning_rate, head_learning_rate: of Adam (Kingma & Ba 2015), falling to 0 by a cosine.
         weight_decay: of kernels, decoupled (Loshchilov & Hutter 2019).
         optimiser: an optax transformation in place of Adam, for backbone and head alike.
-        balanced: every class is drawn equally often; otherwise every sample.
+        balanced: every class is drawn equally often; otherwise every sample. Samples of a large class beside many small
+            ones are then drawn less than once an epoch.
         frozen_statistics: batch norm keeps its means and variances, and dropout draws nothing.
         padding, flip: pictures are padded by so many pixels and cropped at random; half of them are mirrored.
         mixed_precision: the network computes in bfloat16; parameters, head and loss stay float32.

@@ -52,8 +52,8 @@ class FineTune(Training):
     `head` is fitted to the memory in closed form. Old held-out features go through the same map; figures from them are
     estimates, as they cannot see the map's own error.
 
-    Costs ``epochs`` times three passes (four with distillation) over the samples, and in memory the parameters eleven
-    times. Not where frozen features tell the new classes apart already: it takes minutes and forgets more than a
+    An epoch has as many draws as there are new samples; exemplars share them. Costs ``epochs`` times three passes (four
+    with distillation) over so many, and in memory the parameters eleven times. Not where frozen features tell the new classes apart already: it takes minutes and forgets more than a
     closed form. A map fitted to one class may not fit the others: keep exemplars where that is allowed.
 
     Args:
