@@ -2,8 +2,8 @@
 
 ResNet-20 (CIFAR, He et al. 2016) at batch 128, all parameters moving, batch norm measuring the batch. Ours is the loop
 that `fine_tune` runs, guard against NaN and batches included; PyTorch's is SGD with momentum on the same arrays. What
-makes up the difference is timed part by part: the forward pass, the gradient of the inputs and of the kernels of one
-convolution. Needs PyTorch (``pip install torch``). Both run on a GPU where JAX has one; each batch comes from the
+makes up the difference is timed part by part: the passes over the network, and those of one convolution and of one
+batch norm. Needs PyTorch (``pip install torch``). Both run on a GPU where JAX has one; each batch comes from the
 host's memory. A row is added for the present version of JAX and device.
 """
 
@@ -31,6 +31,7 @@ from extend.models import ResNet
 
 BATCH, STEPS, REPEATS = 128, 12, 3
 CONV = (128, 32, 32, 16)
+WHOLE = ("ours", "pytorch")
 DEVICE = "cpu" if jax.default_backend() == "cpu" else "cuda"
 
 
@@ -112,15 +113,45 @@ def channels_first(x: np.ndarray) -> torch.Tensor:
 
 
 def parts(x: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Milliseconds of JAX and of PyTorch: the forward pass, and the gradients of one convolution."""
-    backbone = Backbone.from_nnx(ResNet(10, rngs=nnx.Rngs(0)), 10, CIFAR10)
-    run, params, inputs = jax.jit(backbone.apply), jax.device_put(backbone.params), channels_first(x)
-    model = torch_resnet().eval().to(DEVICE)
-    x = jax.device_put(x)
-    with torch.no_grad():
-        found = {"forward pass of the network": (seconds(lambda: run(params, x)), seconds(lambda: model(inputs)))}
+    """Seconds of JAX and of PyTorch: the network's passes, and those of one convolution and of one batch norm."""
     rng = np.random.default_rng(0)
     a, g = (rng.normal(size=CONV).astype(np.float32) for _ in range(2))
+    return {**passes(x), **convolution(a, g, rng), **normalisation(a, g)}
+
+
+def passes(x: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Of the whole network: forward as it answers, forward as it trains, and forward with all gradients."""
+    backbone = Backbone.from_nnx(ResNet(10, rngs=nnx.Rngs(0)), 10, CIFAR10)
+    params, inputs, model = jax.device_put(backbone.params), channels_first(x), torch_resnet().to(DEVICE)
+    x = jax.device_put(x)
+    key = jax.random.key(0)
+    answer = jax.jit(backbone.apply)
+    train = jax.jit(lambda p, x: backbone.apply_in_training(p, x, key)[0])
+    rest = {name: leaf for name, leaf in params["network"].items() if name not in backbone.trainable}
+
+    def loss(moving: Any, x: Any) -> jax.Array:
+        both = {**params, "network": {**rest, **moving}}
+        return by_products(lambda p, x: backbone.apply_in_training(p, x, key)[0])(both, x).sum()
+
+    gradients = jax.jit(jax.value_and_grad(loss))
+    moving = {name: params["network"][name] for name in backbone.trainable}
+
+    def backward() -> None:
+        model.zero_grad()
+        model(inputs).sum().backward()
+
+    found = {}
+    with torch.no_grad():
+        model.eval()
+        found["forward pass of the network"] = seconds(lambda: answer(params, x)), seconds(lambda: model(inputs))
+        model.train()
+        found["the same, batch norm measuring"] = seconds(lambda: train(params, x)), seconds(lambda: model(inputs))
+    found["the same, with all gradients"] = seconds(lambda: gradients(moving, x)), seconds(backward)
+    return found
+
+
+def convolution(a: np.ndarray, g: np.ndarray, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
+    """Of one convolution: `a` goes in, and `g` is the gradient of what comes out."""
     k = rng.normal(size=(3, 3, 16, 16)).astype(np.float32)
     ta, tg, tk = channels_first(a), channels_first(g), torch.from_numpy(k.transpose(3, 2, 0, 1).copy()).to(DEVICE)
     a, g, k = jax.device_put((a, g, k))
@@ -133,6 +164,7 @@ def parts(x: np.ndarray) -> dict[str, tuple[float, float]]:
     by_kernel = jax.jit(lambda a, k, g: jax.vjp(lambda k: conv(a, k), k)[1](g)[0])
     products = jax.jit(lambda a, k, g: jax.vjp(lambda k: by_products(conv)(a, k), k)[1](g)[0])
     grads = torch.nn.grad
+    found: dict[str, tuple[float, float]] = {}
     found["one 3x3 convolution, 16 channels, 32 x 32: forward"] = (
         seconds(lambda: forward(a, k)),
         seconds(lambda: nn.functional.conv2d(ta, tk, padding=1)),
@@ -145,6 +177,32 @@ def parts(x: np.ndarray) -> dict[str, tuple[float, float]]:
     found["its gradient by the kernel, as we compute it"] = seconds(lambda: products(a, k, g)), theirs
     found["its gradient by the kernel, as XLA does"] = seconds(lambda: by_kernel(a, k, g)), theirs
     return found
+
+
+def normalisation(a: np.ndarray, g: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Of one batch norm that measures the batch, and the ReLU after it."""
+    layer = nn.Sequential(nn.BatchNorm2d(CONV[-1]), nn.ReLU()).train().to(DEVICE)
+    ta, tg = channels_first(a), channels_first(g)
+    a, g = jax.device_put((a, g))
+
+    def norm(a: Any) -> jax.Array:
+        mean, square = a.mean(axis=(0, 1, 2)), (a**2).mean(axis=(0, 1, 2))
+        return jax.nn.relu((a - mean) * jax.lax.rsqrt(square - mean**2 + 1e-5))
+
+    forward = jax.jit(norm)
+    both = jax.jit(lambda a, g: jax.vjp(norm, a)[1](g)[0])
+    ta.requires_grad_()
+
+    def backward() -> None:
+        ta.grad = None
+        layer(ta).backward(tg)
+
+    with torch.no_grad():
+        ahead = seconds(lambda: forward(a)), seconds(lambda: layer(ta))
+    return {
+        "one batch norm and ReLU, 16 channels, 32 x 32: forward": ahead,
+        "the same, with its gradient by the input": (seconds(lambda: both(a, g)), seconds(backward)),
+    }
 
 
 def main() -> None:
@@ -173,8 +231,10 @@ def lines(rows: list[results.Row]) -> list[str]:
     out += ["", "Images a second at batch 128; in brackets the ratio to PyTorch's in the same run.", ""]
     out += ["| part | " + " | ".join(f"{row['device']}, jax {row['jax']}, ms | PyTorch, ms" for row in rows) + " |"]
     out += ["|" + "---|" * (1 + 2 * len(rows))]
-    for name in rows[-1]["parts"]:
-        cells = [f"{a:.3g} | {b:.3g}" for a, b in (row["parts"][name] for row in rows)]
+    parts: dict[str, list[Any]] = {"a whole step": [[1000 * BATCH / row[name] for name in WHOLE] for row in rows]}
+    parts |= {name: [row["parts"].get(name) for row in rows] for row in rows for name in row["parts"]}
+    for name, pairs in parts.items():
+        cells = [" | ".join(f"{value:.3g}" for value in pair) if pair else " | " for pair in pairs]
         out.append(f"| {name} | {' | '.join(cells)} |")
     return out
 

@@ -53,8 +53,9 @@ class FineTune(Training):
     estimates, as they cannot see the map's own error.
 
     An epoch has as many draws as there are new samples; exemplars share them. Costs ``epochs`` times three passes (four
-    with distillation) over so many, and in memory the parameters eleven times. Not where frozen features tell the new classes apart already: it takes minutes and forgets more than a
-    closed form. A map fitted to one class may not fit the others: keep exemplars where that is allowed.
+    with distillation) over so many, and in memory the parameters eleven times. Not where frozen features tell the new
+    classes apart already: it takes minutes and forgets more than a closed form. A map fitted to one class may not fit
+    the others: keep exemplars where that is allowed.
 
     Args:
         distillation: weight, as LwF's (Li & Hoiem 2016); 0: off.
