@@ -144,6 +144,11 @@ class FineTune(Training):
         if met is not None:
             rows = together(rows, met.relabel(classes), classes)
         held = new.take(aside)
+        if self.patience is not None and not len(held):  # The old classes alone would choose what learnt least.
+            raise ValueError(
+                f"patience goes by held-out samples, and of {len(new)} new ones none is held out: leave it out, or "
+                "give more samples (of a class of ten or more, one in ten is)"
+            )
         stays = sigmoid or self.head is None
         measure = self._watch(clf, memory, rows, trained, held, classes, (start, kernel, bias), stays)
         learnt = learn(

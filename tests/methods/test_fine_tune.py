@@ -119,7 +119,13 @@ def test_ewc_needs_the_fisher_diagonal_and_keeps_it_up() -> None:
     with pytest.raises(ValueError, match="wrap the model with fisher=True, or pass old="):
         extend.add_classes(clf, fresh(x, y), method=replace(QUICK, ewc=10.0))
     old = (y < 3) & (np.arange(len(y)) % 2 == 0)
-    extend.add_classes(clf, fresh(x, y), old=(x[old][::20], y[old][::20]), method=replace(QUICK, ewc=10.0))
+    some, moved = (x[old][::20], y[old][::20]), []
+    for ewc in (0.0, 1e5):
+        how = replace(QUICK, ewc=ewc, distillation=0.0)
+        more, _ = extend.add_classes(clf, fresh(x, y), old=some, method=how)
+        before, after = (one.backbone.params["network"] for one in (clf, more))
+        moved.append(sum(float(((after[n] - before[n]) ** 2).sum()) for n in clf.backbone.trainable))
+    assert moved[1] < 0.5 * moved[0]
     kept, _, _ = base(fisher=True)
     more, _ = extend.add_classes(kept, fresh(x, y), method=replace(QUICK, ewc=10.0, average=0.3))
     assert kept.memory is not None and kept.memory.fisher is not None and kept.memory.fisher.count == 500
@@ -241,6 +247,8 @@ def test_one_sample_is_too_few() -> None:
     clf, x, y = base()
     with pytest.raises(ValueError, match="give at least two"), pytest.warns(UserWarning, match="one sample"):
         extend.add_classes(clf, {"new": fresh(x, y)["new"][:1]}, method=QUICK)
+    with pytest.raises(ValueError, match="of 5 new ones none is held out: leave it out, or give more"):
+        extend.add_classes(clf, {"new": fresh(x, y)["new"][:5]}, method=replace(QUICK, patience=1))
 
 
 def test_old_and_new_weights_are_averaged() -> None:
