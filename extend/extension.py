@@ -284,11 +284,10 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
 
 
 def _measured_by_fisher(classifier: Classifier, name: str) -> bool:
-    """Whether samples of this class are in the Fisher diagonal: it is measured by what trains or wraps a backbone."""
-    return any(
-        name in event.classes and (event.action in ("wrap", "adapt") or event.method in ("fine_tune", "joint"))
-        for event in classifier.history
-    )
+    """Whether samples of this class may be in the Fisher diagonal: was a backbone wrapped or trained since it came?"""
+    events = classifier.history
+    first = next((place for place, event in enumerate(events) if name in event.classes), 0)
+    return any(event.action in ("wrap", "adapt") or event.method in ("fine_tune", "joint") for event in events[first:])
 
 
 def refit(head: Head, memory: Memory, last: Event) -> Head | None:

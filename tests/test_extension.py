@@ -170,6 +170,10 @@ def test_removing_what_the_fisher_diagonal_never_saw_leaves_it(fourth: np.ndarra
     assert clf.memory is not None and clf.memory.fisher is not None
     assert back.memory is not None and back.memory.fisher is not None and not report.notes
     assert all(np.array_equal(back.memory.fisher.values[n], f) for n, f in clf.memory.fisher.values.items())
+    x, y = blobs(3, 40, 5)
+    old = {**{name: x[y == label] for label, name in enumerate(names(3))}, "new": fourth}
+    joint, _ = extend.add_classes(wider, {"next": fourth + 9}, old=old, method=extend.methods.Joint(epochs=1))
+    assert extend.remove(joint, "new")[0].memory.fisher is None  # type: ignore[union-attr]  # It was measured anew on all.
     other, report = extend.remove(wider, "class 0")
     assert other.memory is not None and other.memory.fisher is None
     assert any("the Fisher diagonal is gone" in note for note in report.notes)
