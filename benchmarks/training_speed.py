@@ -181,7 +181,8 @@ def convolution(a: np.ndarray, g: np.ndarray, rng: np.random.Generator) -> dict[
 
 def normalisation(a: np.ndarray, g: np.ndarray) -> dict[str, tuple[float, float]]:
     """Of one batch norm that measures the batch, and the ReLU after it."""
-    layer = nn.Sequential(nn.BatchNorm2d(CONV[-1]), nn.ReLU()).train().to(DEVICE)
+    norm2d = nn.BatchNorm2d(CONV[-1], affine=False, track_running_stats=False)
+    layer = nn.Sequential(norm2d, nn.ReLU()).train().to(DEVICE)
     ta, tg = channels_first(a), channels_first(g)
     a, g = jax.device_put((a, g))
 

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from extend.data import Image
     from extend.evaluation import Evaluation, evaluate
     from extend.exporting import export
-    from extend.extension import add_classes, remove
+    from extend.extension import add_classes
     from extend.formats.model import FormatError
     from extend.head import LinearHead
     from extend.learning import Training
     from extend.memory import Memory
     from extend.opening import inspect, open
+    from extend.removing import remove
     from extend.report import Report
     from extend.space import Tap, Width
     from extend.tuning import calibrate, retune
@@ -52,7 +53,7 @@ else:
         "inspect": "opening",
         "open": "opening",
         "add_classes": "extension",
-        "remove": "extension",
+        "remove": "removing",
         "LinearHead": "head",
         "Memory": "memory",
         "Report": "report",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -132,7 +133,7 @@ class Backbone:
         A function that JAX can trace is compiled; any other (PyTorch, ONNX Runtime) is called with NumPy arrays.
 
         Args:
-            params: a tree of arrays; to be saved, of dicts, lists and tuples.
+            params: a tree of arrays; of dicts, lists and tuples if it is to be the same when a checkpoint is restored.
             head: the classifier's present head on these features, if there is one.
             traceable: whether JAX can trace the function; None: it is tried.
 
@@ -169,7 +170,8 @@ class Backbone:
         space = replace(_space((), transform, width, None), keep=head is not None)
         kind = {"kind": "function", "class": getattr(function, "__name__", type(function).__name__), "head": None}
         if params is not None:
-            kind["params"] = outline(params)
+            with suppress(TypeError):  # Then the function is given the flat dictionary when it is restored.
+                kind["params"] = outline(params)
         values = {"network": network, "space": space.init(shape[1])}
         floats = tuple(
             name for name, leaf in network.items() if traceable and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)

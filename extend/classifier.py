@@ -113,14 +113,8 @@ class Classifier:
 
         Raises:
             CheckpointError: it could not be written.
-            ValueError: a function's parameters are in other containers than dicts, lists and tuples.
         """
         backbone = self.backbone
-        if backbone.description.get("params", "") is None:
-            raise ValueError(
-                f"the parameters of the function {backbone.description['class']!r} are in containers that a checkpoint "
-                "cannot hold; give Backbone.from_function dicts (with names as keys), lists and tuples of arrays"
-            )
         arrays, head = _head_to_tree(self.head)
         tree: dict[str, Any] = {**backbone.params, **arrays}
         description = {
@@ -236,8 +230,8 @@ def _rebuild(path: Any, tree: dict[str, Any], saved: dict[str, Any], model: Any,
             )
         own = LinearHead.of(np.zeros((1, 1)), np.zeros(1)) if space.keep else None
         params = tree.get("network") or None
-        if params is not None and "params" in network:
-            params = filled(network["params"], params)
+        if "params" in network:
+            params = filled(network["params"], params or {})
         backbone = Backbone.from_function(model, spec, params, own, **options)
         if backbone.penultimate != saved["network"].get("penultimate", backbone.penultimate):
             raise CheckpointError(

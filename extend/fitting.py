@@ -61,8 +61,6 @@ def fit(
     Raises:
         ValueError: the method cannot work with what there is, or the budget is no share.
     """
-    if old.activation == "sigmoid" and not isinstance(method, (NewUnits, Imprint)):
-        return _several(old, memory, rows, method, seed, max_forgetting)
     if max_forgetting is None:
         fitted = _fit(old, memory, rows, method, seed, None)
         return replace(fitted, head=plain(_with_offsets(fitted.head, old, memory)))
@@ -74,18 +72,28 @@ def fit(
     return _within(old, memory, rows, method, seed, asked)
 
 
-def _several(
+def fit_beside(
     old: Head, memory: Memory | None, rows: Features, method: Method, seed: int, max_forgetting: float | None
 ) -> Fitted:
-    """For classes that do not exclude each other: columns beside the old ones, as a closed form would make them do."""
-    if not isinstance(method, Auto) or old.num_classes == len(rows.classes):
+    """`fit` for classes that do not exclude each other: columns beside the old ones, which every closed form moves.
+
+    Raises:
+        ValueError: as `fit`; the method gives every input one class, or none of the classes is new.
+    """
+    if old.num_classes == len(rows.classes):
+        raise ValueError(
+            "the classes do not exclude each other (sigmoid) and none of these is new: only fine_tune, and joint with "
+            "old=, can learn more of a class that is there"
+        )
+    if isinstance(method, Auto):
+        fitted = fit(old, memory, rows, NewUnits() if memory is not None else Imprint(), seed, max_forgetting)
+        return replace(fitted, reason="columns beside the old ones, as the classes do not exclude each other (sigmoid)")
+    if not isinstance(method, (NewUnits, Imprint)):
         raise ValueError(
             f"{name_of(method)} gives every input one class (softmax), and this classifier's classes do not exclude "
-            "each other (sigmoid): use method='new_units' for new classes, or 'fine_tune' or 'joint'"
+            "each other (sigmoid): use auto, new_units or imprint for new classes, or fine_tune or joint"
         )
-    drawn = memory is not None and old.rows[0] >= memory.offset
-    fitted = fit(old, memory, rows, NewUnits() if drawn else Imprint(), seed, max_forgetting)
-    return replace(fitted, reason="columns beside the old ones, as the classes do not exclude each other (sigmoid)")
+    return fit(old, memory, rows, method, seed, max_forgetting)
 
 
 def plain(head: Head) -> Head:

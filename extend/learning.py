@@ -391,7 +391,8 @@ def _identity(
     backbone: Backbone, samples: Samples, how: Training, anchors: Anchors, head: list[Any], more: list[Any], moving: Any
 ) -> Identity:
     """Of this training; draws are not looked at, as a rounding turns the axes that they are drawn along."""
-    simple = {name: value for name, value in vars(how).items() if value is None or isinstance(value, (int, float))}
+    simple = {name: value for name, value in vars(how).items() if value is None or isinstance(value, (int, float, str))}
+    simple = {name: value for name, value in simple.items() if name not in ("select", "state")}  # `more` has the names.
     held = {name: value for name, value in vars(anchors).items() if name != "fisher"}
     settings = [simple, held, more, backbone.fingerprint]
     optimiser = behaviour(how.optimiser, moving) if how.optimiser and how.state else b""

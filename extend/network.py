@@ -146,9 +146,10 @@ def named_leaves(tree: Any) -> tuple[list[str], list[Any], Any]:
 
 
 def outline(tree: Any) -> Any:
-    """A tree of dicts, lists and tuples as JSON, with the name of every leaf in its place; `filled` undoes it.
+    """A tree of dicts, lists, tuples and None as JSON, with the name of every leaf in its place; `filled` undoes it.
 
-    None where it holds other containers, which JSON has not.
+    Raises:
+        TypeError: it holds other containers, which JSON has not.
     """
     names, _, structure = named_leaves(tree)
 
@@ -157,14 +158,11 @@ def outline(tree: Any) -> Any:
             return {"dict": {key: plain(value) for key, value in part.items()}}
         if type(part) in (list, tuple):
             return {type(part).__name__: [plain(value) for value in part]}
-        if not isinstance(part, str):
-            raise TypeError(part)
+        if part is not None and not isinstance(part, str):
+            raise TypeError(f"{type(part).__name__} is not a dict with names as keys, a list or a tuple")
         return part
 
-    try:
-        return plain(jax.tree.unflatten(structure, names))
-    except TypeError:
-        return None
+    return plain(jax.tree.unflatten(structure, names))
 
 
 def filled(outline: Any, arrays: Mapping[str, Any]) -> Any:
@@ -173,8 +171,8 @@ def filled(outline: Any, arrays: Mapping[str, Any]) -> Any:
     >>> filled({"dict": {"layers": {"list": ["layers.0"]}}}, {"layers.0": 3})
     {'layers': [3]}
     """
-    if isinstance(outline, str):
-        return arrays[outline]
+    if outline is None or isinstance(outline, str):
+        return None if outline is None else arrays[outline]
     ((kind, parts),) = outline.items()
     if kind == "dict":
         return {key: filled(part, arrays) for key, part in parts.items()}

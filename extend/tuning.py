@@ -12,12 +12,13 @@ import numpy as np
 from extend.calibration import align_weights, bias_correction, temperature
 from extend.classifier import Classifier, Event
 from extend.evaluation import Evaluation, evaluate_features
-from extend.extension import memory_bytes, refit
+from extend.extension import memory_bytes
 from extend.fitting import plain
 from extend.head import Calibrated, Head
 from extend.measuring import held_out_evaluation, held_out_words
 from extend.methods.lda import oas, shared_strength
 from extend.methods.ridge import gcv
+from extend.removing import refit
 from extend.report import Report
 
 Step = Literal["weights", "bias", "temperature"]

@@ -74,8 +74,8 @@ def wrap(
         head, call: see `Backbone.from_nnx`.
 
     Raises:
-        ValueError: the head is not found, bad samples, a class without samples, neither `data` nor `input_spec`, or
-            `exemplars` are less than one sample a class.
+        ValueError: the head is not found, bad samples, a class without samples, neither `data` nor `input_spec`, a
+            sigmoid for a backbone without a head, or `exemplars` are less than one sample a class.
 
     >>> from extend.models import MLP
     >>> model = MLP(2, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))
@@ -95,8 +95,8 @@ def wrap(
     backbone = build_with(**space) if not automatic else build_with(taps=())
     if activation == "sigmoid" and backbone.own_head is None:
         raise ValueError(
-            "activation='sigmoid': a function has no head, and the one that is fitted here gives every input one class "
-            "(softmax); pass Backbone.from_function(..., head=...) with a head as the model"
+            "activation='sigmoid': this backbone has no head of its own (a function has none, a trained one lost it), "
+            "and what is fitted here gives every input one class (softmax): use Backbone.from_function(..., head=...)"
         )
     if data is None and (exemplars or fisher):
         raise ValueError("exemplars= and fisher= are taken from data=, and there is none")

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -92,11 +92,6 @@ def test_linen_models_and_functions_come_back(tmp_path: Path) -> None:
         extend.load(tmp_path / "function")
 
 
-class Pair(NamedTuple):
-    kernel: np.ndarray
-    bias: np.ndarray
-
-
 def test_a_functions_parameters_come_back_in_their_containers(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     layers = [{"kernel": rng.normal(size=(5, 5)).astype(np.float32)}, {"a.b": np.ones(5, np.float32)}]
@@ -114,13 +109,18 @@ def test_a_functions_parameters_come_back_in_their_containers(tmp_path: Path) ->
     restored.save(tmp_path / "again")
     assert np.array_equal(extend.load(tmp_path / "again", model=function).logits(X), clf.logits(X))
 
-    pair = Pair(np.eye(5, dtype=np.float32), np.zeros(5, np.float32))
-    other = extend.wrap(
-        extend.Backbone.from_function(lambda p, x: x @ p.kernel + p.bias, spec(5), pair), names(3), (x, y)
-    )
-    with pytest.raises(ValueError, match="in containers that a checkpoint cannot hold; give"):
-        other.save(tmp_path / "other")
-    assert not (tmp_path / "other").exists()
+    graph, leaves = nnx.split(Own(nnx.Rngs(2)))  # An nnx.State is taken from its flat dictionary, too.
+
+    def merged(state: Any, x: jax.Array) -> jax.Array:
+        return nnx.merge(graph, state)(x)
+
+    other = extend.wrap(extend.Backbone.from_function(merged, spec(5), leaves), names(3), (x, y))
+    other.save(tmp_path / "state")
+    assert np.array_equal(extend.load(tmp_path / "state", model=merged).logits(X), other.logits(X))
+    for params in ({"w": np.eye(5, dtype=np.float32), "none": None}, {}):
+        plain = extend.wrap(extend.Backbone.from_function(lambda p, x: x, spec(5), params), names(3), (x, y))
+        plain.save(tmp_path / "plain")
+        assert np.array_equal(extend.load(tmp_path / "plain", model=lambda p, x: x).logits(X), plain.logits(X))
 
 
 def test_things_that_are_no_model(tmp_path: Path) -> None:

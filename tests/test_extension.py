@@ -1,4 +1,4 @@
-"""Adding and removing classes."""
+"""Adding classes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -110,9 +110,6 @@ def test_unknown_names(plain: Classifier, fourth: np.ndarray) -> None:
 
 def test_real_old_samples_make_a_memory(fourth: np.ndarray) -> None:
     x, y = blobs(4, 40, 5)
-    from flax import nnx
-
-    from extend.models import MLP
 
     clf = extend.wrap(MLP(3, inputs=5, hidden=(8,), rngs=nnx.Rngs(0)), names(3), input_spec=spec(5))
     wider, report = extend.add_classes(clf, {"new": fourth}, old=(x[y < 3], y[y < 3]), method="lda")
@@ -131,7 +128,6 @@ def test_without_a_memory_only_new_units_alone_work(network: Classifier, fourth:
 
 
 def test_a_checkpoint_path_and_a_folder_of_images(tmp_path: Path) -> None:
-    from flax import nnx
 
     from extend.models import ResNet
 
@@ -148,35 +144,6 @@ def test_a_checkpoint_path_and_a_folder_of_images(tmp_path: Path) -> None:
     wider, report = extend.add_classes(tmp_path / "c", tmp_path / "new", method="lda")
     assert wider.classes == ("a", "b", "c") and report.samples == 12
     assert extend.evaluate(wider, tmp_path / "new").accuracy == 1.0
-
-
-def test_removing(plain: Classifier, fourth: np.ndarray) -> None:
-    wider, _ = extend.add_classes(plain, {"new": fourth}, method="new_units")
-    smaller, _ = extend.remove(wider, "new")
-    x, _ = blobs(4, 40, 5)
-    assert np.array_equal(smaller.logits(x), plain.logits(x))
-    with pytest.raises(ValueError, match="no class 'cow'"):
-        extend.remove(plain, "cow")
-    two, _ = extend.remove(plain, "class 0")
-    with pytest.raises(ValueError, match="keeps at least two"):
-        extend.remove(two, "class 1")
-
-
-def test_removing_what_the_fisher_diagonal_never_saw_leaves_it(fourth: np.ndarray) -> None:
-    x, y = blobs(3, 40, 5)
-    clf = extend.wrap(MLP(3, inputs=5, hidden=(8,), rngs=nnx.Rngs(0)), names(3), (x, y), fisher=True)
-    wider, _ = extend.add_classes(clf, {"new": fourth}, method="lda")
-    back, report = extend.remove(wider, "new")
-    assert clf.memory is not None and clf.memory.fisher is not None
-    assert back.memory is not None and back.memory.fisher is not None and not report.notes
-    assert all(np.array_equal(back.memory.fisher.values[n], f) for n, f in clf.memory.fisher.values.items())
-    x, y = blobs(3, 40, 5)
-    old = {**{name: x[y == label] for label, name in enumerate(names(3))}, "new": fourth}
-    joint, _ = extend.add_classes(wider, {"next": fourth + 9}, old=old, method=extend.methods.Joint(epochs=1))
-    assert extend.remove(joint, "new")[0].memory.fisher is None  # type: ignore[union-attr]  # It was measured anew on all.
-    other, report = extend.remove(wider, "class 0")
-    assert other.memory is not None and other.memory.fisher is None
-    assert any("the Fisher diagonal is gone" in note for note in report.notes)
 
 
 def test_exemplars_need_a_memory(network: Classifier, fourth: np.ndarray) -> None:

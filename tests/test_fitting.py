@@ -216,9 +216,21 @@ def test_classes_that_do_not_exclude_each_other_stay_so() -> None:
     assert more.head.activation == "sigmoid" and np.array_equal(more.logits(x)[:, :2], clf.logits(x))
     assert (p[160:, 2] > 0.5).mean() > 0.9 and (p[:160, 2] < 0.5).mean() > 0.9
     for method in ("lda", "ridge", "gaussian", "nearest_mean", "svm"):
-        with pytest.raises(ValueError, match=r"gives every input one class .* use method='new_units'"):
+        with pytest.raises(ValueError, match=r"gives every input one class .* use auto, new_units or imprint"):
             extend.add_classes(clf, {"c": x[160:]}, method=method)
-    with pytest.raises(ValueError, match="gives every input one class"):
+    with pytest.raises(ValueError, match="none of these is new: only fine_tune, and joint"):
         extend.add_classes(clf, {"a": x[:20]}, on_existing="update")
     bare, _ = extend.add_classes(replace(clf, memory=None), {"c": x[160:]})
     assert bare.head.activation == "sigmoid" and np.array_equal(bare.logits(x)[:, :2], clf.logits(x))
+
+
+def test_columns_beside_a_sigmoid_that_reads_other_features() -> None:
+    """The model's own head reads the penultimate features, and the memory describes the transformed ones."""
+    x, y = blobs(4, 120, 5)
+    old = {"a": x[y == 0], "b": x[y == 1], "c": x[y == 2]}
+    model = MLP(3, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
+    clf = extend.wrap(model, list(old), old, activation="sigmoid", transform="standardise", input_spec=spec(5))
+    more, report = extend.add_classes(clf, {"d": x[y == 3]})
+    p = more.predict_proba(x)[:, 3]
+    assert report.method == "new_units" and np.array_equal(more.logits(x)[:, :3], clf.logits(x))
+    assert (p[y == 3] > 0.5).mean() > 0.9 and (p[y < 3] < 0.5).mean() > 0.9

@@ -122,5 +122,5 @@ def test_a_thing_that_is_no_model() -> None:
 
 
 def test_a_function_without_a_head_gives_every_input_one_class() -> None:
-    with pytest.raises(ValueError, match="activation='sigmoid': a function has no head"):
+    with pytest.raises(ValueError, match="activation='sigmoid': this backbone has no head of its own"):
         extend.wrap(identity, names(3), (X, Y), activation="sigmoid")

@@ -18,7 +18,7 @@ from extend.fisher import Fisher
 from extend.head import LinearHead
 from extend.keeping import exemplar_samples, fisher_of, in_turns
 from extend.learning import Anchors, Learnt, Training, check_training, learn
-from extend.memory import Memory
+from extend.memory import Memory, held_out_rows
 from extend.methods.auto import Auto
 from extend.methods.method import Method, statistics_of
 from extend.methods.moving import (
@@ -118,6 +118,8 @@ class FineTune(Training):
         memory = statistics_of(clf.memory, "fine_tune")
         checked_head(self.head, memory)
         check_training(clf.backbone, self)
+        if self.patience is not None:
+            self._check_held_out(clf, memory, new)
         before = features.extract(clf.backbone, new, progress=progress)
         whole = measured(memory, before)
         classes = whole.classes
@@ -144,11 +146,6 @@ class FineTune(Training):
         if met is not None:
             rows = together(rows, met.relabel(classes), classes)
         held = new.take(aside)
-        if self.patience is not None and not len(held):  # The old classes alone would choose what learnt least.
-            raise ValueError(
-                f"patience goes by held-out samples, and of {len(new)} new ones none is held out: leave it out, or "
-                "give more samples (of a class of ten or more, one in ten is)"
-            )
         stays = sigmoid or self.head is None
         measure = self._watch(clf, memory, rows, trained, held, classes, (start, kernel, bias), stays)
         learnt = learn(
@@ -172,7 +169,7 @@ class FineTune(Training):
         backbone = clf.backbone.with_network(self._averaged(clf, memory, learnt, trained, start, seed))
         last = (learnt.kernel, learnt.bias)
         if stays:
-            last = self._mixed(kernel, last[0]), self._mixed(bias, last[1])
+            last = self._mixed_head((kernel, bias), last, len(clf.classes) if sigmoid else len(classes))
         fresh = features.extract(backbone, new, progress=progress)
         after = features.extract(backbone, trained)
         if complete and old is not None:
@@ -186,6 +183,17 @@ class FineTune(Training):
         if memory.fisher is not None:
             carried = replace(carried, fisher=memory.fisher + fisher_of(backbone, own, new.take(~aside), seed))
         return Moved(backbone, measured(carried, fresh), fresh, own if stays else None, self._notes(learnt, complete))
+
+    def _check_held_out(self, clf: Classifier, memory: Memory, new: Samples) -> None:
+        """Without held-out samples of new classes, the old ones alone would choose the state that learnt least."""
+        aside = held_out_rows(new.keys, new.labels, most=memory.most)
+        added = np.asarray([name not in clf.classes for name in new.classes])
+        if added.any() and not aside[added[new.labels]].any():
+            why = "this classifier was wrapped with held_out=0" if not memory.most else "one in ten is, of ten or more"
+            raise ValueError(
+                f"patience goes by held-out samples, and of the new classes' {int(added[new.labels].sum())} none is "
+                f"held out ({why}): leave it out, or give more samples"
+            )
 
     def _fisher(self, clf: Classifier, memory: Memory, old: Samples | None, seed: int) -> Fisher | None:
         if not self.ewc:
@@ -224,6 +232,15 @@ class FineTune(Training):
         mixed = (one * np.asarray(before) + two * np.asarray(after)) / (one + two)
         return mixed.astype(np.asarray(after).dtype)
 
+    def _mixed_head(
+        self, before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarray, np.ndarray], old: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The first `old` columns averaged; the others are as they were learnt, as nothing was there before."""
+        both = [np.asarray(part).copy() for part in after]
+        for part, was in zip(both, before, strict=True):
+            part[..., :old] = self._mixed(was[..., :old], part[..., :old])
+        return both[0], both[1]
+
     def _watch(
         self,
         clf: Classifier,
@@ -261,8 +278,11 @@ class FineTune(Training):
             after, now = features.extract(moved, part), memory
             if self.drift is not None:
                 now = carry_memory(memory, known, after.features, self.drift, part.labels)
-            start, kernel, bias = first[0], self._mixed(first[1], kernel), self._mixed(first[2], bias)
-            if not stays:
+            start = first[0]
+            if stays:
+                old = len(clf.classes) if clf.head.activation == "sigmoid" else len(classes)
+                kernel, bias = self._mixed_head(first[1:], (kernel, bias), old)
+            else:
                 start, kernel, bias = first_head(measured(now, after.take(fresh)), after.take(fresh))
             columns = slice(start, start + len(kernel))
             found: dict[str, float] = {}
@@ -279,7 +299,7 @@ class FineTune(Training):
         return measure
 
     def _notes(self, learnt: Learnt, complete: bool) -> tuple[str, ...]:
-        notes = [f"the backbone was trained for {learnt.outcome.steps} steps on the new classes"]
+        notes = [f"the backbone's training took {learnt.outcome.steps} steps on the new classes"]
         if learnt.outcome.stopped:
             notes.append(f"training ended early: {learnt.outcome.stopped}")
         if complete:

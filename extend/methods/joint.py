@@ -139,7 +139,7 @@ def retrain(
     trained: Head | None = None
     if head is None or clf.head.activation == "sigmoid":
         trained = own
-    notes = [f"the network was trained for {learnt.outcome.steps} steps on {len(kept)} samples"]
+    notes = [f"the network's training took {learnt.outcome.steps} steps on {len(kept)} samples"]
     if learnt.outcome.stopped:
         notes.append(f"training ended early: {learnt.outcome.stopped}")
     first = len(samples) - fresh

@@ -29,7 +29,7 @@ class NewUnits:
 
     The old columns' scores are constants. Convex in the new columns; classes weigh the same whatever their size.
     Costs O(steps n d k_new), and no memory beyond the draws. Not for a backbone with a transform or width while its own
-    head still stands: that head acts on other features than the memory describes.
+    softmax head still stands: that head acts on other features than the memory describes.
 
     Args:
         old: ``"samples"``: old classes are drawn from the memory; ``"exemplars"``: only real rows given as ``old=``
@@ -61,7 +61,7 @@ class NewUnits:
         first = head.num_classes
         if self.old == "samples":
             memory = statistics_of(memory, "new_units with old='samples'")
-            if head.rows[0] < memory.offset:
+            if head.rows[0] < memory.offset and head.activation == "softmax":
                 raise ValueError(
                     "new_units cannot draw old samples here: the old head acts on the penultimate features, the memory "
                     "describes the transformed ones; use a closed form (lda, ridge) or a backbone without transform"
@@ -85,6 +85,8 @@ class NewUnits:
         scaled, mean, spread = standardise(rows[:, start:])
         weights = 1 / np.bincount(labels)[labels] / len(np.unique(labels))
         old_scores = np.asarray(head.logits(jnp.asarray(rows)), np.float32)
+        if head.rows[0] < start:  # Not known of draws; with a sigmoid they change nothing for the new columns.
+            old_scores = np.eye(first, dtype=np.float32)[np.arange(len(rows)) % first]
         scale = max(1e-3, float(old_scores.std()))  # New columns learn in units of the old scores' spread.
         size = 1 << (len(rows) - 1).bit_length()  # Powers of two: few shapes, few compilations.
         kernel, bias = _train(
