@@ -26,6 +26,7 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
         ValueError: there is no such class, it is the last but one, or the memory keeps one pooled scatter only.
 
     >>> import extend
+    >>> import numpy as np
     >>> x = np.eye(3, dtype=np.float32).repeat(4, axis=0)
     >>> clf = extend.wrap(lambda x: x, ["a", "b", "c"], (x, np.repeat([0, 1, 2], 4)))
     >>> extend.remove(clf, "b")[0].classes

@@ -18,6 +18,9 @@ from extend.memory import Memory
 from extend.methods.method import statistics_of
 from extend.methods.pseudo import raw_units, standardise, training_rows
 
+SURE = 4.0
+"""A score of 98 %."""
+
 
 class ForgettingWarning(UserWarning):
     """What was asked for is known to make a classifier forget."""
@@ -85,9 +88,9 @@ class NewUnits:
         scaled, mean, spread = standardise(rows[:, start:])
         weights = 1 / np.bincount(labels)[labels] / len(np.unique(labels))
         old_scores = np.asarray(head.logits(jnp.asarray(rows)), np.float32)
-        if head.rows[0] < start:  # Not known of draws; with a sigmoid they change nothing for the new columns.
-            old_scores = np.eye(first, dtype=np.float32)[np.arange(len(rows)) % first]
         scale = max(1e-3, float(old_scores.std()))  # New columns learn in units of the old scores' spread.
+        if self.old == "samples" and head.rows[0] < start:  # It is not known of draws.
+            scale = SURE  # And to the new columns of a sigmoid the old scores are nothing.
         size = 1 << (len(rows) - 1).bit_length()  # Powers of two: few shapes, few compilations.
         kernel, bias = _train(
             _pad(scaled, size),
