@@ -391,11 +391,9 @@ def _identity(
     backbone: Backbone, samples: Samples, how: Training, anchors: Anchors, head: list[Any], more: list[Any], moving: Any
 ) -> Identity:
     """Of this training; draws are not looked at, as a rounding turns the axes that they are drawn along."""
-    simple = {name: value for name, value in vars(how).items() if value is None or isinstance(value, (int, float, str))}
-    simple = {name: value for name, value in simple.items() if name not in ("select", "state")}  # `more` has the names.
-    held = {name: value for name, value in vars(anchors).items() if name != "fisher"}
-    settings = [simple, held, more, backbone.fingerprint]
+    told = {**vars(how), **vars(anchors), "select": None, "state": None}
+    simple = {name: value for name, value in told.items() if isinstance(value, (int, float, str, type(None)))}
+    settings = [simple, more, backbone.fingerprint]
     optimiser = behaviour(how.optimiser, moving) if how.optimiser and how.state else b""
-    fisher = anchors.fisher.values if anchors.fisher is not None else {}
-    computed = [*head, *(fisher[name] for name in sorted(fisher))]
-    return identify(settings, [samples.keys, samples.labels], computed, optimiser)
+    fisher = sorted(anchors.fisher.values.items()) if anchors.fisher is not None else []
+    return identify(settings, [samples.keys, samples.labels], [*head, *(value for _, value in fisher)], optimiser)

@@ -87,3 +87,12 @@ def spec(*shape: int) -> jax.ShapeDtypeStruct:
 
 settings.register_profile("extend", deadline=None, derandomize=True)
 settings.load_profile("extend")
+
+
+def several_labels() -> tuple[extend.Classifier, np.ndarray]:
+    """Classes a and b that do not exclude each other (sigmoid), and 80 inputs each of a, b and a third one."""
+    x, _ = blobs(3, 80, 5)
+    model = MLP(2, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
+    clf = extend.wrap(model, ["a", "b"], input_spec=spec(5), activation="sigmoid")
+    how = extend.Training(epochs=40, batch_size=40, learning_rate=1e-2, head_learning_rate=0.02)
+    return extend.adapt(clf, {"a": x[:80], "b": x[80:160]}, training=how, head=None)[0], x

@@ -13,7 +13,7 @@ from extend.fitting import plain, resolve
 from extend.head import Calibrated, LinearHead
 from extend.methods import LDA
 from extend.models import MLP
-from tests.conftest import blobs, identity, names, spec
+from tests.conftest import blobs, identity, names, several_labels, spec
 
 
 def wide(each: int = 400, spread: float = 1.3, seed: int = 0) -> tuple[extend.Classifier, np.ndarray, np.ndarray]:
@@ -204,11 +204,7 @@ def test_samples_that_join_an_old_class_are_told_apart_from_new_ones() -> None:
 
 
 def test_classes_that_do_not_exclude_each_other_stay_so() -> None:
-    x, _ = blobs(3, 80, 5)
-    model = MLP(2, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
-    clf = extend.wrap(model, ["a", "b"], input_spec=spec(5), activation="sigmoid")
-    how = extend.Training(epochs=40, batch_size=40, learning_rate=1e-2, head_learning_rate=0.02)
-    clf, _ = extend.adapt(clf, {"a": x[:80], "b": x[80:160]}, training=how, head=None)
+    clf, x = several_labels()
     more, report = extend.add_classes(clf, {"c": x[160:]})
     assert report.method == "new_units" and "do not exclude each other" in report.reason
     assert "the likeliest class alone counts" in report.measured_on

@@ -19,7 +19,7 @@ from extend.methods import LDA, SVM, FineTune, ForgettingWarning, Gaussian, Join
 from extend.methods import fine_tune as module
 from extend.methods.moving import training_samples
 from extend.models import MLP
-from tests.conftest import blobs, names, spec
+from tests.conftest import blobs, names, several_labels, spec
 
 QUICK = FineTune(epochs=3, batch_size=32, learning_rate=3e-3)
 
@@ -58,6 +58,20 @@ def spied_on(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
 
     monkeypatch.setattr(module, "learn", spied)
     return trained
+
+
+def judged_by(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What each training from now on measures of the network that it ends with; a trained head counts for nothing."""
+    judged: list[Any] = []
+    usual = module.learn
+
+    def spied(*some: Any, **options: Any) -> Any:
+        learnt = usual(*some, **options)
+        judged.append(options["measure"](learnt.network, 0 * learnt.kernel, learnt.bias))
+        return learnt
+
+    monkeypatch.setattr(module, "learn", spied)
+    return judged
 
 
 @pytest.mark.parametrize(
@@ -133,11 +147,7 @@ def test_ewc_needs_the_fisher_diagonal_and_keeps_it_up() -> None:
 
 
 def test_several_labels_and_a_sigmoid() -> None:
-    x, _ = blobs(3, 80, 5)
-    model = MLP(2, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
-    clf = extend.wrap(model, ["a", "b"], input_spec=spec(5), activation="sigmoid")
-    training = extend.Training(epochs=40, batch_size=40, learning_rate=1e-2, head_learning_rate=0.02)
-    clf, _ = extend.adapt(clf, {"a": x[:80], "b": x[80:160]}, training=training, head=None)
+    clf, x = several_labels()
     both = np.concatenate([x[160:], x[:20]])  # Some of the new class's samples are of an old one as well.
     how = FineTune(epochs=40, batch_size=40, head_learning_rate=0.02)
     more, _ = extend.add_classes(clf, {"c": both, "a": x[:20]}, method=how, on_existing="update")
@@ -288,15 +298,7 @@ def test_a_head_that_stays_is_averaged_like_the_weights() -> None:
 
 def test_early_stopping_judges_the_averaged_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     clf, x, y = base()
-    judged: list[Any] = []
-    usual = module.learn
-
-    def spied(*some: Any, **options: Any) -> Any:
-        learnt = usual(*some, **options)
-        judged.append(options["measure"](learnt.network, learnt.kernel, learnt.bias))
-        return learnt
-
-    monkeypatch.setattr(module, "learn", spied)
+    judged = judged_by(monkeypatch)
     far = replace(QUICK, learning_rate=1e-2, epochs=10, distillation=0.0, head=LDA())
     for average in (0.0, 0.999):
         extend.add_classes(clf, fresh(x, y), method=replace(far, average=average))
@@ -322,15 +324,7 @@ def test_ewc_holds_the_network() -> None:
 
 def test_training_is_judged_by_the_closed_form_that_it_ends_with(monkeypatch: pytest.MonkeyPatch) -> None:
     clf, x, y = base()
-    judged: list[Any] = []
-    usual = module.learn
-
-    def spied(*some: Any, **options: Any) -> Any:
-        learnt = usual(*some, **options)
-        judged.append(options["measure"](learnt.network, 0 * learnt.kernel, learnt.bias))
-        return learnt
-
-    monkeypatch.setattr(module, "learn", spied)
+    judged = judged_by(monkeypatch)
     _, report = extend.add_classes(clf, fresh(x, y), method=replace(QUICK, learning_rate=1e-2, head=LDA()))
     assert report.after is not None
     each = report.after.by_class
