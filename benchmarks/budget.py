@@ -19,12 +19,13 @@ from threadpoolctl import threadpool_limits
 import extend
 from benchmarks import results
 from benchmarks.results import FOLDER, Row
-from extend import data
-from extend.backbone import Backbone
-from extend.budget import trade_off
-from extend.classifier import Classifier
-from extend.features import Features, extract
-from extend.memory import Memory
+from extend.backbone.extract import extract
+from extend.backbone.flax import Backbone
+from extend.classifier.classifier import Classifier
+from extend.data import samples as data
+from extend.data.features import Features
+from extend.heads.trade_off import trade_off
+from extend.memory.memory import Memory
 from extend.methods import LDA
 from extend.methods.lda import oas
 

@@ -12,7 +12,7 @@ import extend
 from benchmarks.results import write, write_json
 from benchmarks.runner import ENTRIES, adopt, begin, follow, mean, steps, test_rows
 from benchmarks.streams import ORDERS, load
-from extend.tuning import Step
+from extend.operations.calibrate import Step
 
 STEPS: dict[str, tuple[Step, ...]] = {
     "as fitted": (),

@@ -24,10 +24,11 @@ from sklearn.preprocessing import StandardScaler
 import extend
 from benchmarks import datasets
 from benchmarks.results import write
-from extend.data import Samples
-from extend.features import Features, extract, join
-from extend.head import LinearHead
-from extend.memory import held_out_rows
+from extend.backbone.extract import extract, join
+from extend.data.features import Features
+from extend.data.samples import Samples
+from extend.heads.linear import LinearHead
+from extend.memory.rows import held_out_rows
 from extend.methods import NewUnits
 
 CACHE = Path(".cache/features")
@@ -93,7 +94,7 @@ def sorted_first(part: str, each: int) -> Callable[[extend.Image], Samples]:
     """The first `each` images a class of a part of CIFAR-10, resized."""
 
     def read(spec: extend.Image) -> Samples:
-        from extend import data
+        from extend.data import samples as data
 
         small = datasets.cifar10(part)
         rows = np.concatenate([np.flatnonzero(small.labels == label)[:each] for label in range(10)])

@@ -1,4 +1,4 @@
-"""CIFAR-10 and other data sets, from the folder that EXTEND_DATA names (the digits are in `extend.demo`)."""
+"""CIFAR-10 and other data sets, from the folder that EXTEND_DATA names (the digits are in `extend.cli.digits`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from extend import data
+from extend.data import samples as data
 
 CIFAR10 = data.Image(32, 32, 3, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
 CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -13,7 +13,7 @@ from sklearn.svm import SVC
 
 import extend
 from benchmarks.results import write
-from extend import demo
+from extend.cli import digits as demo
 
 METHODS = ("auto", "lda", "ridge", "nearest_mean", "svm", "new_units")
 

@@ -12,13 +12,13 @@ import numpy as np
 
 import extend
 from benchmarks.streams import Stream
-from extend.classifier import Classifier
-from extend.evaluation import Evaluation, evaluate_features
-from extend.extension import memory_bytes
-from extend.features import Features
+from extend.backbone.feature_space import Transform
+from extend.classifier.classifier import Classifier
+from extend.classifier.evaluation import Evaluation, evaluate_features
+from extend.data.features import Features
+from extend.memory.serialise import memory_bytes
 from extend.methods import LDA, Gaussian, Imprint, Method, NearestMean, NewUnits, Ridge
-from extend.report import Report
-from extend.space import Transform
+from extend.report.report import Report
 
 Step = dict[str, np.ndarray]
 

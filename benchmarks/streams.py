@@ -23,12 +23,14 @@ import extend
 from benchmarks import datasets
 from benchmarks.cats_and_dogs import FEW, efficientnet, resnet
 from benchmarks.embeddings import embed
-from extend import data, demo
-from extend.features import Features, extract, join
-from extend.head import LinearHead
-from extend.memory import held_out_rows
+from extend.backbone.extract import extract, join
+from extend.cli import digits as demo
+from extend.data import samples as data
+from extend.data.features import Features
+from extend.heads.linear import LinearHead
+from extend.memory.rows import held_out_rows
 from extend.models import ConvNet, ResNet
-from extend.models.training import Phase, Recipe, train
+from extend.training.from_scratch import Phase, Recipe, train
 
 CACHE = Path(".cache/streams")
 CIFAR8 = Path("checkpoints/cifar10-8")

@@ -25,11 +25,12 @@ from flax import nnx
 import extend
 from benchmarks import datasets
 from benchmarks.results import Row, read_json, write, write_json
-from extend.data import Image, Samples, read_images
-from extend.formats import torch as format
-from extend.formats.model import DenseHead
-from extend.formats.torch_state import read
-from extend.models.torch_resnet import resnet_from_torch
+from extend.data.images import Image, read_images
+from extend.data.samples import Samples
+from extend.formats.base import DenseHead
+from extend.formats.torch import model as format
+from extend.formats.torch.resnet import resnet_from_torch
+from extend.formats.torch.state import read
 
 IMAGENET = Image(32, 32, 3, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 PUBLISHED = {"resnet20-12fca82f.th": 8.27, "resnet32-d509ac18.th": 7.37, "resnet56-4bfd9763.th": 6.39}

@@ -23,11 +23,11 @@ from torch import nn
 
 from benchmarks import results
 from benchmarks.datasets import CIFAR10
-from extend.backbone import Backbone
-from extend.convolution import by_products
-from extend.data import Samples
-from extend.learning import Anchors, Training, learn
+from extend.backbone.flax import Backbone
+from extend.core.kernel_gradient import by_products
+from extend.data.samples import Samples
 from extend.models import ResNet
+from extend.training.objective import Anchors, Training, learn
 
 BATCH, STEPS, REPEATS = 128, 12, 3
 CONV = (128, 32, 32, 16)

@@ -15,53 +15,57 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from extend import methods, models
-    from extend.adapting import adapt, replace_head
-    from extend.backbone import Backbone
-    from extend.checkpoint import CheckpointError
-    from extend.classifier import Classifier, Event, load
-    from extend.data import Image
-    from extend.evaluation import Evaluation, evaluate
-    from extend.exporting import export
-    from extend.extension import add_classes
-    from extend.formats.model import FormatError
-    from extend.head import LinearHead
-    from extend.learning import Training
-    from extend.memory import Memory
-    from extend.opening import inspect, open
-    from extend.removing import remove
-    from extend.report import Report
-    from extend.space import Tap, Width
-    from extend.tuning import calibrate, retune
-    from extend.wrapping import wrap
+    from extend.backbone.feature_space import Tap, Width
+    from extend.backbone.flax import Backbone
+    from extend.classifier.classifier import Classifier
+    from extend.classifier.evaluation import Evaluation, evaluate
+    from extend.classifier.history import Event
+    from extend.classifier.serialise import load
+    from extend.core.checkpoint import CheckpointError
+    from extend.data.images import Image
+    from extend.formats.base import FormatError
+    from extend.heads.linear import LinearHead
+    from extend.memory.memory import Memory
+    from extend.operations.adapt import adapt, replace_head
+    from extend.operations.add import add_classes
+    from extend.operations.calibrate import calibrate
+    from extend.operations.export import export
+    from extend.operations.inspect import inspect
+    from extend.operations.load_any import open
+    from extend.operations.remove import remove
+    from extend.operations.retune import retune
+    from extend.operations.wrap import wrap
+    from extend.report.report import Report
+    from extend.training.objective import Training
 else:
     _WHERE = {
         "methods": None,
         "models": None,
-        "Backbone": "backbone",
-        "adapt": "adapting",
-        "replace_head": "adapting",
-        "Training": "learning",
-        "CheckpointError": "checkpoint",
-        "Classifier": "classifier",
-        "Event": "classifier",
-        "load": "classifier",
-        "Image": "data",
-        "Evaluation": "evaluation",
-        "evaluate": "evaluation",
-        "export": "exporting",
-        "FormatError": "formats.model",
-        "inspect": "opening",
-        "open": "opening",
-        "add_classes": "extension",
-        "remove": "removing",
-        "LinearHead": "head",
-        "Memory": "memory",
-        "Report": "report",
-        "Tap": "space",
-        "Width": "space",
-        "calibrate": "tuning",
-        "retune": "tuning",
-        "wrap": "wrapping",
+        "Backbone": "backbone.flax",
+        "Tap": "backbone.feature_space",
+        "Width": "backbone.feature_space",
+        "Classifier": "classifier.classifier",
+        "Evaluation": "classifier.evaluation",
+        "evaluate": "classifier.evaluation",
+        "Event": "classifier.history",
+        "load": "classifier.serialise",
+        "CheckpointError": "core.checkpoint",
+        "Image": "data.images",
+        "FormatError": "formats.base",
+        "LinearHead": "heads.linear",
+        "Memory": "memory.memory",
+        "adapt": "operations.adapt",
+        "replace_head": "operations.adapt",
+        "add_classes": "operations.add",
+        "calibrate": "operations.calibrate",
+        "export": "operations.export",
+        "inspect": "operations.inspect",
+        "open": "operations.load_any",
+        "remove": "operations.remove",
+        "retune": "operations.retune",
+        "wrap": "operations.wrap",
+        "Report": "report.report",
+        "Training": "training.objective",
     }
 
     def __getattr__(name: str) -> Any:
@@ -71,7 +75,7 @@ else:
         return import_module(f"extend.{name}") if where is None else getattr(import_module(f"extend.{where}"), name)
 
     def __dir__() -> list[str]:
-        return sorted([*globals(), *_WHERE])
+        return sorted(__all__)
 
 
 def save(classifier: Classifier, path: Any) -> None:

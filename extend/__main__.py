@@ -2,6 +2,6 @@
 
 import sys
 
-from extend.cli import main
+from extend.cli.main import main
 
 sys.exit(main())

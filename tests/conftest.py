@@ -14,7 +14,7 @@ from flax import nnx
 from hypothesis import settings
 
 import extend
-from extend.classifier import Classifier
+from extend.classifier.classifier import Classifier
 from extend.models import MLP
 
 

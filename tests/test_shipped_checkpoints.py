@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extend import cli
+from extend.cli import main as cli
 
 CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "cifar10-8"
 

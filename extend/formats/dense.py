@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.special import expit, log_softmax, softmax
 
-from extend.formats.model import DenseHead, FormatError, digest
+from extend.formats.base import DenseHead, FormatError, digest
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "identity": lambda z: z,

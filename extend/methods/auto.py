@@ -7,14 +7,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from extend.calibration import class_weights, temperature
-from extend.features import Features
-from extend.head import Calibrated, Head
-from extend.memory import FEWEST, Memory
+from extend.data.features import Features
+from extend.heads.base import Head
+from extend.heads.calibrated import Calibrated
+from extend.heads.calibration import class_weights, temperature
+from extend.memory.memory import Memory
+from extend.memory.rows import FEWEST
+from extend.methods.base import ClosedForm, Method
 from extend.methods.gaussian import Gaussian
 from extend.methods.imprint import Imprint
 from extend.methods.lda import LDA
-from extend.methods.method import ClosedForm, Method
 from extend.methods.nearest_mean import NearestMean
 from extend.methods.ridge import Ridge
 

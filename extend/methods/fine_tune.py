@@ -9,19 +9,20 @@ from typing import Any, ClassVar, get_args
 
 import numpy as np
 
-from extend import features
-from extend.classifier import Classifier
-from extend.data import Samples
-from extend.drift import Kind
-from extend.features import Features, Progress
-from extend.fisher import Fisher
-from extend.head import LinearHead
-from extend.keeping import exemplar_samples, fisher_of, in_turns
-from extend.learning import Anchors, Learnt, Training, check_training, learn
-from extend.memory import Memory, held_out_rows
+from extend.backbone import extract as features
+from extend.backbone.extract import Progress
+from extend.classifier.classifier import Classifier
+from extend.data.features import Features
+from extend.data.samples import Samples
+from extend.heads.linear import LinearHead
+from extend.memory.drift import Kind
+from extend.memory.fisher import Fisher
+from extend.memory.herding import exemplar_samples, in_turns
+from extend.memory.memory import Memory
+from extend.memory.rows import held_out_rows
 from extend.methods.auto import Auto
-from extend.methods.method import Method, statistics_of
-from extend.methods.moving import (
+from extend.methods.base import Method, statistics_of
+from extend.methods.moved_backbone import (
     Moved,
     carry_memory,
     checked_head,
@@ -33,6 +34,8 @@ from extend.methods.moving import (
     training_samples,
 )
 from extend.methods.new_units import ForgettingWarning
+from extend.training.objective import Anchors, Learnt, Training, check_training, learn
+from extend.training.parameters import fisher_of
 
 DRAWS, MEASURED = 200, 1000
 """Rows drawn of an old class to train the head with; samples, so many of new classes and so many of old ones, by which
@@ -48,7 +51,7 @@ class FineTune(Training):
     without real samples (with a sigmoid all of them, as draws say what a new class is not) train the head by draws
     from their Gaussians (PASS, Zhu et al. 2021), the backbone by what holds it (`Anchors`): ``sum_c CE + distillation
     KL + feature change + EWC``. Afterwards each old class's mean m and covariance C become ``A m + b`` and ``A C A' +
-    R`` by the map fitted to the new samples' features before and after (SLDC, Rao et al. 2026; `extend.drift`), and
+    R`` by the map fitted to the new samples' features before and after (SLDC, Rao et al. 2026; `extend.memory.drift`), and
     `head` is fitted to the memory in closed form. Old held-out features go through the same map; figures from them are
     estimates, as they cannot see the map's own error.
 
@@ -70,7 +73,7 @@ class FineTune(Training):
         head: the closed form, or `Auto`; None: the trained head stays, as it does for a sigmoid; without exemplars it
             takes most old samples for the class trained last.
 
-    The other arguments are those of `extend.learning.Training`.
+    The other arguments are those of `extend.training.objective.Training`.
 
     Raises:
         ValueError: a negative weight, ``average`` outside 0 to 1, or a `head` that is no closed form.

@@ -8,13 +8,14 @@ from typing import ClassVar, Literal
 import numpy as np
 import scipy.linalg
 
-from extend.features import Features
-from extend.head import Head, QuadraticHead
-from extend.memory import Memory
+from extend.core.linalg import one_thread
+from extend.data.features import Features
+from extend.heads.base import Head
+from extend.heads.quadratic import QuadraticHead
+from extend.memory.memory import Memory
+from extend.memory.statistics import Statistics
+from extend.methods.base import statistics_of
 from extend.methods.lda import few_sample_terms, mean_noise, shared_strength
-from extend.methods.method import statistics_of
-from extend.numerics import one_thread
-from extend.statistics import Statistics
 
 
 @dataclass(frozen=True)

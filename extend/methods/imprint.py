@@ -8,9 +8,11 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import logsumexp
 
-from extend.features import Features
-from extend.head import Calibrated, Head, LinearHead
-from extend.memory import Memory
+from extend.data.features import Features
+from extend.heads.base import Head
+from extend.heads.calibrated import Calibrated
+from extend.heads.linear import LinearHead
+from extend.memory.memory import Memory
 
 EDGE = 0.05
 """The share of new samples that may lie on the far side of the edge that the offset is set by."""

@@ -8,21 +8,25 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from extend import features
-from extend.backbone import Backbone
-from extend.classifier import Classifier
-from extend.data import Samples
-from extend.exemplars import Exemplars
-from extend.features import Features, Progress
-from extend.head import Head, LinearHead
-from extend.keeping import fisher_of, with_exemplars
-from extend.learning import Training, check_training, learn
-from extend.memory import MOST, Memory, choosing, held_out_rows
+from extend.backbone import extract as features
+from extend.backbone.extract import Progress
+from extend.backbone.flax import Backbone
+from extend.classifier.classifier import Classifier
+from extend.data.features import Features
+from extend.data.samples import Samples
+from extend.heads.base import Head
+from extend.heads.linear import LinearHead
+from extend.memory.exemplars import Exemplars
+from extend.memory.herding import with_exemplars
+from extend.memory.memory import Memory
+from extend.memory.rows import MOST, choosing, held_out_rows
 from extend.methods.auto import Auto
+from extend.methods.base import Method
 from extend.methods.lda import oas, shared_strength
-from extend.methods.method import Method
-from extend.methods.moving import Moved, checked_head, first_head, joined, old_columns
+from extend.methods.moved_backbone import Moved, checked_head, first_head, joined, old_columns
 from extend.methods.ridge import gcv
+from extend.training.objective import Training, check_training, learn
+from extend.training.parameters import fisher_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Joint(Training):
     Args:
         head: the closed form fitted to the memory afterwards, or `Auto`; None: the trained head stays.
 
-    The other arguments are those of `extend.learning.Training`.
+    The other arguments are those of `extend.training.objective.Training`.
 
     >>> Joint(epochs=20, flip=True).frozen_statistics
     False

@@ -7,12 +7,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from extend.features import Features
-from extend.head import Head, LinearHead
-from extend.memory import Memory
-from extend.methods.method import statistics_of
-from extend.numerics import one_thread, solve, solve_and_trace
-from extend.statistics import Statistics
+from extend.core.linalg import one_thread, solve, solve_and_trace
+from extend.data.features import Features
+from extend.heads.base import Head
+from extend.heads.linear import LinearHead
+from extend.memory.memory import Memory
+from extend.memory.statistics import Statistics
+from extend.methods.base import statistics_of
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from extend.features import Features
-from extend.head import Head, LinearHead
-from extend.memory import Memory
+from extend.data.features import Features
+from extend.heads.base import Head
+from extend.heads.linear import LinearHead
+from extend.memory.memory import Memory
+from extend.methods.base import statistics_of
 from extend.methods.lda import LDA
-from extend.methods.method import statistics_of
 
 
 @dataclass(frozen=True)

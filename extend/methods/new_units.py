@@ -12,11 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from extend.features import Features
-from extend.head import Calibrated, Head, LinearHead
-from extend.memory import Memory
-from extend.methods.method import statistics_of
-from extend.methods.pseudo import raw_units, standardise, training_rows
+from extend.data.features import Features
+from extend.heads.base import Head
+from extend.heads.calibrated import Calibrated
+from extend.heads.linear import LinearHead
+from extend.memory.memory import Memory
+from extend.methods.base import statistics_of
+from extend.methods.stand_ins import raw_units, standardise, training_rows
 
 SURE = 4.0
 """A score of 98 %."""

@@ -7,13 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from extend.features import Features
-from extend.head import Head, LinearHead
-from extend.inverse import Inverse
-from extend.memory import Memory
-from extend.methods.method import statistics_of
-from extend.numerics import eigh, gram, solve
-from extend.statistics import Statistics
+from extend.core.linalg import eigh, gram, solve
+from extend.data.features import Features
+from extend.heads.base import Head
+from extend.heads.linear import LinearHead
+from extend.memory.inverse import Inverse
+from extend.memory.memory import Memory
+from extend.memory.statistics import Statistics
+from extend.methods.base import statistics_of
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ import numpy as np
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import SVC, LinearSVC
 
-from extend.features import Features
-from extend.head import Head, LinearHead
-from extend.memory import Memory
-from extend.methods.method import statistics_of
-from extend.methods.pseudo import raw_units, standardise, training_rows
+from extend.data.features import Features
+from extend.heads.base import Head
+from extend.heads.linear import LinearHead
+from extend.memory.memory import Memory
+from extend.methods.base import statistics_of
+from extend.methods.stand_ins import raw_units, standardise, training_rows
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
+from extend.formats.base import DenseHead, FormatError
 from extend.formats.dense import ACTIVATIONS, DenseLayer, DenseNetwork
-from extend.formats.model import DenseHead, FormatError
 
 
 def layers(seed: int = 0) -> tuple[DenseLayer, DenseLayer]:

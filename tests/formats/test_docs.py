@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import extend
-from extend.formats import matlab
-from extend.formats.model import FormatError
+from extend.formats.base import FormatError
+from extend.formats.matlab import model as matlab
 
 PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
 ROWS = re.findall(r"^\| \[(.+?)\]\((#.+?)\) \| (.+?) \| (.*?) \|", PAGE, re.M)

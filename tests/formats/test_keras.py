@@ -20,10 +20,10 @@ import keras
 from keras import layers
 
 import extend
-from extend.formats import keras as format
-from extend.formats import keras_archive
+from extend.formats.base import DenseHead, FormatError
 from extend.formats.dense import DenseLayer, DenseNetwork
-from extend.formats.model import DenseHead, FormatError
+from extend.formats.keras import archive as keras_archive
+from extend.formats.keras import model as format
 from tests.fuzz.run import fuzz
 
 RNG = np.random.default_rng(0)

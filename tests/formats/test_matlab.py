@@ -12,9 +12,10 @@ import pytest
 import scipy.io
 from scipy.special import expit, softmax
 
-from extend.formats import matlab, pmml
+from extend.formats.base import DenseHead, FormatError
 from extend.formats.dense import DenseLayer, DenseNetwork
-from extend.formats.model import DenseHead, FormatError
+from extend.formats.matlab import model as matlab
+from extend.formats.pmml import model as pmml
 from tests.formats.evaluators import jpmml, weka
 from tests.fuzz.matlab_seed import cell, mapminmax, network
 from tests.fuzz.run import fuzz

@@ -22,10 +22,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 import extend
-from extend.formats import onnx as onnx_
-from extend.formats.model import DenseHead, FormatError
-from extend.formats.onnx import OnnxModel
-from extend.head import LinearHead
+from extend.formats.base import DenseHead, FormatError
+from extend.formats.onnx import model as onnx_
+from extend.formats.onnx.model import OnnxModel
+from extend.heads.linear import LinearHead
 from tests.formats.onnx_graphs import HEADS, SOFTMAXES, model, node, numbers, run, two_layers, zipped
 from tests.formats.text_lines import SEEN, UNSEEN, WORDS, model_file, turned_lines
 from tests.fuzz.run import fuzz

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-from extend.formats import pmml
+from extend.formats.base import DenseHead, FormatError
 from extend.formats.dense import DenseLayer, DenseNetwork
-from extend.formats.model import DenseHead, FormatError
+from extend.formats.pmml import model as pmml
 from tests.formats.evaluators import jpmml, weka
 from tests.fuzz import pmml_seed
 from tests.fuzz.run import fuzz

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extend.formats import theanets, theanets_pickle
-from extend.formats.model import DenseHead, FormatError
+from extend.formats.base import DenseHead, FormatError
+from extend.formats.theanets import model as theanets
+from extend.formats.theanets import unpickler as theanets_pickle
 from tests.fuzz.run import fuzz
 
 FILES = Path(__file__).parent / "theanets"

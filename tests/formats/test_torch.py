@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import extend
-from extend.data import Image
-from extend.formats import torch as format
-from extend.formats import torch_state
-from extend.formats.model import DenseHead, FormatError, Input
+from extend.data.images import Image
+from extend.formats.base import DenseHead, FormatError, Input
+from extend.formats.torch import model as format
+from extend.formats.torch import state as torch_state
 from tests.formats.torch_networks import CifarResNet, FullyConvolutional, Shaped, trained_looks
 from tests.fuzz.run import fuzz
 

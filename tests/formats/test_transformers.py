@@ -16,10 +16,10 @@ import transformers
 from PIL import Image as Picture
 from safetensors.torch import load_file
 
-from extend.formats import torch as torch_format
-from extend.formats import transformers as format
-from extend.formats.model import DenseHead, FormatError
-from extend.formats.transformers_config import image_of
+from extend.formats.base import DenseHead, FormatError
+from extend.formats.torch import model as torch_format
+from extend.formats.transformers import model as format
+from extend.formats.transformers.config import image_of
 from tests.formats.test_torch import wider
 from tests.formats.torch_networks import trained_looks
 

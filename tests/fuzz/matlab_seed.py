@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from extend.formats.matlab import open
+from extend.formats.matlab.model import open
 
 __all__ = ["open", "write"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper
 
-from extend.formats import onnx
-from extend.formats.onnx import OnnxModel
+from extend.formats.onnx import model as onnx
+from extend.formats.onnx.model import OnnxModel
 from tests.formats.onnx_graphs import model, node, numbers, two_layers, zipped
 
 __all__ = ["open", "write"]

@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from extend.formats import sklearn as format
+from extend.formats.scikit_learn import model as format
 
 
 def write(folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from extend.formats import theanets as format
+from extend.formats.theanets import model as format
 
 FILES = Path(__file__).parents[1] / "formats" / "theanets"
 

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import ViTConfig, ViTForImageClassification
 
-from extend.formats import torch as format
-from extend.formats import transformers
+from extend.formats.torch import model as format
+from extend.formats.transformers import model as transformers
 
 PARTS = {".json": "config.json", ".weights": "model.safetensors", ".image": "preprocessor_config.json"}
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend.memory import Memory
+from extend.memory.memory import Memory
 from tests.laws.strategies import Labelled, close, labelled
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import extend
-from extend.memory import Memory
+from extend.memory.memory import Memory
 from extend.methods import Ridge
 from tests.conftest import blobs, identity, names
 from tests.laws.strategies import Labelled, close, labelled

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from extend.features import Features
-from extend.head import LinearHead
-from extend.memory import Memory
+from extend.data.features import Features
+from extend.heads.linear import LinearHead
+from extend.memory.memory import Memory
 from extend.methods import LDA, Auto, Gaussian, Imprint, NearestMean, Ridge
 from tests.conftest import blobs
 

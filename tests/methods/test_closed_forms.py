@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import RidgeCV
 
-from extend.features import Features
-from extend.memory import Memory
+from extend.data.features import Features
+from extend.memory.memory import Memory
 from extend.methods import LDA, Gaussian, NearestMean, Ridge
 from extend.methods.lda import mean_noise, oas
 from extend.methods.ridge import gcv

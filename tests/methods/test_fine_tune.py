@@ -10,15 +10,16 @@ import pytest
 from flax import nnx
 
 import extend
-from extend import data, features
-from extend.classifier import Classifier
-from extend.head import LinearHead
-from extend.keeping import fisher_of
-from extend.memory import held_out_rows
+from extend.backbone import extract as features
+from extend.classifier.classifier import Classifier
+from extend.data import samples as data
+from extend.heads.linear import LinearHead
+from extend.memory.rows import held_out_rows
 from extend.methods import LDA, SVM, FineTune, ForgettingWarning, Gaussian, Joint, Ridge
 from extend.methods import fine_tune as module
-from extend.methods.moving import training_samples
+from extend.methods.moved_backbone import training_samples
 from extend.models import MLP
+from extend.training.parameters import fisher_of
 from tests.conftest import blobs, names, several_labels, spec
 
 QUICK = FineTune(epochs=3, batch_size=32, learning_rate=3e-3)

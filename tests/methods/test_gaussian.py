@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
-from extend.features import Features
-from extend.memory import Memory
+from extend.data.features import Features
+from extend.memory.memory import Memory
 from extend.methods import LDA, Gaussian
 from extend.methods.lda import shared_strength
 from tests.conftest import blobs

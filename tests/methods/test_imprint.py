@@ -5,9 +5,10 @@ import pytest
 from flax import nnx
 
 import extend
-from extend import demo
-from extend.features import Features
-from extend.head import LinearHead, QuadraticHead
+from extend.cli import digits as demo
+from extend.data.features import Features
+from extend.heads.linear import LinearHead
+from extend.heads.quadratic import QuadraticHead
 from extend.methods import Imprint, NewUnits
 from tests.conftest import spec
 

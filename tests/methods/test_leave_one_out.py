@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extend.features import Features
-from extend.memory import Memory
+from extend.data.features import Features
+from extend.memory.memory import Memory
 from extend.methods import LDA, NearestMean, Ridge
-from extend.methods.method import ClosedForm
+from extend.methods.base import ClosedForm
 from tests.conftest import blobs
 from tests.laws.strategies import close
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC, LinearSVC
 
-from extend.features import Features
-from extend.memory import Memory
+from extend.data.features import Features
+from extend.memory.memory import Memory
 from extend.methods import SVM
-from extend.methods.pseudo import training_rows
+from extend.methods.stand_ins import training_rows
 from tests.conftest import blobs
 
 X, Y = blobs(4, 60, 5, spread=1.0)

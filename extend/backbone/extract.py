@@ -1,0 +1,108 @@
+"""Stream samples through a backbone: one compilation, padded batches, sharded over devices, cached on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from extend.backbone.flax import Backbone
+from extend.data.features import Features
+from extend.data.samples import Samples
+
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+
+
+def extract(
+    backbone: Backbone, samples: Samples, *, progress: Progress | None = None, cache: Path | None = None
+) -> Features:
+    """The features of samples, each input seen once.
+
+    Args:
+        progress: wraps the batches (`total` given), such as a progress bar.
+        cache: a folder where features are kept, keyed by the backbone's fingerprint and the samples' content.
+    """
+    return _labelled(samples, finish(backbone, join(backbone, samples, progress=progress, cache=cache)))
+
+
+def join(
+    backbone: Backbone, samples: Samples, *, progress: Progress | None = None, cache: Path | None = None
+) -> np.ndarray:
+    """The joined features ``[n, joined]``, before the feature space scales or transforms them."""
+    file = None
+    if cache is not None:
+        # The space's fitted scales do not matter here: only what the network itself computes is kept.
+        key = hashlib.sha256(backbone.with_space({}).fingerprint.encode() + samples.keys.tobytes())
+        file = cache / f"{key.hexdigest()}.npy"
+        if file.exists():
+            return np.load(file, allow_pickle=False)
+    run = backbone.compiled[0]
+    params, place = replicated(backbone.params)
+    parts = [run(params, place(batch)) for batch, _ in batches(backbone, samples, progress)]
+    joined = np.concatenate([np.asarray(part) for part in parts])[: len(samples)]
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(f".{os.getpid()}.npy")
+        np.save(partial, joined)
+        os.replace(partial, file)
+    return joined
+
+
+def finish(backbone: Backbone, joined: np.ndarray) -> np.ndarray:
+    """Joined features -> features ``[n, d]``, in the same padded batches."""
+    if backbone.space.plain and not backbone.space.taps:
+        return np.asarray(joined, np.float32)
+    size = backbone.batch_size
+    params = jax.device_put({"space": backbone.params["space"]})
+    run = backbone.compiled[1]
+    parts = [run(params, _pad(joined[start : start + size], size)) for start in range(0, len(joined), size)]
+    return np.concatenate([np.asarray(part) for part in parts])[: len(joined)]
+
+
+def batches(backbone: Backbone, samples: Samples, progress: Progress | None = None) -> Iterator[tuple[Any, np.ndarray]]:
+    """Batches of one size, the last padded with zeros, each with the numbers of its rows."""
+    size = backbone.batch_size
+    starts: Iterable[int] = range(0, len(samples), size)
+    if progress is not None:
+        starts = progress(starts, -(-len(samples) // size))
+    for start in starts:
+        stop = min(start + size, len(samples))
+        batch = samples.batch(start, stop, backbone.input_spec)
+        yield jax.tree.map(lambda leaf: _pad(leaf, size), batch), np.arange(start, stop)
+
+
+def replicated(params: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Parameters on every device, and a function that shards a batch over the devices."""
+    devices = jax.devices()
+    if len(devices) == 1:
+        return jax.device_put(params), lambda batch: batch
+    mesh = Mesh(np.asarray(devices), ("batch",))
+    rows, whole = NamedSharding(mesh, PartitionSpec("batch")), NamedSharding(mesh, PartitionSpec())
+
+    def place(batch: Any) -> Any:
+        fits = all(len(leaf) % len(devices) == 0 for leaf in jax.tree.leaves(batch))
+        return jax.device_put(batch, rows if fits else whole)
+
+    return jax.device_put(params, whole), place
+
+
+def _labelled(samples: Samples, features: np.ndarray) -> Features:
+    if not np.isfinite(features).all():
+        bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+        raise ValueError(
+            f"the backbone gave NaN or infinity for {len(bad)} samples, the first at row {bad[0]}; "
+            "look at its parameters and at how inputs are scaled"
+        )
+    return Features(features, samples.labels, samples.classes, samples.keys)
+
+
+def _pad(array: np.ndarray, size: int) -> np.ndarray:
+    if len(array) == size:
+        return array
+    return np.concatenate([array, np.zeros((size - len(array), *array.shape[1:]), array.dtype)])

@@ -1,0 +1,117 @@
+"""Flax out, for JAX without the model's code: one ``.stablehlo`` file, a zip of a `jax.export` program and the names.
+
+These lines run it, where only jax and flatbuffers are installed::
+
+    import json, zipfile, jax.export
+    with zipfile.ZipFile("digits.stablehlo") as file:
+        model = jax.export.deserialize(bytearray(file.read("model.stablehlo")))
+        classes = json.loads(file.read("classes.json"))
+    probabilities = model.call(pictures)["probabilities"]  # Columns in the order of classes; there are "logits" too.
+
+Source: https://docs.jax.dev/en/latest/export/export.html
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import export
+
+from extend.data.images import Image
+from extend.data.samples import InputSpec
+from extend.formats.base import FormatError, MissingExtraError, replace_file
+
+Score = Callable[[Any], tuple[jax.Array, jax.Array]]
+"""A batch of inputs, normalised -> logits and probabilities, both float32 ``[n, k]``; traceable by JAX."""
+
+
+def write(
+    score: Score,
+    spec: InputSpec,
+    classes: Sequence[str],
+    path: Path,
+    *,
+    platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
+) -> None:
+    """Write a scoring function as a ``.stablehlo`` file: batches of any size, ``{"logits", "probabilities"}`` out.
+
+    Args:
+        score: closes over its parameters.
+        spec: what one input is. For an `Image` the program takes uint8 pictures ``[n, height, width, channels]`` and
+            normalises them itself.
+        classes: the k names.
+        platforms: what the program is lowered for.
+
+    Raises:
+        FormatError: the suffix is not .stablehlo, JAX cannot trace or lower the function, or the number of names is not
+            that of the columns.
+        MissingExtraError: flatbuffers is not installed.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "sum.stablehlo")
+    ...     write(lambda x: (x, jax.nn.softmax(x)), jax.ShapeDtypeStruct((2,), np.float32), ["a", "b"], path)
+    ...     with zipfile.ZipFile(path) as file:
+    ...         model = export.deserialize(bytearray(file.read("model.stablehlo")))
+    >>> model.call(np.float32([[1, 1]]))["probabilities"].tolist()
+    [[0.5, 0.5]]
+    """
+    if path.suffix != ".stablehlo":
+        raise FormatError(f"{path}: a StableHLO program is written as .stablehlo")
+    function, argument = batched(score, spec, classes)
+    try:
+        program = export.export(jax.jit(function), platforms=platforms)(argument)
+        content = program.serialize()
+    except ImportError as error:
+        raise MissingExtraError("a StableHLO program", "stablehlo", error) from error
+    except Exception as error:  # An operation may have no lowering for a platform; JAX raises errors of many kinds.
+        raise FormatError(f"{path}: JAX cannot lower the model for {', '.join(platforms)}: {error}") from error
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("model.stablehlo"), content)
+        archive.writestr(zipfile.ZipInfo("classes.json"), json.dumps(list(classes), ensure_ascii=False))
+    replace_file(path, packed.getvalue())
+
+
+def batched(score: Score, spec: InputSpec, classes: Sequence[str]) -> tuple[Callable[[Any], dict[str, jax.Array]], Any]:
+    """``inputs -> {"logits", "probabilities"}``, and the shapes of its inputs, where the batch is the symbol "b".
+
+    A model that cannot be traced with a symbol (it asks for ``len(x)``) is traced for one input, and mapped.
+
+    Raises:
+        FormatError: JAX cannot trace the function, or its columns are not the classes.
+    """
+    (size,) = export.symbolic_shape("b")
+    dtype = np.dtype(np.uint8) if isinstance(spec, Image) else None
+    argument = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape), dtype or leaf.dtype), spec)
+
+    def inputs(x: Any) -> Any:
+        return spec.normalise(x) if isinstance(spec, Image) else x
+
+    def whole(x: Any) -> dict[str, jax.Array]:
+        logits, probabilities = score(inputs(x))
+        return {"logits": logits, "probabilities": probabilities}
+
+    def mapped(x: Any) -> dict[str, jax.Array]:
+        rows = jax.vmap(lambda one: whole(jax.tree.map(lambda leaf: leaf[None], one)))(x)
+        return jax.tree.map(lambda leaf: leaf[:, 0], rows)
+
+    function = whole
+    try:
+        shapes = jax.eval_shape(function, argument)
+    except Exception:  # What a model raises that meets a symbol where it wants a number is its own.
+        function = mapped
+        try:
+            shapes = jax.eval_shape(function, argument)
+        except Exception as error:  # As above; a function of another framework ends here.
+            raise FormatError(f"JAX cannot trace the model: {error}") from error
+    if any(shape.shape[1:] != (len(classes),) for shape in shapes.values()):
+        raise FormatError(f"{len(classes)} classes are named; the model gives {list(shapes['logits'].shape)}")
+    return function, argument

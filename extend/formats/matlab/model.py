@@ -1,0 +1,378 @@
+"""Networks of MATLAB's Deep Learning (Neural Network) Toolbox, as arrays in a ``.mat`` file.
+
+A ``network`` object cannot be read outside MATLAB. These lines, in MATLAB, write what it holds::
+
+    IW = net.IW; LW = net.LW; b = net.b; transfer = cellfun(@(l) l.transferFcn, net.layers, 'UniformOutput', false);
+    in = net.inputs{1}; input = struct('fcns', {in.processFcns}, 'settings', {in.processSettings});
+    out = net.outputs{end}; output = struct('fcns', {out.processFcns}, 'settings', {out.processSettings});
+    save('net.mat', 'IW', 'LW', 'b', 'transfer', 'input', 'output', '-v7')
+
+Optional are the variables ``classes`` and ``inputs``, cells of names such as ``{'cat', 'dog'}``. All may also be fields
+of one struct. A network trained with ``trainbr`` (Bayesian regularisation) or any other function is the same here.
+
+What a network computes: ``a{1} = f(IW{1} * p + b{1})``, ``a{i} = f(LW{i,i-1} * a{i-1} + b{i})``, where p are the
+processed inputs; the outputs are a{end} with the processing undone.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from extend.formats.base import DenseHead, FormatError, Input, read_bytes, replace_file
+from extend.formats.dense import DenseLayer, DenseNetwork
+from extend.formats.matlab.processing import Struct, cells, numbers, processing, reselect, struct, texts
+from extend.formats.matlab.scan import BYTES, scan
+from extend.formats.pmml.parts import same_columns
+
+if TYPE_CHECKING:
+    from extend.heads.base import Activation
+
+SNIPPET = (__doc__ or "").split("::\n\n")[1].split("\n\n")[0]
+TRANSFER = {"tansig": "tanh", "logsig": "logistic", "purelin": "identity", "poslin": "relu", "softmax": "softmax"}
+Rows = tuple[list[str], list[Struct]]
+"""Processing functions and their settings."""
+
+
+@dataclass(frozen=True)
+class Matlab:
+    """A network, opened; one row of input holds its raw inputs.
+
+    `variables` are the file's; `within` is the struct that holds the network, or "". `scale` and `shift` undo the
+    processing of the outputs: ``y = a * scale + shift``.
+
+    What the probabilities are: softmax's own; of logsig units the outputs; of tansig units ``(1 + a) / 2``; of purelin
+    units the softmax of the outputs y (which learnt to be 0 or 1, so they are flat, but their order is the network's).
+    """
+
+    path: str
+    variables: dict[str, Any]
+    within: str
+    others: dict[str, str]
+    network: DenseNetwork
+    head: DenseHead
+    scale: np.ndarray
+    shift: np.ndarray
+    output: Rows
+    classes: tuple[str, ...] | None
+    format: str = "matlab"
+
+    @property
+    def input(self) -> Input:
+        return Input((len(self.network.scale),), np.dtype(np.float64))
+
+    @property
+    def fingerprint(self) -> str:
+        return self.network.fingerprint
+
+    def features(self, batch: Any) -> np.ndarray:
+        """What the last layer reads, float64 ``[n, d]``, of ``[n, inputs]``.
+
+        Raises:
+            FormatError: another number of inputs.
+        """
+        x = np.asarray(batch, np.float64)
+        if x.ndim != 2 or x.shape[1] != len(self.network.scale):
+            raise FormatError(f"{self.path}: inputs of shape {list(x.shape)}; expected [n, {len(self.network.scale)}]")
+        return self.network.features(x)
+
+    def save(self, path: str | os.PathLike[str], head: DenseHead, classes: tuple[str, ...]) -> None:
+        """Write the file with this head; see `extend.formats.base.Foreign.save`.
+
+        New outputs get the settings of the first one. One logsig or tansig unit for two classes becomes softmax, as
+        does a head of another kind.
+
+        Raises:
+            FormatError: the suffix is not .mat, or fewer than two classes.
+        """
+        if Path(path).suffix.lower() != ".mat":
+            raise FormatError(f"{path}: a MATLAB file is named .mat")
+        if len(classes) != head.num_classes or len(set(classes)) != len(classes) or len(classes) < 2:
+            raise FormatError(
+                f"{path}: {head.num_classes} columns for the classes {list(classes)}; expected two or more"
+            )
+        net = _net(self.variables, self.within, self.path)
+        made = dict(net)
+        last = len(self.network.layers) - 1
+        if not last:  # Constant inputs, which the file's processing removes, are features that are always 0.
+            kernel = np.where(self.network.scale[:, None] == 0, 0.0, head.kernel)
+            head = DenseHead(kernel, head.bias, head.activation)
+        if not _same(self.head, head):
+            weights, bias, transfer, output = self._last(net, head)
+            made["b"], made["transfer"], made["output"] = net["b"].copy(), net["transfer"].copy(), _output(output)
+            made["b"].flat[last] = bias[:, None]
+            made["transfer"].flat[last] = transfer
+            if last:
+                made["LW"] = net["LW"].copy()
+                made["LW"][last, last - 1] = weights
+            else:
+                made["IW"] = net["IW"].copy()
+                made["IW"].flat[0] = weights
+        made["classes"] = _cell(classes)
+        content = _bytes({**self.variables, self.within: made} if self.within else made)
+        written = _open(content, str(path))
+        if not _close(written.head, head) or written.classes != classes or written.fingerprint != self.fingerprint:
+            raise FormatError(f"{path}: the written file would read otherwise than the model that was given")
+        replace_file(path, content)
+
+    def _last(self, net: dict[str, Any], head: DenseHead) -> tuple[np.ndarray, np.ndarray, str, Rows]:
+        """The last layer's weights ``[k, d]``, bias ``[k]``, transfer function and the outputs' processing."""
+        last = len(self.network.layers) - 1
+        kernel, bias = head.kernel.astype(np.float64), head.bias.astype(np.float64)
+        matches = same_columns(self.head, head)
+        transfer = texts(net["transfer"], self.path)[last]
+        if not last:
+            kernel = kernel[self.network.scale != 0]
+        if len(self.scale) == 1 or head.activation != self.head.activation:
+            return kernel.T, bias, "softmax" if head.activation == "softmax" else "logsig", ([], [])
+        rows = [0 if match is None else match for match in matches]
+        factor = 2.0 if transfer == "tansig" else 1.0
+        scale, shift = self.scale[rows], self.shift[rows]
+        if transfer != "purelin":
+            scale, shift = np.full_like(scale, factor), np.zeros_like(shift)
+        weights, offset = (kernel / scale).T, (bias - shift) / scale
+        own_weights, own_bias = _layer(net, last, self.path)
+        for column, match in enumerate(matches):
+            if match is not None:
+                weights[column], offset[column] = own_weights[match], own_bias[match]
+        fcns, settings = self.output
+        return weights, offset, transfer, (fcns, [reselect(one, len(self.scale), rows) for one in settings])
+
+    def describe(self) -> dict[str, str]:
+        """See `extend.formats.base.Foreign.describe`."""
+        widths = [f"{layer.kernel.shape[1]} {layer.activation}" for layer in self.network.layers[:-1]]
+        found = {
+            "backbone": f"{len(self.network.scale)} inputs, layers of {', '.join(widths) or 'none'}",
+            "head": f"layer {len(widths) + 1}" + (", one unit for two classes" if len(self.scale) == 1 else ""),
+        }
+        if self.others:
+            found["limits"] = "not read, and left out by a save: " + ", ".join(
+                f"{name} ({what})" for name, what in self.others.items()
+            )
+        return found
+
+
+def open(path: str | os.PathLike[str]) -> Matlab:
+    """A network in a ``.mat`` file (MAT 5 to 7), written as the module's head shows.
+
+    Raises:
+        FormatError: damaged, MAT 7.3, a network object, or with a part that is not supported, which is named.
+
+    >>> import tempfile
+    >>> layer = DenseLayer(np.eye(2), np.zeros(2), "softmax")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     to_mat(DenseNetwork((layer,), np.ones(2), np.zeros(2), classes=("cat", "dog")), Path(folder) / "net.mat")
+    ...     open(Path(folder) / "net.mat").classes
+    ('cat', 'dog')
+    """
+    return _open(read_bytes(path, BYTES), str(path))
+
+
+def to_mat(network: DenseNetwork, path: str | os.PathLike[str]) -> None:
+    """Write a dense network as the arrays of a MATLAB network; the inputs' scaling goes into the first layer.
+
+    Raises:
+        FormatError: the suffix is not .mat, one class alone, or an activation that MATLAB's networks have not.
+
+    >>> import tempfile
+    >>> network = DenseNetwork((DenseLayer(np.eye(2), np.zeros(2), "tanh"),), np.ones(2), np.zeros(2))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     to_mat(network, Path(folder) / "net.mat")
+    ...     open(Path(folder) / "net.mat").head.activation
+    'sigmoid'
+    """
+    if Path(path).suffix.lower() != ".mat":
+        raise FormatError(f"{path}: a MATLAB file is named .mat")
+    names = {ours: theirs for theirs, ours in TRANSFER.items()}
+    count = len(network.layers)
+    kinds = [layer.activation for layer in network.layers]
+    kinds[-1] = "softmax" if kinds[-1] == "log_softmax" else kinds[-1]
+    unknown = [kind for kind in kinds if kind not in names]
+    if unknown or kinds[-1] == "relu" or network.layers[-1].kernel.shape[1] < 2:
+        raise FormatError(f"{path}: layers of {', '.join(kinds)}: a MATLAB classifier cannot hold that")
+    weights = [layer.kernel.T for layer in network.layers]
+    biases = [layer.bias for layer in network.layers]
+    biases[0] = biases[0] + network.offset @ network.layers[0].kernel
+    weights[0] = weights[0] * network.scale
+    net: dict[str, Any] = {
+        "IW": _cell([weights[0], *[None] * (count - 1)]),
+        "LW": _cell([None] * count * count).reshape(count, count),
+        "b": _cell([bias[:, None] for bias in biases]),
+        "transfer": _cell([names[kind] for kind in kinds]),
+        "input": _output(([], [])),
+        "output": _output(([], [])),
+    }
+    for layer in range(1, count):
+        net["LW"][layer, layer - 1] = weights[layer]
+    if network.classes:
+        net["classes"] = _cell(network.classes)
+    if network.inputs:
+        net["inputs"] = _cell(network.inputs)
+    content = _bytes(net)
+    _open(content, str(path))
+    replace_file(path, content)
+
+
+def _open(content: bytes, where: str) -> Matlab:
+    from scipy.io import loadmat
+
+    found = scan(content, where)
+    try:
+        variables = loadmat(io.BytesIO(found.content), struct_as_record=True, mat_dtype=False)
+    except Exception as error:  # The scan checked the layout; what SciPy still finds is of many types.
+        raise FormatError(f"{where}: damaged: {error}") from error
+    variables = {name: value for name, value in variables.items() if not name.startswith("__")}
+    within = "" if "IW" in variables else next((n for n, v in variables.items() if "IW" in (v.dtype.names or ())), "")
+    if not within and "IW" not in variables:
+        raise FormatError(
+            f"{where}: no variable IW, nor a struct with that field"
+            + "".join(f"; {name} is {what}, which only MATLAB reads" for name, what in found.others.items())
+            + f". In MATLAB, write the network so:\n{SNIPPET}"
+        )
+    net = _net(variables, within, where)
+    missing = [name for name in ("LW", "b", "transfer", "input", "output") if name not in net]
+    if missing:
+        raise FormatError(f"{where}: no variable {', '.join(missing)}. In MATLAB, write the network so:\n{SNIPPET}")
+    transfer = texts(net["transfer"], f"{where}: transfer")
+    layers = _layers(net, transfer, where)
+    processed = processing(*_rows(net["input"], f"{where}: input"), layers[0].kernel.shape[0], f"{where}: input")
+    kernel = np.zeros((processed.size, layers[0].kernel.shape[1]))
+    scale, offset = np.zeros((2, processed.size))
+    kernel[processed.rows], scale[processed.rows], offset[processed.rows] = (
+        layers[0].kernel, processed.scale, processed.offset,
+    )  # fmt: skip
+    layers[0] = DenseLayer(kernel, layers[0].bias, layers[0].activation)
+    output = _rows(net["output"], f"{where}: output")
+    units = layers[-1].kernel.shape[1]
+    undone = processing(*output, units, f"{where}: output")
+    if undone.size != units or not (undone.scale > 0).all():
+        raise FormatError(f"{where}: output: rows that are constant, or turned round, cannot be classes; train without")
+    up, shift = 1 / undone.scale, -undone.offset / undone.scale
+    last = _last_layer(layers[-1], transfer[-1], up, shift, where)
+    kind: Activation = "sigmoid" if last.activation == "logistic" else "softmax"
+    names = tuple(_names(net["classes"], f"{where}: classes")) if "classes" in net else None
+    inputs = tuple(_names(net["inputs"], f"{where}: inputs")) if "inputs" in net else ()
+    if names is not None and len(set(names)) != len(names):
+        raise FormatError(f"{where}: classes has a name twice")
+    for name in ("classes", "inputs"):
+        if name in found.others:
+            raise FormatError(f"{where}: {name} is {found.others[name]}; write it as a cell: {name} = cellstr({name})")
+    network = DenseNetwork((*layers[:-1], last), scale, offset, inputs, names or ())
+    head = DenseHead(last.kernel, last.bias, kind)
+    return Matlab(where, variables, within, found.others, network, head, up, shift, output, names)
+
+
+def _layers(net: dict[str, Any], transfer: list[str], where: str) -> list[DenseLayer]:
+    count = len(transfer)
+    first, later, biases = (cells(net[name], f"{where}: {name}") for name in ("IW", "LW", "b"))
+    if not 0 < count <= 100 or first.shape[0] != count or later.shape != (count, count) or biases.size != count:
+        raise FormatError(
+            f"{where}: {count} transfer functions with IW of {first.shape[0]} rows, LW {list(later.shape)} and "
+            f"{biases.size} b; expected as many layers in each"
+        )
+    skips = [f"IW{{{i + 1},{j + 1}}}" for i, j in np.ndindex(first.shape) if np.size(first[i, j]) and (i or j)]
+    skips += [f"LW{{{i + 1},{j + 1}}}" for i, j in np.ndindex(later.shape) if np.size(later[i, j]) and j != i - 1]
+    if skips:
+        raise FormatError(f"{where}: {skips[0]} is not empty; only a chain of layers is supported, with one input")
+    layers = []
+    for number, name in enumerate(transfer):
+        if name not in TRANSFER:
+            raise FormatError(
+                f"{where}: layer {number + 1}: transfer function {name!r}; there are {', '.join(TRANSFER)}"
+            )
+        weights, bias = _layer(net, number, where)
+        try:
+            layers.append(DenseLayer(weights.T, bias, TRANSFER[name]))
+        except FormatError as error:
+            raise FormatError(f"{where}: layer {number + 1}: {error}") from error
+    return layers
+
+
+def _layer(net: dict[str, Any], number: int, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Weights ``[units, inputs]`` and bias ``[units]`` of a layer, from 0."""
+    label = f"{where}: layer {number + 1}"
+    weights = numbers(net["LW"][number, number - 1] if number else net["IW"][0, 0], f"{label}, weights")
+    bias = numbers(net["b"].flat[number], f"{label}, b").ravel()
+    return weights, bias if bias.size else np.zeros(len(weights))
+
+
+def _last_layer(layer: DenseLayer, transfer: str, scale: np.ndarray, shift: np.ndarray, where: str) -> DenseLayer:
+    """The last layer whose outputs are the classes' scores."""
+    kernel, bias = layer.kernel, layer.bias
+    if transfer == "purelin" and len(bias) > 1:
+        return DenseLayer(kernel * scale, bias * scale + shift, "identity")
+    if transfer == "poslin" or (len(bias) == 1 and transfer not in ("logsig", "tansig")):
+        raise FormatError(f"{where}: a last layer of {len(bias)} {transfer} units gives no scores of classes")
+    if not (np.ptp(scale) == 0 and np.ptp(shift) == 0):
+        raise FormatError(f"{where}: output: {transfer} units whose settings differ from class to class")
+    if transfer == "softmax":
+        return layer
+    if transfer == "tansig":
+        kernel, bias = 2 * kernel, 2 * bias
+    if len(bias) > 1:
+        return DenseLayer(kernel, bias, "logistic")
+    return DenseLayer(np.column_stack([np.zeros_like(kernel), kernel]), np.array([0.0, *bias]), "softmax")
+
+
+def _net(variables: dict[str, Any], within: str, where: str) -> dict[str, Any]:
+    return struct(variables[within], f"{where}: {within}") if within else variables
+
+
+def _rows(value: Any, where: str) -> Rows:
+    fields = struct(value, where)
+    for name in ("fcns", "settings"):
+        if name not in fields:
+            raise FormatError(f"{where}: no field {name}. In MATLAB, write the network so:\n{SNIPPET}")
+    fcns = texts(fields["fcns"], f"{where}.fcns") if np.size(fields["fcns"]) else []
+    settings = fields["settings"]
+    ones = list(cells(settings, f"{where}.settings").flat) if np.size(settings) else []
+    return fcns, [struct(one, f"{where}.settings") for one in ones]
+
+
+def _names(value: Any, where: str) -> list[str]:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
+        return [f"{number:g}" for number in numbers(value, where).ravel()]
+    return texts(value, where)
+
+
+def _output(rows: Rows) -> dict[str, Any]:
+    fcns, settings = _cell(rows[0]).reshape(1, -1), _cell(rows[1]).reshape(1, -1)
+    return {"fcns": fcns, "settings": settings}
+
+
+def _cell(values: Any) -> np.ndarray:
+    """A column of cells; None is an empty one."""
+    made = np.empty((len(values), 1), object)
+    for place, value in enumerate(values):
+        made[place, 0] = np.zeros((0, 0)) if value is None else value
+    return made
+
+
+def _same(one: DenseHead, two: DenseHead) -> bool:
+    return (
+        one.activation == two.activation
+        and np.array_equal(one.kernel, two.kernel)
+        and np.array_equal(one.bias, two.bias)
+    )
+
+
+def _close(one: DenseHead, two: DenseHead) -> bool:
+    """Equal but for the rounding of the outputs' processing."""
+    pairs = ((one.kernel, two.kernel), (one.bias, two.bias))
+    most = max(float(np.abs(array).max()) for pair in pairs for array in pair)
+    return one.activation == two.activation and all(
+        a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12 * most) for a, b in pairs
+    )
+
+
+def _bytes(variables: dict[str, Any]) -> bytes:
+    from scipy.io import savemat
+
+    file = io.BytesIO()
+    savemat(file, variables, long_field_names=True, do_compression=True)
+    return file.getvalue()

@@ -1,0 +1,386 @@
+"""Models in ONNX, whoever wrote them: run by ONNX Runtime up to the head, and written back with a wider one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from extend.formats.base import DenseHead, FormatError, Input, MissingExtraError, digest, read_bytes, replace_file
+from extend.formats.onnx.graph import Place, find
+from extend.formats.onnx.labels import names_of
+from extend.formats.onnx.nodes import called, captured, graphs_of, tensor_value
+from extend.formats.onnx.widen import widen
+
+MOST_BYTES = (1 << 31) - (1 << 16)
+"""A protobuf message cannot be larger than 2 GiB; such a model is not opened, and none is written."""
+MOST_ELEMENTS = 1 << 27
+"""Of one tensor between two nodes, for the number of samples that the file declares (one, if it leaves that open)."""
+MOST_NODES = 1 << 20
+"""Of a function with all that it calls, and times round a loop."""
+_LARGE = 1 << 16
+_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "ai.onnx.preview.training"}
+_FEATURES = "extend_features"
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxModel:
+    """A classifier in an ONNX file; see `open`.
+
+    >>> from onnx import TensorProto, helper, numpy_helper
+    >>> from tempfile import TemporaryDirectory
+    >>> weights = [numpy_helper.from_array(np.ones((3, 2), np.float32), "w")]
+    >>> x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", d]) for name, d in (("x", 3), ("y", 2)))
+    >>> graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "graph", [x], [y], weights)
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "model.onnx").write_bytes(helper.make_model(graph, ir_version=10).SerializeToString())
+    ...     model = open(Path(folder, "model.onnx"))
+    >>> model.head.kernel.shape, model.features(np.zeros((5, 3), np.float32)).shape
+    ((3, 2), (5, 3))
+    """
+
+    path: Path
+    input: Input | Mapping[str, Input]
+    head: DenseHead
+    classes: tuple[str, ...] | None
+    fingerprint: str
+    model: Any = field(repr=False)
+    place: Place = field(repr=False)
+    session: Any = field(repr=False)
+    format: str = "onnx"
+
+    def features(self, batch: Any) -> np.ndarray:
+        """What the head reads, ``[n, d]`` in float32 (float64 where the file computes so), of a batch of inputs.
+
+        A model whose inputs have a fixed number of samples is given that many at a time.
+
+        Raises:
+            FormatError: the batch is not what the model takes, or ONNX Runtime cannot run it.
+        """
+        specs = {value.name: value for value in self.session.get_inputs()}
+        arrays = batch if isinstance(self.input, Mapping) else {next(iter(specs)): batch}
+        if not isinstance(arrays, Mapping) or set(arrays) != set(specs):
+            raise FormatError(f"{self.path}: the model takes a dict of {sorted(specs)}")
+        inputs = self.input if isinstance(self.input, Mapping) else dict.fromkeys(specs, self.input)
+        arrays = {name: np.ascontiguousarray(array, inputs[name].dtype) for name, array in arrays.items()}
+        sizes = {array.shape[:1] for array in arrays.values()}
+        if len(sizes) != 1 or sizes == {()}:
+            raise FormatError(f"{self.path}: the inputs have different numbers of samples, or no axis of samples")
+        n, d = next(iter(sizes))[0], self.place.blocks[0].raw.shape[0]
+        fixed = [value.shape[0] for value in specs.values() if isinstance(value.shape[0], int)]
+        step = fixed[0] if fixed and fixed[0] > 0 else max(n, 1)
+        parts = [
+            self._run({name: array[i : i + step] for name, array in arrays.items()}, step, d) for i in range(0, n, step)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, d), np.float32)
+
+    def _run(self, arrays: dict[str, np.ndarray], step: int, d: int) -> np.ndarray:
+        n = len(next(iter(arrays.values())))
+        if n < step:  # The last of a fixed number of samples is repeated, and its copies are dropped.
+            arrays = {name: np.concatenate([a, np.repeat(a[-1:], step - n, axis=0)]) for name, a in arrays.items()}
+        try:
+            found = self.session.run(None, arrays)[0]
+        except Exception as error:  # ONNX Runtime raises exceptions of its own, without a common base.
+            raise FormatError(f"{self.path}: ONNX Runtime cannot compute the features ({_short(error)})") from error
+        if not isinstance(found, np.ndarray) or found.shape[:2] != (step, d) or found.size != step * d:
+            shape = list(found.shape) if isinstance(found, np.ndarray) else type(found).__name__
+            raise FormatError(
+                f"{self.path}: the head reads {shape} for {step} samples; expected [{step}, {d}], one vector a sample"
+            )
+        found = found.reshape(step, d)[:n]
+        return found if found.dtype in (np.float32, np.float64) else found.astype(np.float32)
+
+    def save(self, path: Path, head: DenseHead, classes: tuple[str, ...]) -> None:
+        """Write the model with this head as one file, weights included; what was opened is not changed.
+
+        Old columns that are unchanged give bit-identical scores (see `onnx_widen`). A single sigmoid unit becomes a
+        softmax over all columns, its own among them; a file that named its classes nowhere gets
+        them as metadata.
+
+        Raises:
+            FormatError: a suffix other than .onnx, a head of another width or activation, names that the file's label
+                lists cannot hold, numbers too large for the file's dtype, or more than 2 GiB.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".onnx":
+            raise FormatError(f"{path}: expected a path that ends in .onnx")
+        if head.kernel.shape[0] != self.head.kernel.shape[0] or len(classes) != head.num_classes:
+            raise FormatError(
+                f"{path}: {list(head.kernel.shape)} columns and {len(classes)} classes do not fit a head that reads "
+                f"{self.head.kernel.shape[0]} features"
+            )
+        if head.activation != self.head.activation:
+            raise FormatError(f"{path}: the model ends in a {self.head.activation}; it cannot hold a {head.activation}")
+        model = type(self.model).FromString(self.model.SerializeToString())
+        try:
+            widen(model, self.place, head, classes, self.classes)
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}") from error
+        content = _serialise(path, model)
+        _check(path, model)
+        _session(path, content)
+        replace_file(path, content)
+
+    def describe(self) -> dict[str, str]:
+        """ "backbone" and "head" in words, and "limits"."""
+        nodes = self.model.graph.node
+        before = Counter(node.op_type for node in _cut(self.model, self.place).graph.node)
+        first = nodes[self.place.blocks[0].node]
+        tail = " > ".join(self.place.tail.nodes) or "nothing"
+        several = f" and {len(self.place.blocks) - 1} more, joined" if self.place.concat is not None else ""
+        single = ", one unit for two classes" if self.place.single else ""
+        d, k = self.head.kernel.shape
+        size = f"{d} features, {k} classes{single}, {self.head.kernel.dtype}"
+        return {
+            "backbone": ", ".join(f"{count} {op}" for op, count in before.most_common()) or "none",
+            "head": f"{called(first)}{several}: {size}; then {tail}",
+            "opset": ", ".join(f"{item.domain or 'ai.onnx'} {item.version}" for item in self.model.opset_import),
+            "limits": "the backbone cannot be trained or tapped",
+        }
+
+
+def open(path: str | os.PathLike[str], *, head: str | None = None) -> OnnxModel:
+    """Open an ONNX classifier: find its head, and make the part before it run.
+
+    Args:
+        head: the name of the head's node or of its output, if the model has several.
+
+    Raises:
+        FormatError: no valid ONNX model, none that ONNX Runtime can run, external data outside of the file's folder,
+            more than 2 GiB, operators of an unknown domain, or no head that can be widened; the node is named.
+        MissingExtraError: onnx or onnxruntime is not installed.
+    """
+    try:
+        import onnx
+        import onnxruntime  # noqa: F401  # only to see that it is there
+    except ImportError as error:
+        raise MissingExtraError("ONNX", "onnx", error) from error
+    file = Path(path)
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(read_bytes(file, MOST_BYTES))
+    except FormatError:
+        raise
+    except Exception as error:  # protobuf's DecodeError, whose place differs between its versions.
+        raise FormatError(f"{file}: no ONNX model, or a damaged one ({_short(error)})") from error
+    _load_external(file, model)
+    _nodes(file, model)
+    _check(file, model)
+    try:
+        place = find(model, head)
+        dense, classes = place.head, names_of(model, place)
+    except FormatError as error:
+        raise FormatError(f"{file}: {error}") from error
+    cut = _cut(model, place)
+    session = _session(file, _serialise(file, cut))
+    inputs = {value.name: _input(file, value, cut) for value in cut.graph.input if not _is_weight(cut, value.name)}
+    if not inputs:
+        raise FormatError(f"{file}: the head reads nothing that depends on an input")
+    single = next(iter(inputs.values())) if len(inputs) == 1 else inputs
+    return OnnxModel(file, single, dense, classes, _fingerprint(cut), model, place, session)
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) < 300 else text[:300] + " ..."
+
+
+def _check(file: Path, model: Any) -> None:
+    from onnx import checker
+
+    try:
+        checker.check_model(model)
+    except Exception as error:  # ValidationError, and what protobuf and its C++ code raise.
+        raise FormatError(f"{file}: no valid ONNX model ({_short(error)})") from error
+
+
+def _serialise(file: Path, model: Any) -> bytes:
+    try:
+        content = model.SerializeToString(deterministic=True)
+    except Exception as error:  # protobuf's EncodeError, ValueError in other versions.
+        raise FormatError(f"{file}: the model cannot be written ({_short(error)})") from error
+    if len(content) > MOST_BYTES:
+        raise FormatError(f"{file}: {len(content)} bytes; models of more than 2 GiB are not supported")
+    return content
+
+
+def _session(file: Path, content: bytes) -> Any:
+    """ONNX Runtime on the CPU; it computes constants when it loads, so `_sizes` comes first."""
+    import onnxruntime
+
+    _sizes(file, content)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = min(2, os.cpu_count() or 1), 1
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises exceptions of its own, without a common base.
+        raise FormatError(f"{file}: ONNX Runtime cannot run this model ({_short(error)})") from error
+
+
+def _sizes(file: Path, content: bytes) -> None:
+    """Refuse a graph that makes gigabytes of one sample, as far as its declared shapes and constants tell."""
+    from onnx import ModelProto, TensorProto, shape_inference
+
+    light = ModelProto.FromString(content)
+    for tensor in _tensors(light.graph):
+        if tensor.ByteSize() > _LARGE:  # Shapes are all that counts of weights.
+            kept = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+            tensor.CopyFrom(kept)
+    try:
+        light = shape_inference.infer_shapes(light, data_prop=True)
+    except Exception:  # It cannot tell; then ONNX Runtime finds out.
+        return
+    for graph in (light.graph, *(inner for node in _all_nodes(light.graph) for inner in graphs_of(node))):
+        for value in graph.value_info:
+            size = prod(max(dim.dim_value, 1) for dim in value.type.tensor_type.shape.dim)
+            if size > MOST_ELEMENTS:
+                raise FormatError(f"{file}: tensor {value.name!r} has {size} elements; at most {MOST_ELEMENTS} may be")
+
+
+def _all_nodes(graph: Any, deep: int = 0) -> Iterator[Any]:
+    if deep > 20:
+        raise FormatError("subgraphs more than 20 deep")
+    for node in graph.node:
+        yield node
+        for inner in graphs_of(node):
+            yield from _all_nodes(inner, deep + 1)
+
+
+def _nodes(file: Path, model: Any) -> None:
+    """Refuse operators that ONNX Runtime lacks, and what would never end: functions within functions, long loops."""
+    functions = {(function.domain, function.name): function for function in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+    while len(sizes) < len(functions):  # From the innermost outwards.
+        ready = {
+            key: sum(sizes.get((node.domain, node.op_type), 1) for node in _all_nodes(function))
+            for key, function in functions.items()
+            if key not in sizes
+            and not any((n.domain, n.op_type) in functions.keys() - sizes.keys() for n in _all_nodes(function))
+        }
+        if not ready or max(ready.values()) > MOST_NODES:
+            raise FormatError(f"{file}: functions that call themselves, or come to more than {MOST_NODES} nodes")
+        sizes |= ready
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    known = _DOMAINS | {function.domain for function in model.functions}
+    for node in _all_nodes(model.graph):
+        if node.op_type == "Loop" and node.input and node.input[0] in constants:
+            count = tensor_value(constants[node.input[0]])
+            if count.dtype.kind != "i" or count.size != 1 or count.item() > MOST_NODES:
+                raise FormatError(f"{file}: {called(node)} goes round more than {MOST_NODES} times")
+        if node.domain not in known:
+            raise FormatError(
+                f"{file}: {called(node)} is of the domain {node.domain!r}, which ONNX Runtime does not know"
+            )
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+        for inner in graphs_of(node):
+            yield from _tensors(inner)
+
+
+def _load_external(file: Path, model: Any) -> None:
+    """Read weights that lie in other files of the same folder into the model.
+
+    Raises:
+        FormatError: a path that leads out of the folder or through a link, or data that are not there.
+    """
+    from onnx import TensorProto
+
+    total = file.stat().st_size
+    for tensor in _tensors(model.graph):
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        given = {item.key: item.value for item in tensor.external_data}
+        where = f"{file}: tensor {tensor.name!r}"
+        location, folder = Path(given.get("location", "")), file.parent.resolve()
+        data = folder / location
+        try:
+            inside = not location.is_absolute() and data.resolve() == data and data.is_relative_to(folder)
+            if not inside or ".." in location.parts or not data.is_file():
+                raise FormatError(f"{where} lies in {str(location)!r}; expected a file in the model's folder, no link")
+            size = data.stat().st_size
+            offset = int(given.get("offset", "0"))
+            length = int(given["length"]) if "length" in given else size - offset
+            if offset < 0 or length < 0 or offset + length > size:
+                raise FormatError(f"{where}: bytes {offset} to {offset + length} of {data.name}, which has {size}")
+            total += length
+            if total > MOST_BYTES:
+                raise FormatError(f"{file}: with its external data more than 2 GiB, which is not supported")
+            with data.open("rb") as stream:
+                stream.seek(offset)
+                tensor.raw_data = stream.read(length)
+        except (OSError, ValueError) as error:
+            if isinstance(error, FormatError):
+                raise
+            raise FormatError(f"{where}: its external data cannot be read ({error})") from error
+        del tensor.external_data[:]
+        tensor.ClearField("data_location")
+
+
+def _is_weight(model: Any, name: str) -> bool:
+    return any(tensor.name == name for tensor in model.graph.initializer)
+
+
+def _cut(model: Any, place: Place) -> Any:
+    """The model up to what the head reads, as its one output."""
+    from onnx import ModelProto, ValueInfoProto, helper
+
+    graph, wanted, kept = model.graph, {place.source}, []
+    for node in reversed(graph.node):
+        if wanted & set(node.output):
+            kept.append(node)
+            wanted |= {*node.input, *captured(node)}
+    kept.reverse()
+    pool = place.tail.pool
+    nodes = [*kept, helper.make_node("GlobalAveragePool" if pool else "Identity", [place.source], [_FEATURES])]
+    cut = ModelProto(ir_version=model.ir_version)
+    cut.opset_import.extend(model.opset_import)
+    cut.functions.extend(model.functions)
+    cut.graph.name = "features"
+    cut.graph.node.extend(nodes)
+    cut.graph.initializer.extend(tensor for tensor in graph.initializer if tensor.name in wanted)
+    cut.graph.sparse_initializer.extend(tensor for tensor in graph.sparse_initializer if tensor.values.name in wanted)
+    cut.graph.input.extend(value for value in graph.input if value.name in wanted)
+    cut.graph.output.append(ValueInfoProto(name=_FEATURES))
+    return cut
+
+
+def _input(file: Path, value: Any, cut: Any) -> Input:
+    from onnx import helper
+
+    tensor = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or not tensor.HasField("shape") or not tensor.shape.dim:
+        raise FormatError(f"{file}: input {value.name!r} is no tensor with an axis of samples")
+    shape = tuple(dim.dim_value if dim.dim_value > 0 else None for dim in tensor.shape.dim)[1:]
+    if prod(size or 1 for size in shape) > MOST_ELEMENTS:
+        raise FormatError(f"{file}: input {value.name!r} is {list(shape)}; at most {MOST_ELEMENTS} numbers may be")
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    turned = any(node.op_type == "Transpose" and value.name in node.input for node in cut.graph.node)
+    first = len(shape) == 3 and not turned and (shape[0] in (1, 3) or (shape[0] is None and shape[2] not in (1, 3)))
+    return Input(shape, dtype, first)
+
+
+def _fingerprint(cut: Any) -> str:
+    parts = [("opset", f"{item.domain} {item.version}") for item in cut.opset_import]
+    for items in (cut.graph.input, cut.graph.node, cut.graph.initializer, cut.functions):
+        parts += [(type(item).__name__, _sum(item)) for item in items]
+    return digest(parts)
+
+
+def _sum(message: Any) -> str:
+    return hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()

@@ -1,0 +1,352 @@
+"""Fields of a PMML file: what a model reads, as columns computed from the numbers that a user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from extend.formats.base import FormatError
+from extend.formats.pmml.document import children, number, only, real, text
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+NUMERIC = ("integer", "float", "double")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A field: an input, or one derived before."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Constant:
+    value: float
+
+
+@dataclass(frozen=True)
+class Linear:
+    """``NormContinuous``: straight pieces through the points, with `clip` constant beyond them."""
+
+    of: Expression
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    clip: bool
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A mining field whose outliers are treated as extreme values."""
+
+    of: Expression
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Indicator:
+    """``NormDiscrete``: 1 where a field has a value, else 0."""
+
+    of: Expression
+    value: float
+
+
+@dataclass(frozen=True)
+class Apply:
+    """A built-in function of PMML."""
+
+    function: str
+    of: tuple[Expression, ...]
+
+
+Expression: TypeAlias = "Column | Constant | Linear | Clip | Indicator | Apply"
+
+ONE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "abs": np.abs, "exp": np.exp, "ln": np.log, "log10": np.log10, "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil,
+}  # fmt: skip
+TWO: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "pow": np.power,
+}  # fmt: skip
+MANY: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "sum": np.add, "product": np.multiply, "min": np.minimum, "max": np.maximum,
+}  # fmt: skip
+
+
+def evaluate(expression: Expression, columns: list[np.ndarray]) -> np.ndarray:
+    """One column, float64 ``[n]``.
+
+    >>> evaluate(Linear(Column(0), (0.0, 1.0, 2.0), (0.0, 1.0, 5.0), True), [np.array([0.5, 1.5, 9.0])]).tolist()
+    [0.5, 3.0, 5.0]
+    """
+    match expression:
+        case Column(index):
+            return columns[index]
+        case Constant(value):
+            return np.full(len(columns[0]), value)
+        case Linear(of, x, y, clip):
+            orig, norm = np.array(x), np.array(y)
+            at = evaluate(of, columns)
+            at = np.clip(at, orig[0], orig[-1]) if clip else at
+            piece = np.clip(np.searchsorted(orig, at, "right") - 1, 0, len(orig) - 2)
+            slope = (np.diff(norm) / np.diff(orig))[piece]
+            return norm[piece] + (at - orig[piece]) * slope
+        case Clip(of, low, high):
+            return np.clip(evaluate(of, columns), low, high)
+        case Indicator(of, code):
+            return (evaluate(of, columns) == code).astype(np.float64)
+        case Apply(function, of):
+            values = [evaluate(one, columns) for one in of]
+            with np.errstate(all="ignore"):  # What is not finite in the end is reported by `Fields.columns`.
+                if function in ONE:
+                    return ONE[function](values[0])
+                return reduce(TWO.get(function) or MANY[function], values)
+
+
+Affine: TypeAlias = tuple[float, float, int]
+
+
+def affine(expression: Expression, known: list[Affine | FormatError]) -> Affine:
+    """``(a, b, i)`` where the expression is ``a * input i + b`` everywhere; i is -1 for a constant.
+
+    `known` has the same of every column.
+
+    Raises:
+        FormatError: it is something else.
+
+    >>> affine(Apply("/", (Apply("-", (Column(0), Constant(2.0))), Constant(4.0))), [(1.0, 0.0, 0)])
+    (0.25, -0.5, 0)
+    """
+    match expression:
+        case Column(index):
+            found = known[index]
+            if isinstance(found, FormatError):
+                raise found
+            return found
+        case Constant(value):
+            return 0.0, value, -1
+        case Linear(of, (x0, x1), (y0, y1), False):
+            a, b, index = affine(of, known)
+            slope = (y1 - y0) / (x1 - x0)
+            return a * slope, y0 + (b - x0) * slope, index
+        case Apply("+" | "-" | "*" | "/" as sign, (left, right)):
+            (a, b, i), (c, d, j) = affine(left, known), affine(right, known)
+            if sign in "+-" and -1 in (i, j):
+                turn = 1 if sign == "+" else -1
+                return a + turn * c, b + turn * d, max(i, j)
+            if sign == "*" and j == -1:
+                return a * d, b * d, i
+            if sign == "*" and i == -1:
+                return c * b, d * b, j
+            if sign == "/" and j == -1 and d != 0:
+                return a / d, b / d, i
+    raise FormatError("an input is transformed by more than a scale and an offset, which other formats cannot hold")
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The fields that a model may read.
+
+    `inputs` are the active mining fields, in the schema's order; `derived` those of the transformation dictionary and
+    the local ones, each an expression of inputs and earlier ones, or the error that its use raises; `targets` are the
+    values of the field `target` in the data dictionary, if it lists them.
+    """
+
+    where: str
+    inputs: tuple[str, ...]
+    codes: tuple[dict[str, float] | None, ...]
+    derived: tuple[Expression | FormatError, ...]
+    names: dict[str, Expression | FormatError]
+    target: str
+    targets: tuple[str, ...]
+
+    def field(self, name: str) -> Expression:
+        """The column of a field."""
+        found = self.names.get(name)
+        if found is None:
+            raise FormatError(f"{self.where}: field {name!r} is used, but is no active or earlier derived field")
+        if isinstance(found, FormatError):
+            raise found
+        return found
+
+    def category(self, name: str, value: str) -> Expression:
+        """1 where a categorical input has this value."""
+        code = self.codes[self.inputs.index(name)] if name in self.inputs else None
+        if code is None:
+            raise FormatError(f"{self.where}: field {name!r} is compared with {value!r}; expected a categorical input")
+        if value not in code:
+            raise FormatError(f"{self.where}: {value!r} is no value of field {name!r} in the data dictionary")
+        return Indicator(self.field(name), code[value])
+
+    def number(self, name: str) -> Expression:
+        """The column of a field that is read as a number."""
+        if name in self.inputs:
+            code = self.codes[self.inputs.index(name)]
+            if code is not None and any(key != _plain(value) for key, value in code.items()):
+                raise FormatError(f"{self.where}: field {name!r} holds names of categories, and is read as a number")
+        return self.field(name)
+
+    def expression(self, holder: Element) -> Expression:
+        """The one expression in an element, such as a derived field."""
+        found = list(children(holder))
+        found = [child for child in found if child.tag not in ("Value", "Interval")]
+        name = holder.get("name") or holder.get("function") or ""
+        if len(found) != 1:
+            raise FormatError(f"{self.where}: {holder.tag} {name!r} has {len(found)} expressions; expected one")
+        return self._expression(found[0])
+
+    def _expression(self, element: Element) -> Expression:
+        where = self.where
+        if element.tag == "FieldRef":
+            return self.number(text(element, "field", where))
+        if element.tag == "Constant":
+            return Constant(real(element.text or "", f"{where}: a Constant"))
+        if element.tag == "NormDiscrete":
+            if element.get("method", "indicator") != "indicator":
+                raise FormatError(f"{where}: NormDiscrete method {element.get('method')!r}; expected 'indicator'")
+            return self.category(text(element, "field", where), text(element, "value", where))
+        if element.tag == "NormContinuous":
+            return self._linear(element)
+        if element.tag == "Apply":
+            function = text(element, "function", where)
+            arguments = tuple(self._expression(child) for child in children(element))
+            least, most = (1, 1) if function in ONE else (2, 2) if function in TWO else (1, 1000)
+            if function not in ONE | TWO | MANY or not least <= len(arguments) <= most:
+                raise FormatError(
+                    f"{where}: function {function!r} of {len(arguments)} arguments is not supported; "
+                    f"there are {', '.join([*ONE, *TWO, *MANY])}"
+                )
+            return Apply(function, arguments)
+        raise FormatError(f"{where}: expression {element.tag} is not supported; apply it before the model")
+
+    def _linear(self, element: Element) -> Linear:
+        name = text(element, "field", self.where)
+        points = list(children(element, "LinearNorm"))
+        x = tuple(number(point, "orig", self.where) for point in points)
+        y = tuple(number(point, "norm", self.where) for point in points)
+        if len(x) < 2 or any(b <= a for a, b in pairwise(x)):
+            raise FormatError(f"{self.where}: NormContinuous of {name!r} needs two or more rising points, has {x}")
+        outliers = element.get("outliers", "asIs")
+        if outliers not in ("asIs", "asExtremeValues"):
+            raise FormatError(f"{self.where}: NormContinuous of {name!r} has outliers={outliers!r}; expected asIs")
+        return Linear(self.number(name), x, y, outliers == "asExtremeValues")
+
+    def columns(self, x: np.ndarray, wanted: tuple[Expression, ...]) -> np.ndarray:
+        """The wanted columns, float64 ``[n, wanted]``, of inputs ``[n, inputs]``.
+
+        Raises:
+            FormatError: a column is not finite.
+        """
+        x = np.asarray(x, np.float64)
+        if x.ndim != 2 or x.shape[1] != len(self.inputs):
+            raise FormatError(f"{self.where}: inputs of shape {list(x.shape)}; expected [n, {len(self.inputs)}]")
+        values = list(x.T)
+        for expression in self.derived:
+            values.append(np.zeros(len(x)) if isinstance(expression, FormatError) else evaluate(expression, values))
+        result = np.stack([evaluate(expression, values) for expression in wanted], axis=1)
+        if not np.isfinite(result).all():
+            raise FormatError(f"{self.where}: the transformed inputs hold NaN or infinity; are they in range?")
+        return result
+
+    def affine(self, wanted: tuple[Expression, ...]) -> list[Affine]:
+        """The wanted columns as a scale and an offset of one input each.
+
+        Raises:
+            FormatError: they are something else.
+        """
+        known: list[Affine | FormatError] = [(1.0, 0.0, index) for index in range(len(self.inputs))]
+        for expression in self.derived:
+            try:
+                known.append(expression if isinstance(expression, FormatError) else affine(expression, known))
+            except FormatError as error:
+                known.append(error)
+        return [affine(expression, known) for expression in wanted]
+
+
+def _plain(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def read(root: Element, model: Element, where: str) -> Fields:
+    """The fields of a model.
+
+    Raises:
+        FormatError: no or several targets, fields of unknown kind, or treatments that change finite inputs.
+    """
+    data = {text(field, "name", where): field for field in children(only(root, "DataDictionary", where), "DataField")}
+    inputs: list[str] = []
+    codes: list[dict[str, float] | None] = []
+    names: dict[str, Expression | FormatError] = {}
+    targets: list[str] = []
+    for mining in children(only(model, "MiningSchema", where), "MiningField"):
+        name, usage = text(mining, "name", where), mining.get("usageType", "active")
+        if name not in data:
+            raise FormatError(f"{where}: mining field {name!r} is not in the data dictionary")
+        if usage in ("predicted", "target"):
+            targets.append(name)
+        if usage != "active":
+            continue
+        if name in names:
+            raise FormatError(f"{where}: mining field {name!r} is listed twice")
+        names[name] = _input(mining, data[name], len(inputs), where)
+        inputs.append(name)
+        codes.append(_codes(data[name], where))
+    if len(targets) != 1 or not inputs:
+        raise FormatError(f"{where}: {len(targets)} target fields and {len(inputs)} active ones; expected 1, and some")
+    target = data[targets[0]]
+    if target.get("optype") not in ("categorical", "ordinal"):
+        raise FormatError(
+            f"{where}: the target {targets[0]!r} has optype {target.get('optype')!r}; expected categorical"
+        )
+    values = tuple(_values(target, where))
+    fields = Fields(where, tuple(inputs), tuple(codes), (), names, targets[0], values)
+    derived: list[Expression | FormatError] = []
+    for holder in (*children(root, "TransformationDictionary"), *children(model, "LocalTransformations")):
+        for field in children(holder, "DerivedField"):
+            name = text(field, "name", where)
+            if name in names:
+                raise FormatError(f"{where}: field {name!r} is defined twice")
+            try:
+                derived.append(fields.expression(field))
+                names[name] = Column(len(inputs) + len(derived) - 1)
+            except FormatError as error:  # It counts only if the model reads the field.
+                derived.append(error)
+                names[name] = error
+    return replace(fields, derived=tuple(derived))
+
+
+def _input(mining: Element, data: Element, index: int, where: str) -> Expression:
+    name = text(data, "name", where)
+    if any(value.get("property", "valid") == "missing" for value in children(data, "Value")):
+        raise FormatError(f"{where}: field {name!r} has numbers that mean 'missing'; remove those Value elements")
+    outliers = mining.get("outliers", "asIs")
+    if outliers == "asExtremeValues":
+        return Clip(Column(index), number(mining, "lowValue", where), number(mining, "highValue", where))
+    if outliers != "asIs":
+        raise FormatError(f"{where}: field {name!r} has outliers={outliers!r}; expected asIs or asExtremeValues")
+    return Column(index)
+
+
+def _codes(data: Element, where: str) -> dict[str, float] | None:
+    """What number stands for each value of a categorical field: the value itself if numeric, else its position."""
+    name, optype, kind = text(data, "name", where), text(data, "optype", where), data.get("dataType", "string")
+    if optype == "continuous":
+        if kind not in NUMERIC:
+            raise FormatError(f"{where}: field {name!r} has dataType {kind!r}; expected a number")
+        return None
+    values = _values(data, where)
+    if kind in NUMERIC:
+        return {value: real(value, f"{where}: a value of field {name!r}") for value in values}
+    if kind not in ("string", "boolean"):
+        raise FormatError(f"{where}: field {name!r} has dataType {kind!r}; expected a number, string or boolean")
+    return {value: float(position) for position, value in enumerate(values)}
+
+
+def _values(data: Element, where: str) -> list[str]:
+    return [text(v, "value", where) for v in children(data, "Value") if v.get("property", "valid") == "valid"]

@@ -1,0 +1,61 @@
+"""Pick the format: by a file's suffix, or an object's type."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from extend.formats.base import Foreign, FormatError
+from extend.formats.keras import model as keras
+from extend.formats.matlab import model as matlab
+from extend.formats.onnx import model as onnx
+from extend.formats.pmml import model as pmml
+from extend.formats.scikit_learn import model as sklearn
+from extend.formats.theanets import model as theanets
+from extend.formats.torch import model as torch
+from extend.formats.transformers import model as transformers
+
+
+def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None = None, trust: bool = False) -> Foreign:
+    """The model in its own terms, by the file's suffix or the object's type.
+
+    Raises:
+        FormatError: not a format that is known, damaged, unsafe, or with a part that is not supported (which is named).
+    """
+    if not isinstance(source, str | os.PathLike):
+        origins = {base.__module__.partition(".")[0] for base in type(source).__mro__}
+        if "torch" in origins:
+            return torch.open(source, input=shape, head=head)
+        if "keras" in origins:
+            return keras.open(source)
+        if "sklearn" in origins:
+            return sklearn.open(source)
+        raise FormatError(
+            f"{type(source).__name__} is not a model that can be opened: give a file, a torch.nn.Module, a keras.Model "
+            "or a scikit-learn estimator; a Flax model goes to extend.wrap"
+        )
+    path = Path(source)
+    if path.is_dir():
+        if (path / "config.json").is_file():
+            return transformers.open(path, head=head, trust=trust)
+        raise FormatError(f"{path} is a folder without config.json: a Flax checkpoint goes to extend.load")
+    match path.suffix.lower():
+        case ".keras" | ".h5" | ".hdf5":
+            return keras.open(path, trust=trust)
+        case ".pt" | ".pth" | ".th" | ".bin" | ".safetensors":
+            return torch.open(path, model=model, input=shape, head=head)
+        case ".onnx":
+            return onnx.open(path, head=head)
+        case ".skops" | ".joblib":
+            return sklearn.open(path, trust=trust)
+        case ".pmml" | ".xml":
+            return pmml.open(path)
+        case ".mat":
+            return matlab.open(path)
+        case ".gz" | ".pkl" | ".pickle":
+            return theanets.open(path)
+    raise FormatError(
+        f"{path}: its suffix is of no known format (.keras, .h5, .pt, .pth, .safetensors, .onnx, .skops, .pmml, .mat, "
+        ".pkl.gz, or a transformers folder)"
+    )

@@ -1,0 +1,374 @@
+"""A PyTorch module cut before its last dense layer: found by running it, not by the order of its layers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from extend.formats.base import DenseHead, FormatError, Input, digest
+
+Ending = Literal["scores", "softmax", "log_softmax", "sigmoid"]
+"""What a module makes of its last layer's output."""
+
+
+class _Reached(BaseException):
+    """Carries the head's input out of the forward pass; a model's own ``except Exception`` does not stop it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A module (in evaluation mode, owned by this object), the path of its head, and what follows the head.
+
+    The head is a ``Linear``, or a 1x1 ``Conv2d`` over one pixel.
+    """
+
+    module: Any
+    path: str
+    ending: Ending
+
+    @property
+    def layer(self) -> Any:
+        """The head."""
+        return self.module.get_submodule(self.path)
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """What `state_dict` calls the head's "weight" and "bias" (several names where modules share them).
+
+        Raises:
+            FormatError: the weight belongs to another layer too, or is computed from other parameters.
+        """
+        layer, found = self.layer, {}
+        for part in ("weight", "bias"):
+            tensor = getattr(layer, part)
+            if tensor is None:
+                continue
+            found[part] = tuple(
+                f"{path}.{name}".lstrip(".")
+                for path, module in self.module.named_modules(remove_duplicate=False)
+                for name, own in module.named_parameters(recurse=False, remove_duplicate=False)
+                if own is tensor
+            )
+            owners = {id(self.module.get_submodule(name.rpartition(".")[0])) for name in found[part]}
+            if owners != {id(layer)}:
+                names = ", ".join(found[part]) or "no parameter"
+                raise FormatError(
+                    f"the {part} of the head {self.path!r} is {names}: it is shared or computed (weight norm, "
+                    "parametrisation), and cannot be made wider; give the head a parameter of its own"
+                )
+        return found
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the kinds of the layers, their settings, and every tensor; the head left out."""
+        own = {name for names in self.names.values() for name in names}
+        kinds: list[tuple[str, Any]] = [
+            (path, f"{type(layer).__name__}({layer.extra_repr()})")
+            for path, layer in self.module.named_modules()
+            if layer is not self.layer and next(layer.children(), None) is None
+        ]
+        tensors = [
+            (name, to_numpy(tensor))
+            for name, tensor in sorted(self.module.state_dict().items())
+            if name not in own and hasattr(tensor, "numpy")
+        ]
+        return digest([*kinds, *tensors])
+
+    def features(self, batch: Any, inputs: Input | Mapping[str, Input]) -> np.ndarray:
+        """The head's input, float ``[n, d]``; a dict of arrays is passed by name.
+
+        Raises:
+            FormatError: the module does not take such inputs.
+        """
+        import torch
+
+        handle = self.layer.register_forward_pre_hook(_stop, with_kwargs=True)
+        try:
+            with torch.inference_mode():
+                _call(self.module, self._tensors(batch, inputs))
+        except _Reached as reached:
+            features = reached.args[0].flatten(1)
+            return to_numpy(features.float() if features.element_size() < 4 else features)
+        except Exception as error:  # Whatever the user's module raises.
+            raise FormatError(f"{type(self.module).__name__} fails on these inputs: {error}") from error
+        finally:
+            handle.remove()
+        raise FormatError(f"{type(self.module).__name__} did not call its head {self.path!r} on these inputs")
+
+    def _tensors(self, batch: Any, inputs: Input | Mapping[str, Input]) -> Any:
+        if isinstance(inputs, Input):
+            return _placed(self.module, _tensor(batch, inputs.dtype))
+        if not isinstance(batch, Mapping):
+            raise FormatError(f"a {type(batch).__name__} given; expected a dict of arrays: {', '.join(inputs)}")
+        given = {name: np.asarray(array) for name, array in batch.items()}
+        dtypes = {name: inputs[name].dtype if name in inputs else array.dtype for name, array in given.items()}
+        return {name: _placed(self.module, _tensor(array, dtypes[name])) for name, array in given.items()}
+
+
+def cut(module: Any, inputs: Input | Mapping[str, Input], head: str | None = None, *, fill: int = 0) -> Cut:
+    """Find the head of a module by running it once on two small inputs (random numbers; integers are `fill`).
+
+    The head is the last ``Linear`` (or 1x1 ``Conv2d`` over one pixel) *called* whose output is the module's output
+    (its ``logits``, where it has such), or whose softmax, log_softmax or sigmoid is.
+
+    Args:
+        module: in evaluation mode; its hooks are removed again.
+        head: path of the head, if it is known.
+
+    Raises:
+        FormatError: the module fails, no layer fits or several do (they are listed), or the head reads one vector a
+            token.
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3), torch.nn.Softmax(-1))
+    >>> found = cut(net, Input((4,), np.dtype("float32")))
+    >>> found.path, found.ending
+    ('2', 'softmax')
+    """
+    import torch
+
+    calls: list[tuple[str, Any, Any, Any]] = []
+
+    def record(path: str) -> Any:
+        def hook(layer: Any, args: Any, kwargs: Any, output: Any) -> None:
+            given = args[0] if args else kwargs.get("input")
+            calls.append((path, layer, given, output.detach().clone()))
+
+        return hook
+
+    name = type(module).__name__
+    handles = [
+        layer.register_forward_hook(record(path), with_kwargs=True)
+        for path, layer in module.named_modules()
+        if _is_dense(layer)
+    ]
+    try:
+        with torch.inference_mode():
+            output = _call(module, _example(module, inputs, fill))
+    except Exception as error:  # Whatever the user's module raises.
+        raise FormatError(f"{name} fails on inputs {_shapes(inputs)}: {error}") from error
+    finally:
+        for handle in handles:
+            handle.remove()
+
+    scores = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", output)
+    if not isinstance(scores, torch.Tensor):
+        raise FormatError(f"{name} returns a {type(output).__name__}; expected a tensor, or an output with logits")
+    times = {path: sum(call[0] == path for call in calls) for path, *_ in calls}
+    listing = ", ".join(f"{path!r} {_shape(layer)}" for path, layer, *_ in calls) or "no dense layer was called"
+    if head is not None:
+        chosen = [call for call in calls if call[0] == head]
+        if not chosen:
+            raise FormatError(f"head={head!r} is not a dense layer that {name} calls; there are: {listing}")
+    else:
+        chosen = [call for call in calls if _ending(call[3], scores) is not None]
+        if len({path for path, *_ in chosen}) != 1:
+            what = "several dense layers give" if chosen else "no dense layer gives"
+            raise FormatError(
+                f"{what} the output {list(scores.shape)} of {name}; called in this order: {listing}; "
+                "name the one meant with head=, if a linear layer's scores are all that its output is made of"
+            )
+    path, layer, given, made = chosen[0]
+    if times[path] > 1:
+        raise FormatError(f"the head {path!r} of {name} is called {times[path]} times in one pass; expected once")
+    one = given.ndim == 2 if isinstance(layer, torch.nn.Linear) else _is_pixel(given)
+    if not one:
+        raise FormatError(
+            f"the head {path!r} of {name} reads {list(given.shape)} for two inputs: a vector for every token or pixel; "
+            "expected one vector an input"
+        )
+    return Cut(module, path, _ending(made, scores) or "scores")
+
+
+def check_classes(head: DenseHead, classes: Sequence[str]) -> None:
+    """As many names as columns.
+
+    Raises:
+        FormatError: they differ.
+    """
+    if len(classes) != head.num_classes:
+        raise FormatError(f"{len(classes)} classes are named; the head has {head.num_classes} columns")
+
+
+def head_arrays(weight: Any, bias: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel ``[d, k]`` and bias ``[k]`` (zeros, where there is none) of a layer's tensors, in their own dtype."""
+    kernel = np.ascontiguousarray(to_numpy(weight).reshape(len(weight), -1).T)
+    return kernel, np.zeros(len(weight), kernel.dtype) if bias is None else to_numpy(bias)
+
+
+def dense_head(weight: Any, bias: Any, ending: Ending) -> DenseHead:
+    """The head as the protocol wants it: one unit for two classes becomes two columns, the first zero.
+
+    Raises:
+        FormatError: the layer's numbers are integers, NaN or infinite.
+    """
+    if not weight.is_floating_point():
+        raise FormatError(f"the head's weight is {weight.dtype}; expected numbers with a fraction")
+    kernel, offset = head_arrays(weight, bias)
+    if len(weight) == 1:
+        kernel, offset = (np.concatenate([np.zeros_like(a), a], axis=-1) for a in (kernel, offset))
+        return DenseHead(kernel, offset)
+    return DenseHead(kernel, offset, "sigmoid" if ending == "sigmoid" else "softmax")
+
+
+def head_tensors(cut: Cut, head: DenseHead, own: Mapping[str, Any]) -> dict[str, Any]:
+    """ "weight" and "bias" that hold this head, in the dtypes of the tensors `own`.
+
+    Raises:
+        FormatError: another width, an activation that the module does not have, or a bias where its layer has none.
+    """
+    import torch
+
+    d = own["weight"][0].numel()
+    if head.kernel.shape[0] != d:
+        raise FormatError(f"the new head reads {head.kernel.shape[0]} features; {cut.path!r} reads {d}")
+    kernel, bias = head.kernel, head.bias
+    if len(own["weight"]) == 1:
+        if head.num_classes == 2 and not kernel[:, 0].any() and not bias[0]:
+            kernel, bias = kernel[:, 1:], bias[1:]
+        elif cut.ending == "sigmoid":
+            raise FormatError(
+                f"{type(cut.module).__name__} ends in a sigmoid of one unit, which holds two classes; give it a layer "
+                "of two units, the first zero, and softmax, and open it again"
+            )
+    fits = "sigmoid" if cut.ending == "sigmoid" else "softmax"
+    if len(own["weight"]) > 1 and cut.ending != "scores" and head.activation != fits:
+        raise FormatError(f"{type(cut.module).__name__} ends in {cut.ending}; the new head is for {head.activation}")
+    made = {"weight": torch.from_numpy(np.array(kernel.T, np.float64)).reshape(-1, *own["weight"].shape[1:])}
+    if "bias" in own:
+        made["bias"] = torch.from_numpy(np.array(bias, np.float64))
+    elif bias.any():
+        raise FormatError(
+            f"the head {cut.path!r} has no bias and the new one needs it; give the layer a bias of zeros and open again"
+        )
+    return {part: tensor.to(own[part].dtype).contiguous() for part, tensor in made.items()}
+
+
+def resize(cut: Cut, k: int) -> None:
+    """Give the module's head k units in place of what it has; their values are left to whoever loads them."""
+    import torch
+
+    for part, names in cut.names.items():
+        old = getattr(cut.layer, part)
+        new = torch.nn.Parameter(old.new_zeros((k, *old.shape[1:])), requires_grad=False)
+        for name in names:
+            owner, _, own = name.rpartition(".")
+            setattr(cut.module.get_submodule(owner), own, new)
+    setattr(cut.layer, "out_features" if isinstance(cut.layer, torch.nn.Linear) else "out_channels", k)
+
+
+def widened(cut: Cut, head: DenseHead) -> Any:
+    """A copy of the module with this head; raises as `head_tensors`."""
+    own = {part: getattr(cut.layer, part) for part in cut.names}
+    tensors = head_tensors(cut, head, own)
+    copied = Cut(copy.deepcopy(cut.module), cut.path, cut.ending)
+    resize(copied, len(tensors["weight"]))
+    for part, tensor in tensors.items():
+        getattr(copied.layer, part).data.copy_(tensor)
+    return copied.module
+
+
+def describe(cut: Cut) -> dict[str, str]:
+    """The backbone and the head in words."""
+    count = sum(parameter.numel() for parameter in cut.module.parameters())
+    follows = "" if cut.ending == "scores" else f", then {cut.ending}"
+    return {
+        "backbone": f"{type(cut.module).__name__}, {count:,} parameters",
+        "head": f"{cut.path!r}, {type(cut.layer).__name__} {_shape(cut.layer)}{follows}",
+    }
+
+
+def to_numpy(tensor: Any) -> np.ndarray:
+    """A tensor's values and dtype; bfloat16 as `ml_dtypes` has it."""
+    import torch
+
+    tensor = tensor.detach().cpu().contiguous()
+    if tensor.dtype is torch.bfloat16:
+        import ml_dtypes
+
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
+
+
+def _stop(layer: Any, args: Any, kwargs: Any) -> None:
+    raise _Reached(args[0] if args else kwargs["input"])
+
+
+def _call(module: Any, batch: Any) -> Any:
+    return module(**batch) if isinstance(batch, dict) else module(batch)
+
+
+def _is_dense(layer: Any) -> bool:
+    from torch import nn
+
+    return isinstance(layer, nn.Linear) or (
+        isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.groups == 1
+    )
+
+
+def _is_pixel(tensor: Any) -> bool:
+    return tensor.ndim == 4 and tensor.shape[2:] == (1, 1)
+
+
+def _shape(layer: Any) -> str:
+    k, d = layer.weight.shape[:2]
+    return f"{d} -> {k}"
+
+
+def _ending(made: Any, scores: Any) -> Ending | None:
+    """How the scores come from a layer's output, if they do."""
+    import torch
+
+    if made.numel() != scores.numel() or len(made) != len(scores):
+        return None
+    made, scores = (tensor.flatten(1).float().nan_to_num() for tensor in (made, scores))
+    if torch.equal(made, scores):
+        return "scores"
+    endings: dict[Ending, Any] = {
+        "softmax": torch.softmax(made, 1),
+        "log_softmax": torch.log_softmax(made, 1),
+        "sigmoid": torch.sigmoid(made),
+    }
+    return next((name for name, value in endings.items() if torch.allclose(value, scores, 1e-5, 1e-6)), None)
+
+
+def _example(module: Any, inputs: Input | Mapping[str, Input], fill: int) -> Any:
+    if isinstance(inputs, Input):
+        return _placed(module, _sample(inputs, fill))
+    return {
+        name: _placed(module, _sample(one, 1 if "mask" in name else 0 if "type" in name else fill))
+        for name, one in inputs.items()
+    }
+
+
+def _sample(one: Input, fill: int) -> Any:
+    import torch
+
+    shape = (2, *(size or (64 if len(one.shape) == 3 else 8) for size in one.shape))
+    if one.dtype.kind in "iub":
+        return _tensor(np.full(shape, fill), one.dtype)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _tensor(array: Any, dtype: np.dtype[Any]) -> Any:
+    import torch
+
+    return torch.from_numpy(np.array(array, dtype, order="C"))
+
+
+def _placed(module: Any, tensor: Any) -> Any:
+    """On the module's device; numbers with a fraction in its dtype."""
+    first = next(module.parameters(), None)
+    if first is None:
+        return tensor
+    return tensor.to(first.device, first.dtype if tensor.is_floating_point() else None)
+
+
+def _shapes(inputs: Input | Mapping[str, Input]) -> str:
+    if isinstance(inputs, Input):
+        return f"{list(inputs.shape)} {inputs.dtype}"
+    return ", ".join(f"{name} {_shapes(one)}" for name, one in inputs.items())

@@ -1,0 +1,89 @@
+"""TODO"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from extend.heads.base import Activation, Array, _checked
+
+QUADRATIC = ("centre", "whiten", "square", "linear", "bias", "factor", "shift", "owner")
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=QUADRATIC, meta_fields=("start", "activation"))
+@dataclass(frozen=True)
+class QuadraticHead:
+    """``z = (x - centre) whiten``; ``logits = z^2 @ square + z @ linear + bias + (z @ factor - shift)^2 @ owner``.
+
+    A Gaussian a class: `square` is minus half the part of its precision that it shares with all directions, `factor`
+    holds the directions in which it differs. float32: centre ``[d]``, whiten ``[d, d]``, square and linear ``[d, k]``,
+    bias ``[k]``, factor ``[d, r]`` for the r directions of all classes together, shift ``[r]``; `owner` ``[r, k]`` says
+    whose a direction is, and with which sign and weight.
+
+    >>> head = QuadraticHead.of([0], [[1]], [[-0.5, -0.5]], [[0, 1]], [0, -0.5], [[0]], [0], [[0, 0]])
+    >>> head.scores(np.array([[0.0], [1.0]])).argmax(axis=1).tolist()
+    [0, 1]
+    """
+
+    centre: Array
+    whiten: Array
+    square: Array
+    linear: Array
+    bias: Array
+    factor: Array
+    shift: Array
+    owner: Array
+    start: int = 0
+    activation: Activation = "softmax"
+
+    @classmethod
+    def of(cls, *arrays: Any, start: int = 0) -> QuadraticHead:
+        """From arrays of any precision, in the order of the fields."""
+        narrow: list[Any] = [np.asarray(array, np.float32) for array in arrays]
+        return replace(cls(*narrow), start=start)
+
+    @property
+    def num_classes(self) -> int:
+        return self.bias.shape[0]
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        return self.start, self.start + self.centre.shape[0]
+
+    def logits(self, features: jax.Array) -> jax.Array:
+        """Log-densities up to a constant, ``[n, k]``, of features ``[n, d]``."""
+        with jax.default_matmul_precision("highest"):
+            return _quadratic(features[:, slice(*self.rows)], *(getattr(self, name) for name in QUADRATIC))
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        """The same as `logits`, float64 on the host."""
+        wide = (np.asarray(getattr(self, name), np.float64) for name in QUADRATIC)
+        return _quadratic(features[:, slice(*self.rows)].astype(np.float64), *wide)
+
+    def drop(self, columns: Sequence[int]) -> QuadraticHead:
+        """This head without these classes and their directions."""
+        gone = _checked(columns, self.num_classes)
+        stay = np.asarray([i for i in range(self.num_classes) if i not in gone], int)
+        mine = np.abs(np.asarray(self.owner)[:, stay]).sum(axis=1) > 0
+        return replace(
+            self,
+            square=np.asarray(self.square)[:, stay],
+            linear=np.asarray(self.linear)[:, stay],
+            bias=np.asarray(self.bias)[stay],
+            factor=np.asarray(self.factor)[:, mine],
+            shift=np.asarray(self.shift)[mine],
+            owner=np.asarray(self.owner)[mine][:, stay],
+        )
+
+
+def _quadratic(
+    x: Any, centre: Any, whiten: Any, square: Any, linear: Any, bias: Any, factor: Any, shift: Any, owner: Any
+) -> Any:
+    z = (x - centre) @ whiten
+    away = z @ factor - shift
+    return (z * z) @ square + z @ linear + bias + (away * away) @ owner

@@ -1,0 +1,95 @@
+"""Real inputs of old classes, kept under a limit of bytes, for methods that replay them.
+
+Chosen by herding (iCaRL, Rebuffi et al. 2017, equation 4) and cut to the same number a class: the limit divided by
+the classes, in the order of herding, so that what stays is what would have been chosen for the smaller number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Exemplars:
+    """Inputs of all classes together within `limit` bytes; immutable.
+
+    Args:
+        limit: bytes.
+        leaves: the inputs: one array ``[m, ...]`` a leaf of the input's tree; pictures stay 8-bit. None: none yet.
+        label, key, rank: int64, uint64 and int64 ``[m]``: class, content key, and place in the class's herding.
+
+    >>> few = Exemplars(8).add((np.arange(6, dtype=np.uint8)[:, None],), np.repeat([0, 1], 3),
+    ...                        np.arange(6, dtype=np.uint64), np.tile([0, 1, 2], 2), 2)
+    >>> len(few), replace(few, limit=4).cut(2).leaves[0].ravel().tolist()
+    (6, [0, 1, 3, 4])
+    """
+
+    limit: int
+    leaves: tuple[np.ndarray, ...] | None = None
+    label: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    key: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
+    rank: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @property
+    def bytes(self) -> int:
+        """Of one input."""
+        return sum(leaf[:1].nbytes for leaf in self.leaves) if self.leaves is not None else 0
+
+    def take(self, rows: np.ndarray) -> Exemplars:
+        """These rows (numbers or a mask)."""
+        leaves = tuple(leaf[rows] for leaf in self.leaves) if self.leaves is not None else None
+        return replace(self, leaves=leaves, label=self.label[rows], key=self.key[rows], rank=self.rank[rows])
+
+    def relabel(self, place: np.ndarray) -> Exemplars:
+        """Class i becomes class ``place[i]``."""
+        return replace(self, label=place[self.label]) if len(self) else self
+
+    def add(
+        self, leaves: tuple[np.ndarray, ...], label: np.ndarray, key: np.ndarray, rank: np.ndarray, k: int
+    ) -> Exemplars:
+        """With these samples as well, cut to the limit for k classes. A sample that is there already is kept once.
+
+        Raises:
+            ValueError: the limit is less than one input a class.
+        """
+        known = set(zip(self.label.tolist(), self.key.tolist(), strict=True))
+        new = np.asarray([pair not in known for pair in zip(label.tolist(), key.tolist(), strict=True)], bool)
+        leaves = tuple(leaf[new] for leaf in leaves)
+        if self.leaves is not None:
+            leaves = tuple(np.concatenate(pair) for pair in zip(self.leaves, leaves, strict=True))
+        return replace(
+            self,
+            leaves=leaves,
+            label=np.concatenate([self.label, label[new]]),
+            key=np.concatenate([self.key, key[new]]),
+            rank=np.concatenate([self.rank, rank[new]]),
+        ).cut(k)
+
+    def cut(self, k: int) -> Exemplars:
+        """The first by rank of each class, as many as the limit allows k classes; in the order of class and rank."""
+        if self.leaves is None:
+            return self
+        each = exemplars_each(self.limit, k, self.bytes)
+        order = np.lexsort((self.key, self.rank, self.label))
+        first = np.searchsorted(self.label[order], self.label[order])
+        return self.take(order[np.arange(len(order)) - first < each])
+
+
+def exemplars_each(limit: int, k: int, size: int) -> int:
+    """How many inputs of so many bytes each of k classes may keep.
+
+    Raises:
+        ValueError: less than one.
+    """
+    each = limit // (k * max(size, 1))
+    if each < 1:
+        raise ValueError(
+            f"exemplars of {limit} bytes are less than one input a class: {k} classes of {size} bytes an input need "
+            f"{k * size}; give a larger exemplars=, or 0 to keep none"
+        )
+    return each

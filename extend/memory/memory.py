@@ -1,0 +1,342 @@
+"""What a classifier keeps of the classes it has seen: statistics of their features, and a few held-out features.
+
+The statistics (count, mean, scatter, a class each) are sufficient for every closed-form head, and they add: the memory
+of two data sets together is the sum of their memories, by the pairwise update of Chan, Golub & LeVeque 1979. All
+statistics are float64; an input is never kept.
+
+A sample is a *candidate* for holding out when its content key (uint64) lies in the lowest tenth. Of a class's
+candidates the 50 with the smallest keys are kept apart from the statistics, the others join them. A class of fewer
+than 10 samples holds out none: all its samples are kept apart and count as statistics, so that methods can be compared
+by leaving one out. As all this depends on the class's own samples alone, merging is exact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from extend.core.linalg import eigh
+from extend.data.features import Features
+from extend.memory.drift import Drift, carry
+from extend.memory.exemplars import Exemplars
+from extend.memory.fisher import Fisher
+from extend.memory.inverse import Inverse, shorter
+from extend.memory.rows import FEWEST, MOST, _candidates, _low, choosing
+from extend.memory.statistics import Statistics, full, measure, merge, total_scatter
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Statistics and held-out features of named classes; immutable.
+
+    Args:
+        classes: k names.
+        core: the statistics of all samples but the candidates.
+        features, label, key: what is kept apart: whole feature vectors float32 ``[m, offset + d]``, int64, uint64
+            ``[m]``.
+        seen: bool ``[k]``: the backbone was trained on this class's held-out samples.
+        offset: the memory describes ``features[:, offset : offset + d]`` of the classifier's feature vectors.
+        most: how many candidates a class keeps.
+        shrinkage, ridge: strengths frozen when the classifier was wrapped, in scatter units; None: chosen at each fit.
+        spent: the held-out rows that may choose have chosen the feature space.
+        inverses: of the within-class scatter at these strengths, kept up to date; empty: solve anew at each fit.
+        carried: the classes that were measured before the backbone moved; a drift map may have carried them over.
+        exemplars: inputs of old classes under a limit of bytes; None: none are kept.
+        fisher: how much the classifier depends on each parameter of its backbone; None: not measured.
+
+    >>> m = Memory.of(np.eye(3), np.array([0, 0, 1]), np.arange(3, dtype=np.uint64) + 2**63, ("a", "b"))
+    >>> (m + m).statistics.count.tolist()
+    [4, 2]
+    """
+
+    classes: tuple[str, ...]
+    core: Statistics
+    features: np.ndarray
+    label: np.ndarray
+    key: np.ndarray
+    seen: np.ndarray
+    offset: int = 0
+    most: int = MOST
+    shrinkage: float | None = None
+    ridge: float | None = None
+    spent: bool = False
+    inverses: tuple[Inverse, ...] = ()
+    carried: tuple[str, ...] = ()
+    exemplars: Exemplars | None = None
+    fisher: Fisher | None = None
+
+    @classmethod
+    def of(
+        cls,
+        features: np.ndarray,
+        labels: np.ndarray,
+        keys: np.ndarray,
+        classes: tuple[str, ...],
+        *,
+        scatter: Literal["class", "pooled"] = "class",
+        most: int = MOST,
+        seen: bool = False,
+        offset: int = 0,
+    ) -> Memory:
+        """Measure features ``[n, offset + d]`` with labels ``[n]`` into `classes` and content keys uint64 ``[n]``."""
+        apart = _candidates(keys, labels, most)
+        if most:
+            apart |= np.bincount(labels, minlength=len(classes))[labels] < FEWEST
+        core = measure(features[~apart, offset:], labels[~apart], len(classes), scatter)
+        return cls(
+            tuple(classes),
+            core,
+            np.asarray(features[apart], np.float32),
+            labels[apart],
+            keys[apart],
+            np.full(len(classes), seen),
+            offset,
+            most,
+        )
+
+    def with_held_out(self, features: np.ndarray, labels: np.ndarray, keys: np.ndarray) -> Memory:
+        """This memory with held-out features that the user gives, whatever their keys; unseen by the backbone."""
+        most = max(self.most, int(np.bincount(labels, minlength=1).max())) if len(labels) else self.most
+        return replace(
+            self._absorb(np.ones(len(self.label), bool)),
+            features=np.asarray(features, np.float32),
+            label=labels,
+            key=_low(keys),  # Held out by the user's choice.
+            seen=np.zeros(len(self.classes), bool),
+            most=most,
+            inverses=(),
+        )
+
+    @property
+    def dim(self) -> int:
+        return self.core.mean.shape[1]
+
+    @property
+    def scatter_mode(self) -> Literal["class", "pooled"]:
+        return "pooled" if self.core.scatters is None else "class"
+
+    @cached_property
+    def _small(self) -> np.ndarray:
+        """Rows of classes with fewer than 10 samples in all: they count as statistics, mask bool ``[m]``."""
+        return self.total[self.label] < FEWEST
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """The statistics that heads are fitted on: all samples but the held-out ones."""
+        return self._absorb(self._small).core if self._small.any() else self.core
+
+    @cached_property
+    def held_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """The held-out features float32 ``[m, offset + d]`` and their labels int64 ``[m]``."""
+        return self.features[~self._small], self.label[~self._small]
+
+    @property
+    def held_out_keys(self) -> np.ndarray:
+        """The content keys of the held-out features, uint64 ``[m]``."""
+        return self.key[~self._small]
+
+    def holds(self, keys: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+        """Whether samples of these content keys are held out, for these classes or for any: bool ``[n]``."""
+        if labels is None:
+            return np.isin(keys, self.held_out_keys) | np.isin(_low(keys), self.held_out_keys)
+        found = np.zeros(len(keys), bool)
+        _, held = self.held_out
+        for label in np.unique(labels):
+            apart = self.held_out_keys[held == label]
+            found |= (labels == label) & (np.isin(keys, apart) | np.isin(_low(keys), apart))
+        return found
+
+    @property
+    def choosing(self) -> np.ndarray:
+        """Which held-out rows choose methods and feature spaces; the others calibrate budgets: bool ``[m]``, by key."""
+        return choosing(self.held_out_keys)
+
+    @cached_property
+    def few(self) -> tuple[np.ndarray, np.ndarray]:
+        """All samples of the classes of 2 to 9 samples, which count as statistics: float64 ``[r, d]``, labels ``[r]``.
+
+        A class some of whose samples are known by their statistics alone is not among them.
+        """
+        whole = (self.core.count == 0) & (self.total >= 2)
+        rows = self._small & whole[self.label]
+        return self.features[rows, self.offset :].astype(np.float64), self.label[rows]
+
+    def inverse_at(self, strength: float) -> Inverse | None:
+        """The inverse that is kept for this strength, if there is one."""
+        return next((inverse for inverse in self.inverses if inverse.strength == strength), None)
+
+    @property
+    def total(self) -> np.ndarray:
+        """Samples seen of each class, held-out ones included, int64 ``[k]``."""
+        return self.core.count + np.bincount(self.label, minlength=len(self.classes))
+
+    def __add__(self, other: Memory) -> Memory:
+        """The memory of both data sets together; classes of the same name are one class.
+
+        Raises:
+            ValueError: the memories describe different feature spaces or keep scatter differently.
+        """
+        if (self.dim, self.offset, self.scatter_mode) != (other.dim, other.offset, other.scatter_mode):
+            raise ValueError(
+                f"memories of {self.dim} features ({self.scatter_mode} scatter) and of {other.dim} "
+                f"({other.scatter_mode} scatter) cannot be added: they belong to different feature spaces"
+            )
+        classes = self.classes + tuple(name for name in other.classes if name not in self.classes)
+        place = np.asarray([classes.index(name) for name in other.classes], int)
+        seen = np.zeros(len(classes), bool)
+        seen[: len(self.classes)] = self.seen
+        seen[place] |= other.seen
+        merged = replace(
+            self,
+            classes=classes,
+            core=merge(self.core, other.core, place, len(classes)),
+            features=np.concatenate([self.features, other.features]),
+            label=np.concatenate([self.label, place[other.label]]),
+            key=np.concatenate([self.key, other.key]),
+            seen=seen,
+            most=max(self.most, other.most),
+            spent=self.spent or other.spent,
+            carried=tuple(dict.fromkeys(self.carried + other.carried)),
+            exemplars=_united(self.exemplars, other.exemplars, place, len(classes)),
+            fisher=self.fisher + other.fisher if self.fisher and other.fisher else self.fisher or other.fisher,
+        )
+        over = (merged.total[merged.label] >= FEWEST) & ~_candidates(merged.key, merged.label, merged.most)
+        merged = merged._absorb(over) if over.any() else merged
+        if (kept := merged.exemplars) is not None and len(kept):
+            merged = replace(merged, exemplars=kept.take(~merged.holds(kept.key, kept.label)))
+        return replace(merged, inverses=self._inverses_after(other, merged)) if self.inverses else merged
+
+    def with_inverses(self, *strengths: float) -> Memory:
+        """This memory with inverses of its within-class scatter at these strengths, which additions then update."""
+        known = self.statistics
+        return replace(self, inverses=tuple(Inverse.of(known.within, known.mean, s) for s in dict.fromkeys(strengths)))
+
+    def _inverses_after(self, other: Memory, merged: Memory) -> tuple[Inverse, ...]:
+        """By a rank-n update if only whole classes came and that is shorter, else anew."""
+        known, came = merged.statistics, other.statistics
+        rows = came.factor
+        if came.scatters is not None and all(scatter.ndim == 2 for scatter in came.scatters):
+            rows = np.concatenate([np.zeros((0, self.dim)), *came.scatters])
+        apart = len(merged.classes) == len(self.classes) + len(other.classes)
+        if apart and rows is not None and shorter(len(rows), self.dim, len(merged.classes)):
+            return tuple(inverse.add(rows, known.mean) for inverse in self.inverses)
+        return merged.with_inverses(*(inverse.strength for inverse in self.inverses)).inverses
+
+    def without(self, name: str) -> Memory:
+        """The memory as if this class had never been added.
+
+        Raises:
+            ValueError: there is no such class, or the scatter is pooled, so that the class's share is not known.
+        """
+        if name not in self.classes:
+            raise ValueError(f"no class {name!r}; there are {', '.join(self.classes)}")
+        if self.core.scatters is None:
+            raise ValueError(f'class {name!r} cannot be taken out of a pooled scatter; wrap with scatter="class"')
+        gone = self.classes.index(name)
+        stay = np.arange(len(self.classes)) != gone
+        rows = self.label != gone
+        scatters = tuple(s for s, keep in zip(self.core.scatters, stay, strict=True) if keep)
+        core = Statistics(self.core.count[stay], self.core.mean[stay], total_scatter(scatters, self.dim), scatters)
+        left = replace(
+            self,
+            classes=tuple(n for n in self.classes if n != name),
+            core=core,
+            features=self.features[rows],
+            label=np.where(self.label > gone, self.label - 1, self.label)[rows],
+            key=self.key[rows],
+            seen=self.seen[stay],
+            inverses=(),
+            carried=tuple(n for n in self.carried if n != name),
+            exemplars=self._exemplars_without(gone),
+            fisher=None,  # A class's share of it is not known.
+        )
+        return left.with_inverses(*(inverse.strength for inverse in self.inverses))
+
+    def _exemplars_without(self, gone: int) -> Exemplars | None:
+        if self.exemplars is None:
+            return None
+        left = self.exemplars.take(self.exemplars.label != gone)
+        return replace(left, label=np.where(left.label > gone, left.label - 1, left.label))
+
+    def transport(self, drift: Drift, own: Drift | None = None) -> Memory:
+        """The memory as if its classes had been measured with a backbone that moved (SLDC, Rao et al. 2026).
+
+        Means and covariances go through the map by their moments, feature vectors one by one. O(k d^3).
+
+        Args:
+            drift: the map of the part of the features that the memory describes.
+            own: the map of the part before it (`offset` columns), where there is one.
+        """
+        offset = self.offset
+        features = drift.rows(self.features[:, offset:])
+        if offset:
+            assert own is not None
+            features = np.concatenate([own.rows(self.features[:, :offset]), features], axis=1)
+        known = tuple(name for name in self.classes if name not in self.carried)
+        moved = replace(
+            self,
+            core=carry(self.core, drift),
+            features=features.astype(np.float32),
+            carried=self.carried + known,
+            inverses=(),
+        )
+        return moved.with_inverses(*(inverse.strength for inverse in self.inverses))
+
+    def sample(self, name: str, n: int, seed: int = 0) -> np.ndarray:
+        """Draw n feature vectors float32 ``[n, d]`` from a class's Gaussian; keyed by the class's name and the seed.
+
+        The covariance is the class's own (the pooled one where only that is kept, or for a single sample).
+        """
+        label = self.classes.index(name)
+        statistics = self.statistics
+        count, mean = int(statistics.count[label]), statistics.mean[label]
+        digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+        rng = np.random.default_rng([seed, digest])
+        own = statistics.scatters[label] if statistics.scatters is not None and count > 1 else None
+        if own is not None and own.ndim == 2:
+            return (mean + rng.standard_normal((n, len(own))) @ own / np.sqrt(count - 1)).astype(np.float32)
+        root = _root(full(own) / (count - 1)) if own is not None else self._pooled_root
+        return (mean + rng.standard_normal((n, self.dim)) @ root.T).astype(np.float32)
+
+    @cached_property
+    def _pooled_root(self) -> np.ndarray:
+        """Of the pooled covariance: one eigendecomposition, and not one a class."""
+        known = self.statistics
+        return _root(known.within / max(1, int(known.count.sum()) - len(self.classes)))
+
+    def _absorb(self, rows: np.ndarray) -> Memory:
+        """This memory with these candidates moved into the statistics."""
+        more = measure(self.features[rows, self.offset :], self.label[rows], len(self.classes), self.scatter_mode)
+        core = merge(self.core, more, np.arange(len(self.classes)), len(self.classes))
+        return replace(self, core=core, features=self.features[~rows], label=self.label[~rows], key=self.key[~rows])
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """R with ``R R'`` = covariance ``[d, d]``."""
+    values, vectors = eigh(covariance)
+    return vectors * np.sqrt(values)
+
+
+def _united(one: Exemplars | None, two: Exemplars | None, place: np.ndarray, k: int) -> Exemplars | None:
+    """Both memories' exemplars within the first one's limit; class i of `two` is class ``place[i]`` of k."""
+    if two is None or two.leaves is None:
+        return one.cut(k) if one is not None else two
+    base = one if one is not None else Exemplars(two.limit)
+    return base.add(two.leaves, place[two.label], two.key, two.rank, k)
+
+
+def nothing(memory: Memory) -> Features:
+    """No rows, of a memory's classes: what closed forms are given where there are no new samples."""
+    return Features(np.zeros((0, 0), np.float32), np.zeros(0, int), memory.classes, np.zeros(0, np.uint64))
+
+
+def _limited(memory: Memory, exemplars: int | None) -> Memory:
+    """The memory with another limit of exemplars; None: as it is, 0: without any."""
+    if exemplars is None:
+        return memory
+    kept = Exemplars(exemplars) if memory.exemplars is None else replace(memory.exemplars, limit=exemplars)
+    return replace(memory, exemplars=kept if exemplars else None)

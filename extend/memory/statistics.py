@@ -1,0 +1,121 @@
+"""Count, mean and scatter of each class's features: what every closed-form head needs, and what adds up.
+
+Merged by the pairwise update of Chan, Golub & LeVeque 1979; all float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from extend.core.linalg import gram, packed_gram, unpack
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of k classes: count ``[k]``, mean ``[k, d]``, and the scatter about the mean.
+
+    `within` is the sum of all classes' scatters, ``[d, d]``. `scatters` holds one a class: packed upper triangle
+    ``[d (d + 1) / 2]``, or an exact factor ``[r, d]`` with ``scatter = factor.T @ factor`` while that is smaller; it
+    is None when the scatter is pooled. `factor` ``[r, d]`` is one of `within`, if it was just measured from few rows.
+    """
+
+    count: np.ndarray
+    mean: np.ndarray
+    within: np.ndarray
+    scatters: tuple[np.ndarray, ...] | None
+    factor: np.ndarray | None = None
+
+    def scatter(self, label: int) -> np.ndarray:
+        """One class's scatter, ``[d, d]``.
+
+        Raises:
+            ValueError: the memory keeps one pooled scatter only.
+        """
+        if self.scatters is None:
+            raise ValueError('the memory keeps one pooled scatter; wrap with scatter="class" to keep one a class')
+        return full(self.scatters[label])
+
+    def weighted(self, weights: np.ndarray) -> np.ndarray:
+        """The sum of the classes' scatters, each times its weight of ``[k]``: ``[d, d]``."""
+        assert self.scatters is not None
+        scaled = (s * (w if s.ndim == 1 else np.sqrt(w)) for s, w in zip(self.scatters, weights, strict=True))
+        return total_scatter(scaled, self.mean.shape[1])
+
+
+def measure(features: np.ndarray, labels: np.ndarray, k: int, mode: str) -> Statistics:
+    """Of features ``[n, d]`` and labels into k classes; `mode` "class" or "pooled"."""
+    features = np.asarray(features, np.float64)
+    d = features.shape[1]
+    count = np.bincount(labels, minlength=k)
+    mean = np.zeros((k, d))
+    parts: list[np.ndarray] = []
+    for label in range(k):
+        rows = features[labels == label]
+        if len(rows):
+            mean[label] = rows.mean(axis=0)
+            rows = rows - mean[label]
+        parts.append(rows)
+    if mode == "pooled":
+        rows = np.concatenate([np.zeros((0, d)), *parts])
+        return Statistics(count, mean, gram(rows), None, rows if len(rows) < (d + 1) / 2 else None)
+    scatters = tuple(_smaller(part) for part in parts)
+    return Statistics(count, mean, total_scatter(scatters, d), scatters)
+
+
+def merge(one: Statistics, two: Statistics, place: np.ndarray, k: int) -> Statistics:
+    """Chan's pairwise update; class i of `two` is class ``place[i]`` of the k classes of the result."""
+    d = one.mean.shape[1]
+    pad = k - len(one.count)
+    count = np.concatenate([one.count, np.zeros(pad, one.count.dtype)])
+    mean = np.concatenate([one.mean, np.zeros((pad, d))])
+    scatters = None if one.scatters is None else [*one.scatters, *(np.zeros((0, d)) for _ in range(pad))]
+    shifts = []
+    for i in np.flatnonzero(two.count):
+        c, n1, n2 = place[i], count[place[i]], two.count[i]
+        difference = two.mean[i] - mean[c]
+        shift = np.sqrt(n1 * n2 / (n1 + n2)) * difference[None]
+        if n1:
+            shifts.append(shift)
+        if scatters is not None and two.scatters is not None:
+            scatters[c] = _join(scatters[c], two.scatters[i], shift if n1 else shift[:0])
+        mean[c] = mean[c] + difference * (n2 / (n1 + n2))
+        count[c] = n1 + n2
+    within = one.within + two.within
+    if shifts:
+        within = within + gram(np.concatenate(shifts))
+    factor = None
+    if one.factor is not None and two.factor is not None and len(one.factor) + len(two.factor) < (d + 1) / 2:
+        factor = np.concatenate([one.factor, two.factor, *shifts])
+    return Statistics(count, mean, within, None if scatters is None else tuple(scatters), factor)
+
+
+def _join(one: np.ndarray, two: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    if not len(one) and not len(shift):
+        return two
+    if one.ndim == 2 and two.ndim == 2:
+        return _smaller(np.concatenate([one, two, shift]))
+    return sum((part if part.ndim == 1 else packed_gram(part) for part in (one, two)), packed_gram(shift))
+
+
+def _smaller(factor: np.ndarray) -> np.ndarray:
+    """A factor ``[r, d]`` as it is, or its packed Gram where that takes less room."""
+    return factor if len(factor) < (factor.shape[1] + 1) / 2 else packed_gram(factor)
+
+
+def full(scatter: np.ndarray) -> np.ndarray:
+    """One class's scatter, packed or as a factor, as ``[d, d]``."""
+    return gram(scatter) if scatter.ndim == 2 else unpack(scatter)
+
+
+def total_scatter(scatters: Iterable[np.ndarray], d: int) -> np.ndarray:
+    """The sum of scatters, packed ones and factors, as ``[d, d]``."""
+    packed, factors = np.zeros(d * (d + 1) // 2), [np.zeros((0, d))]
+    for scatter in scatters:
+        if scatter.ndim == 2:
+            factors.append(scatter)
+        else:
+            packed += scatter
+    return unpack(packed + packed_gram(np.concatenate(factors)))

@@ -1,0 +1,135 @@
+"""What the methods that move a backbone share: samples joined, the memory carried along, the head to begin with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from extend.backbone.flax import Backbone
+from extend.classifier.classifier import Classifier
+from extend.data.features import Features
+from extend.data.samples import Samples
+from extend.heads.base import Head
+from extend.heads.calibrated import Calibrated
+from extend.heads.calibration import temperature
+from extend.heads.linear import LinearHead
+from extend.memory.drift import Kind, Linear, Translation, fit_drift
+from extend.memory.memory import Memory
+from extend.methods.auto import Auto, reads_scatters
+from extend.methods.base import Method
+from extend.methods.gaussian import Gaussian
+from extend.methods.lda import LDA
+from extend.methods.nearest_mean import NearestMean
+from extend.methods.ridge import Ridge
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """What a training of the backbone gives: the backbone, the memory of all classes in its features, and the rest.
+
+    Args:
+        fresh: features of the new samples.
+        head: the trained head for all classes, or None: one is to be fitted to the memory.
+        notes: for the report.
+    """
+
+    backbone: Backbone
+    memory: Memory
+    fresh: Features
+    head: Head | None
+    notes: tuple[str, ...]
+
+
+def checked_head(head: Method | None, memory: Memory | None = None) -> None:
+    """Refuse, before the long work, what cannot be fitted to a memory alone, or not to one like this."""
+    if head is not None and not isinstance(head, (Auto, LDA, Ridge, NearestMean, Gaussian)):
+        raise ValueError(f"head is {head}; expected a closed form such as LDA(), or Auto(), or None: the trained head")
+    if head is not None and memory is not None and memory.scatter_mode == "pooled" and reads_scatters(head):
+        raise ValueError(
+            f"head is {head}, which needs a scatter a class, and this memory keeps one for all: take another head, or "
+            'wrap with scatter="class"'
+        )
+
+
+def carry_memory(memory: Memory, before: np.ndarray, after: np.ndarray, kind: Kind, labels: np.ndarray) -> Memory:
+    """The memory carried through the map that takes features ``[n, d]`` before to after.
+
+    A class weighs as the root of its size: few exemplars of each old class count for something beside thousands of new
+    samples, and yet are not trusted as thousands would be.
+    """
+    count = np.bincount(labels)[labels]
+    weights, offset = 1 / np.sqrt(count), memory.offset
+
+    def fitted(columns: slice) -> Linear | Translation:
+        return fit_drift(before[:, columns], after[:, columns], kind, weights)
+
+    own = fitted(slice(0, offset)) if offset else None
+    return memory.transport(fitted(slice(offset, None)), own)
+
+
+def joined(one: Samples, two: Samples, classes: tuple[str, ...], spec: Any) -> Samples:
+    """Both, labelled into `classes`; where one holds 8-bit pictures and the other arrays, both become arrays."""
+    dtypes = [[leaf.dtype for leaf in jax.tree.leaves(part.inputs)] for part in (one, two)]
+    if dtypes[0] != dtypes[1]:
+        one, two = (replace(part, inputs=part.batch(0, len(part), spec)) for part in (one, two))
+    inputs = jax.tree.map(lambda a, b: np.concatenate([a, b]), one.inputs, two.inputs)
+    places = [np.asarray([classes.index(name) for name in part.classes]) for part in (one, two)]
+    labels = np.concatenate([places[0][one.labels], places[1][two.labels]])
+    return Samples(inputs, labels, classes, np.concatenate([one.keys, two.keys]))
+
+
+def together(one: Features, two: Features, classes: tuple[str, ...]) -> Features:
+    return Features(
+        np.concatenate([one.features, two.features]),
+        np.concatenate([one.labels, two.labels]),
+        classes,
+        np.concatenate([one.keys, two.keys]),
+    )
+
+
+def training_samples(new: Samples, replayed: Samples | None, memory: Memory, spec: Any) -> tuple[Samples, np.ndarray]:
+    """What is trained on, labelled into the memory's classes, and which new samples are held out: bool ``[n]``.
+
+    Content that is held out for one class is trained on for none.
+    """
+    place = np.asarray([memory.classes.index(name) for name in new.classes])
+    labelled = replace(new, labels=place[new.labels], classes=memory.classes)
+    aside = memory.holds(new.keys)
+    kept = labelled.take(~aside)
+    return (kept if replayed is None else joined(kept, replayed, memory.classes, spec)), aside
+
+
+def measured(memory: Memory, fresh: Features) -> Memory:
+    return memory + Memory.of(
+        fresh.features,
+        fresh.labels,
+        fresh.keys,
+        fresh.classes,
+        scatter=memory.scatter_mode,
+        offset=memory.offset,
+        most=memory.most,
+    )
+
+
+def first_head(memory: Memory, fresh: Features) -> tuple[int, np.ndarray, np.ndarray]:
+    """LDA on the memory, at the temperature that fits the held-out rows: where it starts, kernel and bias."""
+    head = LDA().fit(None, memory, fresh, 0)
+    block = Calibrated.of(head).head.blocks[0]  # type: ignore[union-attr]  # LDA is linear.
+    held, labels = memory.held_out
+    factor = temperature(head.scores(held), labels)[0] if len(held) else 1.0
+    return block.start, np.asarray(block.kernel) / factor, np.asarray(block.bias) / factor
+
+
+def old_columns(clf: Classifier, classes: tuple[str, ...]) -> tuple[int, np.ndarray, np.ndarray]:
+    """The present head's columns, and empty ones for the new classes: where they start, kernel and bias."""
+    head = Calibrated.of(clf.head)
+    if not isinstance(head.head, LinearHead):
+        raise ValueError("training with a sigmoid begins with the present head, which must be linear")
+    start, stop = head.rows
+    added = len(classes) - len(clf.classes)
+    kernel, bias = head.dense(stop)
+    kernel = np.concatenate([kernel[start:], np.zeros((stop - start, added))], axis=1)
+    return start, kernel.astype(np.float32), np.concatenate([bias, np.full(added, -2.0)]).astype(np.float32)

@@ -1,0 +1,125 @@
+"""Train a classifier's backbone on all of its classes, once; or give the backbone another head first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from extend.backbone.extract import Progress
+from extend.classifier.classifier import Classifier
+from extend.classifier.history import Event
+from extend.heads.base import Activation, Head
+from extend.heads.linear import LinearHead
+from extend.memory.memory import nothing
+from extend.memory.serialise import memory_bytes
+from extend.methods import Auto, Method
+from extend.methods.base import settings_of
+from extend.methods.budget import fit, name_of
+from extend.methods.joint import retrain
+from extend.methods.moved_backbone import checked_head
+from extend.operations.wrap import samples_of
+from extend.report.measuring import held_out_evaluation, held_out_words
+from extend.report.report import Report
+from extend.training.objective import Training
+
+ONCE = Training(learning_rate=1e-3, frozen_statistics=False, balanced=False)
+
+AUTO = Auto()
+
+
+def adapt(
+    classifier: Classifier,
+    data: Any,
+    *,
+    training: Training = ONCE,
+    head: Method | None = AUTO,
+    held_out: Any = None,
+    skip_broken: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Classifier, Report]:
+    """Train the backbone on the classes it is to begin with, measure the memory anew, and freeze it.
+
+    The first phase of RanPAC (McDonnell et al. 2023, section 3.3) and all of FSA (first-session adaptation, Panos
+    et al. 2023): a pretrained network is adapted once, while the first classes' data are there; later classes are added
+    by closed forms on features that stay. With ``training=Training(select="none")`` only the head is trained.
+
+    Args:
+        data: samples of every class of the classifier, in any form that `extend.add_classes` takes; integer labels are
+            places in its classes.
+        training: which parameters move, and how.
+        head: the closed form fitted to the new memory, or `Auto`; None: the trained head stays.
+        held_out: samples that neither this training nor an earlier one has seen, to measure with; None: the hash rule
+            takes some of `data` out of this training.
+        skip_broken: leave out images that cannot be read.
+        progress: wraps batches and steps, such as a progress bar.
+
+    Raises:
+        ValueError: bad samples, a class without samples, nothing that can be trained, or a `head` that is no closed
+            form.
+
+    >>> import jax, extend
+    >>> from flax import nnx
+    >>> x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32) + np.eye(4)[np.repeat([0, 1, 2], 20)] * 4
+    >>> model = extend.models.MLP(3, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))
+    >>> clf = extend.wrap(model, ["a", "b", "c"], input_spec=jax.ShapeDtypeStruct((4,), np.float32))
+    >>> clf, report = extend.adapt(clf, (x, np.repeat([0, 1, 2], 20)), training=Training(epochs=2, batch_size=16))
+    >>> clf.memory is not None
+    True
+    """
+    checked_head(head)
+    spec, names = classifier.backbone.input_spec, classifier.classes
+    samples = samples_of(data, spec, names, "data", skip_broken, progress)
+    if len(missing := np.flatnonzero(np.bincount(samples.labels, minlength=len(names)) == 0)):
+        raise ValueError(f"data has no samples of class {names[missing[0]]!r}; every class needs some")
+    held = None if held_out is None else samples_of(held_out, spec, names, "held_out", skip_broken, progress)
+    started = time.perf_counter()
+    moved = retrain(classifier, samples, training, head, seed, progress, given=held)
+    memory = moved.memory
+    fitted: Head
+    reason, how, settings = "the trained head", "head", settings_of(training)
+    if moved.head is not None:
+        fitted = moved.head
+    else:
+        assert head is not None
+        found = fit(classifier.head, memory, nothing(memory), head, seed, None)
+        fitted, how = found.head, name_of(found.method)
+        reason = found.reason
+        settings |= {"head": {"name": how, "settings": settings_of(found.method)}}
+    seconds = time.perf_counter() - started
+    before = held_out_evaluation(classifier.memory, classifier.head, names)
+    after = held_out_evaluation(memory, fitted, names)
+    event = Event("adapt", names, how, len(samples), after.by_class if after is not None else {}, settings)
+    report = Report(
+        "adapt", names, how, reason, before, after, None,
+        held_out_words(memory, fitted) if after else "nothing", seconds, seconds, len(samples),
+        memory_bytes(memory), moved.notes,
+    )  # fmt: skip
+    return Classifier(moved.backbone, fitted, names, memory, (*classifier.history, event)), report
+
+
+def replace_head(classifier: Classifier, classes: Sequence[str], *, activation: Activation = "softmax") -> Classifier:
+    """The classifier's backbone with an empty head for other classes, to be trained by `adapt`.
+
+    The old classes and their memory are left behind; `classifier` itself keeps them.
+
+    Raises:
+        ValueError: names are not unique, or fewer than two.
+
+    >>> import jax, extend
+    >>> from flax import nnx
+    >>> model = extend.models.MLP(2, inputs=4, rngs=nnx.Rngs(0))
+    >>> clf = extend.wrap(model, ["a", "b"], input_spec=jax.ShapeDtypeStruct((4,), np.float32))
+    >>> replace_head(clf, ["x", "y", "z"]).head.num_classes
+    3
+    """
+    names = tuple(map(str, classes))
+    if len(names) < 2:
+        raise ValueError(f"{len(names)} class given; a classifier needs at least two")
+    backbone = classifier.backbone
+    columns = np.zeros((backbone.feature_dim - backbone.offset, len(names)), np.float32)
+    head = LinearHead.of(columns, np.zeros(len(names)), backbone.offset, activation)
+    return Classifier(backbone, head, names, None, (Event("replace_head", names, "empty", 0, {}),))

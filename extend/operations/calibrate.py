@@ -1,0 +1,128 @@
+"""Choose again what was frozen (`retune`), and correct scores without touching the columns (`calibrate`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from extend.classifier.classifier import Classifier
+from extend.classifier.evaluation import Evaluation, evaluate_features
+from extend.classifier.history import Event
+from extend.heads.base import Head
+from extend.heads.calibrated import Calibrated
+from extend.heads.calibration import align_weights, bias_correction, temperature
+from extend.memory.serialise import memory_bytes
+from extend.methods.budget import plain
+from extend.report.measuring import held_out_evaluation, held_out_words
+from extend.report.report import Report
+
+Step = Literal["weights", "bias", "temperature"]
+STEPS: tuple[Step, ...] = ("weights", "bias", "temperature")
+
+
+def calibrate(
+    classifier: Classifier, steps: Sequence[Step] = ("temperature",), new: Sequence[str] | None = None
+) -> tuple[Classifier, Report]:
+    """A classifier whose scores are corrected on its held-out features, after any method; columns keep their values.
+
+    The report's before and after are of the same classes; `Evaluation.ece` and `log_loss` in them say what calibration
+    gained, each row measured with corrections fitted on the other half of the rows (by a bit of the content key).
+
+    Args:
+        steps: in this order: ``"weights"``: new columns scaled to the old ones' mean norm (WA, Zhao et al. 2020);
+            ``"bias"``: new scores become ``alpha score + beta`` (BiC, Wu et al. 2019); ``"temperature"``: one factor on
+            all scores, so that `predict_proba` is calibrated (Guo et al. 2017).
+        new: the classes that count as new; None: those of the last addition.
+
+    Raises:
+        ValueError: an unknown step, no held-out features, no new classes where a step needs some, or Gaussians where
+            "weights" needs columns.
+
+    >>> import extend
+    >>> x, y = np.random.default_rng(0).normal(size=(400, 2)).astype("float32"), np.repeat([0, 1], 200)
+    >>> clf = extend.wrap(lambda x: x, ["a", "b"], (x + 2 * y[:, None].astype("float32"), y))
+    >>> better, report = extend.calibrate(clf)
+    >>> better.classes
+    ('a', 'b')
+    """
+    if isinstance(steps, str) or not steps or any(step not in STEPS for step in steps):
+        raise ValueError(f"steps is {steps!r}; expected some of {', '.join(map(repr, STEPS))}")
+    memory = classifier.memory
+    if memory is None or not len(memory.held_out[0]):
+        raise ValueError("calibration is fitted on held-out features, and this classifier has none: wrap it with data=")
+    if new is None:
+        last = next((event for event in reversed(classifier.history) if event.action == "add"), None)
+        new = last.classes if last is not None else ()
+    new = (new,) if isinstance(new, str) else tuple(new)
+    if unknown := [name for name in new if name not in classifier.classes]:
+        raise ValueError(f"no class {unknown[0]!r}; there are {', '.join(classifier.classes)}")
+    fresh = np.isin(classifier.classes, list(new))
+    if ("weights" in steps or "bias" in steps) and (fresh.all() or not fresh.any()):
+        raise ValueError("weights and bias correct new classes against old ones: say which are new with new=[...]")
+    rows, labels = memory.held_out
+    if "bias" in steps and len(np.unique(fresh[labels])) < 2:
+        raise ValueError("bias correction compares old and new classes on held-out rows, and one of them has none")
+    if classifier.head.activation == "sigmoid":
+        raise ValueError("calibration is of softmax scores; this head scores each class alone (sigmoid)")
+    started = time.perf_counter()
+    half = memory.choosing
+    head = _corrected(classifier.head, steps, fresh, rows, labels)
+    parts = []
+    for part in (half, ~half):
+        if part.any() and (~part).any():
+            fitted = _corrected(classifier.head, steps, fresh, rows[~part], labels[~part])
+            parts.append(evaluate_features(fitted, classifier.classes, rows[part], labels[part]))
+    seconds = time.perf_counter() - started
+    before = held_out_evaluation(memory, classifier.head, classifier.classes)
+    after = _together(parts) if len(parts) == 2 else held_out_evaluation(memory, head, classifier.classes)
+    done = ", ".join(steps)
+    better = replace(classifier, head=plain(head), history=(*classifier.history, Event("calibrate", (), done, 0, {})))
+    crossed = (
+        ", each half corrected by the other" if len(parts) == 2 else ", the same that the correction was fitted on"
+    )
+    measured_on = held_out_words(memory, head).replace("held-out features", "held-out features" + crossed, 1)
+    notes = (
+        ("budgets were kept before this correction; they may not be after it",) if set(steps) - {"temperature"} else ()
+    )
+    report = Report(
+        "calibrate", (), done, "", before, after, None, measured_on, seconds, seconds, 0, memory_bytes(memory), notes
+    )
+    return better, report
+
+
+def _corrected(
+    head: Head, steps: Sequence[Step], fresh: np.ndarray, rows: np.ndarray, labels: np.ndarray
+) -> Calibrated:
+    """The head after these steps, fitted on these rows."""
+    now = Calibrated.of(head)
+    for step in steps:
+        if step == "weights":
+            now = align_weights(now, fresh)
+        elif step == "bias":
+            alpha, beta = bias_correction(now.scores(rows), labels, fresh)
+            gain, shift = np.where(fresh, alpha, 1.0), np.where(fresh, beta, 0.0)
+            now = replace(
+                now,
+                scale=(np.asarray(now.scale) * gain).astype(np.float32),
+                offset=(np.asarray(now.offset) * gain + shift).astype(np.float32),
+            )
+        else:
+            factor = temperature(now.scores(rows), labels)[0]
+            now = replace(
+                now,
+                temperature=np.float32(now.temperature * factor),
+                offset=(np.asarray(now.offset) / factor).astype(np.float32),
+            )
+    return now
+
+
+def _together(parts: list[Evaluation]) -> Evaluation:
+    """Two evaluations of disjoint rows as one; the calibration error is their mean, weighted by rows."""
+    n = [part.n for part in parts]
+    confusion = parts[0].confusion + parts[1].confusion
+    loss, ece = (float(np.average([getattr(p, name) for p in parts], weights=n)) for name in ("log_loss", "ece"))
+    return Evaluation(parts[0].classes, confusion, loss, ece)

@@ -1,0 +1,133 @@
+"""Write a classifier for others to use: in its own format, in another, or as ONNX or StableHLO."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from extend.classifier.classifier import Classifier
+from extend.formats.base import DenseHead, Foreign, FormatError
+from extend.formats.dense import DenseNetwork
+from extend.formats.jax_export import onnx_writer as flax_onnx
+from extend.formats.jax_export import stablehlo_writer as stablehlo
+from extend.formats.keras.legacy import to_keras_h5
+from extend.formats.matlab.model import to_mat
+from extend.formats.pmml.writer import to_pmml
+from extend.heads.base import Head
+from extend.heads.calibrated import Calibrated
+from extend.heads.linear import LinearHead
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a backbone came from: the model, and its classes' names when it was opened."""
+
+    model: Foreign
+    classes: tuple[str, ...]
+
+
+def export(classifier: Classifier, path: str | os.PathLike[str]) -> Path:
+    """Write a classifier for others to use: what was opened goes back in its own format, or into another.
+
+    A model that was opened keeps its format; a dense network (MATLAB, PMML, theanets, scikit-learn's MLP) can also be
+    written as ``.pmml``, ``.mat`` or ``.h5``. Old classes' weights are the very numbers of the file where
+    no method changed them. What the file cannot hold (memory, what an input is, history) is written to the folder
+    beside it, ``<file>.extend``, which `open` reads; whoever only serves the model can leave that behind. Into another
+    format goes the network alone, without memory: its features are those of another file. A Flax
+    classifier is written as ``.onnx`` or ``.stablehlo`` (`extend.formats.jax_export.onnx_writer`, `extend.formats.jax_export.stablehlo_writer`).
+
+    Raises:
+        FormatError: the suffix is not one that this model can be written as.
+        ValueError: the head is no dense layer (Gaussians), or the backbone is a function.
+
+    >>> import tempfile, extend
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> x = np.eye(3).repeat(4, axis=0)
+    >>> clf = extend.open(LogisticRegression().fit(x, np.repeat(["a", "b", "c"], 4)))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     extend.open(export(clf, Path(folder) / "model.skops")).classes
+    ('a', 'b', 'c')
+    """
+    target = Path(path)
+    origin: Origin | None = classifier.backbone.origin
+    if origin is None:
+        _export_flax(classifier, target)
+        return target
+    head = dense_head(origin, classifier.head, classifier.classes)
+    network = getattr(origin.model, "network", None)
+    if isinstance(network, DenseNetwork) and _convert(network.with_head(head, classifier.classes), origin, target):
+        return target
+    origin.model.save(target, head, classifier.classes)
+    classifier.save(memory_folder(target))
+    return target
+
+
+def memory_folder(path: str | os.PathLike[str]) -> Path:
+    """Where `export` keeps what the file cannot hold."""
+    return Path(path).with_name(Path(path).name + ".extend")
+
+
+def dense_head(origin: Origin, head: Head, classes: tuple[str, ...]) -> DenseHead:
+    """The head in the file's own dtype; columns that are still the file's own are its very numbers.
+
+    Raises:
+        ValueError: a head of Gaussians.
+    """
+    own = origin.model.head
+    linear = head.head if isinstance(head, Calibrated) else head
+    if not isinstance(linear, LinearHead):
+        raise ValueError(
+            "the head is one of Gaussians, and a file of another framework holds a dense layer: add the classes with "
+            "method='lda', 'ridge' or 'auto'"
+        )
+    kernel, bias = (head if isinstance(head, Calibrated) else linear).dense(own.kernel.shape[0])
+    before = own.astype(np.float32)
+    written, shift = kernel.astype(own.kernel.dtype), bias.astype(own.bias.dtype)
+    for column, name in enumerate(classes):
+        if name in origin.classes:
+            was = origin.classes.index(name)
+            if np.array_equal(kernel[:, column], before.kernel[:, was]) and bias[column] == before.bias[was]:
+                written[:, column], shift[column] = own.kernel[:, was], own.bias[was]
+    return DenseHead(written, shift, own.activation)
+
+
+def _convert(network: DenseNetwork, origin: Origin, target: Path) -> bool:
+    """Write a dense network in another format than its own; False if the target is its own format."""
+    match target.suffix.lower():
+        case ".pmml" | ".xml" if origin.model.format != "pmml":
+            to_pmml(network, target)
+        case ".mat" if origin.model.format != "matlab":
+            to_mat(network, target)
+        case ".h5" | ".hdf5" if origin.model.format != "keras":
+            to_keras_h5(network, target)
+        case _:
+            return False
+    return True
+
+
+def _export_flax(classifier: Classifier, target: Path) -> None:
+    if not classifier.backbone.traceable:
+        raise ValueError("the backbone is a function that JAX cannot trace: export what it calls with its own tools")
+    backbone, head = classifier.backbone, classifier.head
+    inner = head.head if isinstance(head, Calibrated) else head
+    if isinstance(inner, LinearHead):  # One matrix for all columns: one layer in the file.
+        kernel, bias = (head if isinstance(head, Calibrated) else inner).dense(backbone.feature_dim)
+        head = LinearHead.of(kernel, bias, activation=head.activation)
+
+    def score(x: Any) -> tuple[jax.Array, jax.Array]:
+        logits = head.logits(backbone.apply(backbone.params, x))
+        probable = jax.nn.sigmoid(logits) if head.activation == "sigmoid" else jax.nn.softmax(logits)
+        return logits, probable
+
+    match target.suffix.lower():
+        case ".onnx":
+            flax_onnx.write(score, backbone.input_spec, classifier.classes, target)
+        case ".stablehlo":
+            stablehlo.write(score, backbone.input_spec, classifier.classes, target)
+        case _:
+            raise FormatError(f"{target}: a Flax classifier is written as .onnx or .stablehlo; checkpoints by save()")

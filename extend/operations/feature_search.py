@@ -1,0 +1,151 @@
+"""Choose a feature space when the base data are there: which taps, which transform, which width.
+
+Transform and width are chosen by the rule of `extend.methods.Auto`; of the taps, the most that do not lose a standard
+error on the base classes, because it is classes yet unknown that need them. All on the half of the held-out rows that
+never calibrates a forgetting budget; one pass of the backbone serves every candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from extend.backbone import extract as features
+from extend.backbone.extract import Progress
+from extend.backbone.feature_space import Space, Tap, Width
+from extend.backbone.flax import Backbone
+from extend.data.features import Features
+from extend.data.samples import Samples
+from extend.heads.calibration import class_weights, temperature
+from extend.memory.memory import Memory
+from extend.memory.rows import choosing, held_out_rows
+from extend.methods import LDA, Ridge, Score
+from extend.methods.auto import pick
+
+MOST_TAPS, MOST_FEATURES, MOST_OF_ONE = 3, 2048, 1024
+HEADS = (LDA(), Ridge())
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Taps, transform and width, and what was tried, in words."""
+
+    taps: tuple[Tap, ...]
+    transform: Any
+    width: Width | None
+    tried: tuple[str, ...]
+
+
+def choose(
+    build: Callable[..., Backbone],
+    samples: Samples,
+    held: Samples | None,
+    taps: Any,
+    transform: Any,
+    width: Any,
+    progress: Progress | None = None,
+) -> Chosen:
+    """Settle every one of `taps`, `transform` and `width` that is ``"auto"``, in this order; the others stay.
+
+    Args:
+        build: makes a backbone from ``taps=``.
+        samples: the base data; `held`: those to measure on, or None: the hash rule takes them from `samples`.
+
+    Raises:
+        ValueError: ``taps="auto"`` where there is no layer to tap.
+    """
+    layers = _tappable(build) if taps == "auto" else tuple(taps)
+    backbone = build(taps=layers)
+    if held is None:
+        aside = held_out_rows(samples.keys, samples.labels)
+        samples, held = samples.take(~aside), samples.take(aside)
+    joined = features.join(backbone, samples, progress=progress)
+    checked = features.join(backbone, held) if len(held) else np.zeros((0, backbone.joined), np.float32)
+    half = choosing(held.keys)
+    data = _Data(backbone, joined, samples, checked[half], held.labels[half])
+    tried: list[str] = []
+    now = Space(backbone.space.taps if taps != "auto" else (), None, None, backbone.space.keep)
+    if transform != "auto":
+        now = replace(now, transform=transform)
+    if isinstance(width, (Width, int)):
+        now = replace(now, width=Width(width) if isinstance(width, int) else width)
+    if taps == "auto":
+        options = [replace(now, taps=backbone.space.taps[i:]) for i in range(len(layers) + 1)]
+        now = data.best(options, lambda s: "taps " + (", ".join(t.path for t in s.taps) or "none"), tried, first=True)
+    if transform == "auto":
+        options = [replace(now, transform=t) for t in (None, "sqrt", "l2")]
+        now = data.best(options, lambda s: f"transform {s.transform or 'none'}", tried)
+    if width == "auto":
+        size = int(min(2000, max(200, 4 * backbone.joined)))
+        options = [replace(now, width=w) for w in (None, Width(size), Width(size, "fourier"))]
+        now = data.best(options, lambda s: f"width {s.width.size} {s.width.kind}" if s.width else "width none", tried)
+    return Chosen(now.taps, now.transform, now.width, tuple(tried))
+
+
+@dataclass(frozen=True)
+class _Data:
+    backbone: Backbone
+    joined: np.ndarray
+    samples: Samples
+    checked: np.ndarray
+    truth: np.ndarray
+
+    def best(self, options: list[Space], title: Callable[[Space], str], tried: list[str], first: bool = False) -> Space:
+        """The option whose better head wins by the rule (or the first that is as good); `tried` tells what each did."""
+        if not len(self.truth):
+            tried.append(f"{title(options[0])}: taken untried, as there are no held-out rows")
+            return options[0]
+        scored, right = [], []
+        for option in options:
+            found = self._score(option)
+            better = pick([score for score, _ in found], [hit for _, hit in found], self.truth)[0]
+            scored.append(found[better][0])
+            right.append(found[better][1])
+            tried.append(f"{title(option)}: {scored[-1].accuracy:.1%}, log-loss {scored[-1].log_loss:.3f}")
+        taken, near = pick(scored, right, self.truth)
+        return options[near[0] if first else taken]
+
+    def _score(self, option: Space) -> list[tuple[Score, np.ndarray]]:
+        rows, checked = self._features(option)
+        names = self.samples.classes
+        memory = Memory.of(rows, self.samples.labels, self.samples.keys, names, scatter="pooled", most=0)
+        nothing = Features(rows[:0], self.samples.labels[:0], names, self.samples.keys[:0])
+        found = []
+        for method in HEADS:
+            scores = method.fit(None, memory, nothing, 0).scores(checked)
+            hit = scores.argmax(axis=1) == self.truth
+            loss = temperature(scores, self.truth)[1]
+            found.append((Score(method, float(class_weights(self.truth) @ hit), loss), hit))
+        return found
+
+    def _features(self, option: Space) -> tuple[np.ndarray, np.ndarray]:
+        """The part of the features that a memory would describe, of the base and of the checked rows."""
+        first, edges = self.backbone.parts[0], np.cumsum(self.backbone.parts)
+        skipped = len(self.backbone.space.taps) - len(option.taps)
+        columns = np.r_[0:first, edges[skipped] : edges[-1]]
+        parts = (first, *self.backbone.parts[1 + skipped :])
+        rows, checked = self.joined[:, columns], self.checked[:, columns]
+        params = option.fit(rows, parts)
+        start = option.offset(first)
+        done = [np.asarray(option.map(params, jnp.asarray(part), first))[:, start:] for part in (rows, checked)]
+        return done[0], done[1]
+
+
+def _tappable(build: Callable[..., Backbone]) -> tuple[Tap, ...]:
+    """The last layers at the top of the model, in the order of their depth, that can be taps; at most three."""
+    layers = build(taps=()).layers
+    if not layers:
+        raise ValueError(
+            "taps='auto' found no layer to tap: a function has none, and a layer must be called once and give a batch; "
+            "leave taps out, or name layers"
+        )
+    found: tuple[Tap, ...] = tuple(Tap(path, 4) for path in layers[-MOST_TAPS:])
+    widths = build(taps=found).parts[1:]
+    found = tuple(tap if w <= MOST_OF_ONE else replace(tap, grid=2) for tap, w in zip(found, widths, strict=True))
+    while len(found) > 1 and build(taps=found).joined > MOST_FEATURES:
+        found = found[1:]
+    return found

@@ -1,0 +1,58 @@
+"""TODO"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from extend.classifier.classifier import Classifier
+from extend.classifier.history import Event
+from extend.memory.serialise import memory_bytes
+from extend.methods.lda import oas, shared_strength
+from extend.methods.ridge import gcv
+from extend.operations.remove import refit
+from extend.report.measuring import held_out_evaluation, held_out_words
+from extend.report.report import Report
+
+
+def retune(classifier: Classifier) -> tuple[Classifier, Report]:
+    """Choose LDA's and ridge's strengths again from all that the memory now holds, and fit the last closed form anew.
+
+    Strengths are frozen when a classifier is wrapped, so that the order of additions cannot matter; after many
+    additions other ones may be better.
+
+    Raises:
+        ValueError: there is no memory, or the head is not of a closed form.
+
+    >>> import extend
+    >>> x = np.random.default_rng(0).normal(size=(90, 4)).astype("float32")
+    >>> clf = extend.wrap(lambda x: x, ["a", "b"], (x[:60], np.repeat([0, 1], 30)))
+    >>> clf, _ = extend.add_classes(clf, {"c": x[60:]}, method="lda")
+    >>> extend.retune(clf)[0].history[-1].action
+    'retune'
+    """
+    if classifier.memory is None:
+        raise ValueError("strengths are chosen from the memory, and this classifier has none: wrap it with data=")
+    started = time.perf_counter()
+    memory = replace(
+        classifier.memory, shrinkage=oas(classifier.memory.statistics), ridge=gcv(classifier.memory.statistics)
+    )
+    if memory.inverses:
+        memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
+    last = next(event for event in reversed(classifier.history) if event.action != "calibrate")
+    head = refit(classifier.head, memory, last)
+    if head is None:
+        raise ValueError(f"the head is of {last.method}, which has no strength to choose; it is left as it is")
+    seconds = time.perf_counter() - started
+    settings = {**last.settings, "was": [classifier.memory.shrinkage, classifier.memory.ridge]}
+    tuned = replace(classifier, head=head, memory=memory)
+    before = held_out_evaluation(memory, classifier.head, classifier.classes)
+    after = held_out_evaluation(memory, head, classifier.classes)
+    event = Event("retune", (), last.method, 0, {}, settings)
+    budgeted = any(event.risk is not None for event in classifier.history)
+    notes = ("offsets of earlier budgets stay as they are; what they guaranteed was of the old strengths",)
+    report = Report(
+        "retune", (), last.method, "", before, after, None, held_out_words(memory, head), seconds, seconds, 0,
+        memory_bytes(memory), notes if budgeted else (),
+    )  # fmt: skip
+    return replace(tuned, history=(*classifier.history, event)), report

@@ -1,0 +1,116 @@
+"""The state of a training in a folder, and what the training is known by, so that no other one goes on from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+
+from extend.core import checkpoint
+
+TOLERANCE = 0.02
+"""By how much, relative and absolute, what was computed may differ on another device."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What tells one training from another.
+
+    Args:
+        given: a digest of all that was given to it; the same in every process.
+        computed: numbers that tell it too, and may differ by `TOLERANCE`.
+    """
+
+    given: str = ""
+    computed: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Where a training was: its arrays, the next epoch and step, the best score, the epochs since it, and the log."""
+
+    arrays: Any
+    epoch: int
+    number: int
+    score: float
+    since: int
+    log: list[Mapping[str, float]]
+
+
+def identify(
+    settings: Any, arrays: Sequence[np.ndarray], computed: Sequence[np.ndarray], optimiser: bytes = b""
+) -> Identity:
+    """Of JSON `settings` and given `arrays`, which count to the last bit, and of `computed` arrays, which do not.
+
+    >>> one, other = (identify({"epochs": 3}, [np.zeros(2)], [np.full(5, size)]) for size in (1.0, 1.001))
+    >>> one.given == other.given, one.computed == other.computed
+    (True, False)
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + optimiser)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return Identity(digest.hexdigest(), tuple(number for array in computed for number in _sketch(array)))
+
+
+def behaviour(optimiser: optax.GradientTransformation, moving: Any) -> bytes:
+    """What an optimiser keeps, and what it does in three steps to parameters of 1 with gradients from -2 to 2."""
+
+    def slope(leaf: jax.Array) -> jax.Array:
+        return jnp.linspace(-2, 2, leaf.size, dtype=leaf.dtype).reshape(leaf.shape)
+
+    @jax.jit
+    def step(state: Any, moving: Any) -> Any:
+        return optimiser.update(jax.tree.map(slope, moving), state, moving)
+
+    moving = jax.tree.map(jnp.ones_like, moving)
+    state = optimiser.init(moving)
+    found = str(jax.tree.map(lambda leaf: (np.shape(leaf), str(jnp.result_type(leaf))), state)).encode()
+    for _ in range(3):
+        changes, state = step(state, moving)
+        found += np.asarray(ravel_pytree(changes)[0]).tobytes()
+    return found
+
+
+def save(folder: Path, identity: Identity, state: Saved) -> None:
+    """Replace what `folder` holds; whole, or not at all (see `extend.core.checkpoint.save`)."""
+    leaves = {str(number): np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(state.arrays))}
+    about = {name: value for name, value in vars(state).items() if name != "arrays"}
+    about["score"] = state.score if np.isfinite(state.score) else None
+    known = {"identity": identity.given, "near": list(identity.computed), "kind": "training"}
+    checkpoint.save(folder, leaves, {**about, **known})
+
+
+def load(folder: Path, identity: Identity, like: Any) -> Saved:
+    """The state in `folder`, its arrays as the tree `like`.
+
+    Raises:
+        ValueError: it is the state of another training.
+    """
+    tree, about = checkpoint.load(folder)
+    was, now = about.get("near", []), identity.computed
+    same = about.get("kind") == "training" and about.get("identity") == identity.given and len(was) == len(now)
+    if not same or not np.allclose(was, now, rtol=TOLERANCE, atol=TOLERANCE):
+        raise ValueError(
+            f"{folder} holds the state of another training (other data, network or settings); give another folder, or "
+            "remove it to begin anew"
+        )
+    leaves = [jnp.asarray(tree[str(number)]) for number in range(len(jax.tree.leaves(like)))]
+    arrays = jax.tree.unflatten(jax.tree.structure(like), leaves)
+    score = -np.inf if about["score"] is None else about["score"]
+    return Saved(arrays, about["epoch"], about["number"], score, about["since"], about["log"])
+
+
+def _sketch(array: np.ndarray) -> tuple[float, float]:
+    """An array's size, and a random direction's share of it."""
+    flat = np.asarray(array, np.float64).ravel()
+    size = float(np.linalg.norm(flat))
+    return size, float(np.random.default_rng(0).standard_normal(len(flat)) @ flat) / (size + 1e-12)
