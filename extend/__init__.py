@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from extend.classifier.evaluation import Evaluation, evaluate
     from extend.classifier.history import Event
     from extend.classifier.serialise import load
-    from extend.core.checkpoint import CheckpointError
+    from extend.core.errors import ArgumentError, CheckpointError, DataError, ExtendError, FormatError
     from extend.data.images import Image
-    from extend.formats.base import FormatError
     from extend.heads.linear import LinearHead
     from extend.memory.memory import Memory
     from extend.operations.adapt import adapt, replace_head
@@ -49,9 +48,12 @@ else:
         "evaluate": "classifier.evaluation",
         "Event": "classifier.history",
         "load": "classifier.serialise",
-        "CheckpointError": "core.checkpoint",
+        "ArgumentError": "core.errors",
+        "CheckpointError": "core.errors",
+        "DataError": "core.errors",
+        "ExtendError": "core.errors",
         "Image": "data.images",
-        "FormatError": "formats.base",
+        "FormatError": "core.errors",
         "LinearHead": "heads.linear",
         "Memory": "memory.memory",
         "adapt": "operations.adapt",
@@ -85,11 +87,14 @@ def save(classifier: Classifier, path: Any) -> None:
 
 __version__ = "0.1.0"
 __all__ = [
+    "ArgumentError",
     "Backbone",
     "CheckpointError",
     "Classifier",
+    "DataError",
     "Evaluation",
     "Event",
+    "ExtendError",
     "FormatError",
     "Image",
     "LinearHead",

@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from extend.backbone.flax import Backbone
+from extend.core.errors import ArgumentError
 from extend.data.features import Features
 from extend.data.samples import Samples
 
@@ -95,7 +96,7 @@ def replicated(params: Any) -> tuple[Any, Callable[[Any], Any]]:
 def _labelled(samples: Samples, features: np.ndarray) -> Features:
     if not np.isfinite(features).all():
         bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
-        raise ValueError(
+        raise ArgumentError(
             f"the backbone gave NaN or infinity for {len(bad)} samples, the first at row {bad[0]}; "
             "look at its parameters and at how inputs are scaled"
         )

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from extend.core.errors import ArgumentError
+
 Transform = Literal["sqrt", "l2", "standardise"]
 
 
@@ -64,9 +66,9 @@ class Space:
 
     def __post_init__(self) -> None:
         if self.transform not in (None, "sqrt", "l2", "standardise"):
-            raise ValueError(f"transform is {self.transform!r}; expected 'sqrt', 'l2', 'standardise' or None")
+            raise ArgumentError(f"transform is {self.transform!r}; expected 'sqrt', 'l2', 'standardise' or None")
         if self.width is not None and (self.width.size < 1 or self.width.kind not in ("relu", "fourier")):
-            raise ValueError(f"width is {self.width}; expected Width(size >= 1, kind='relu' or 'fourier')")
+            raise ArgumentError(f"width is {self.width}; expected Width(size >= 1, kind='relu' or 'fourier')")
 
     @property
     def plain(self) -> bool:

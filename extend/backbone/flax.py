@@ -19,6 +19,7 @@ from flax import nnx
 from extend.backbone.feature_space import Space, Tap, Transform, Width
 from extend.backbone.network import Network, named_leaves, of_linen, of_nnx, outline
 from extend.backbone.recorder import Layer, choose_head
+from extend.core.errors import ArgumentError
 from extend.data.samples import InputSpec
 from extend.heads.linear import LinearHead
 
@@ -166,7 +167,7 @@ class Backbone:
             zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), _example(input_spec))
             shape = np.shape(run(network, zeros)[0])
         if len(shape) != 2 or shape[0] != 2:
-            raise ValueError(f"the function returned shape {list(shape)} for 2 inputs; expected features [2, p]")
+            raise ArgumentError(f"the function returned shape {list(shape)} for 2 inputs; expected features [2, p]")
         space = replace(_space((), transform, width, None), keep=head is not None)
         kind = {"kind": "function", "class": getattr(function, "__name__", type(function).__name__), "head": None}
         if params is not None:
@@ -220,7 +221,7 @@ class Backbone:
             ValueError: the model's training mode is not known.
         """
         if self.learn is None:
-            raise ValueError("this model's training mode is not known: keep its statistics frozen")
+            raise ArgumentError("this model's training mode is not known: keep its statistics frozen")
         penultimate, taps, statistics = self.learn(params["network"], x, key)
         return self.finish(params, self.space.join(penultimate, taps)), statistics
 
@@ -339,7 +340,7 @@ def _blocks(called: Mapping[str, int], names: list[str]) -> tuple[str, ...]:
 
 def _single(calls: list[Any], path: str) -> Any:
     if len(calls) != 1:
-        raise ValueError(f"layer {path!r} is called {len(calls)} times in one pass; it must be called once")
+        raise ArgumentError(f"layer {path!r} is called {len(calls)} times in one pass; it must be called once")
     return calls[0]
 
 
@@ -347,7 +348,7 @@ def _space(taps: Taps, transform: Transform | None, width: int | Width | None, l
     wanted = tuple(Tap(tap) if isinstance(tap, str) else tap for tap in taps)
     for tap in wanted:
         if layers is not None and tap.path not in layers:
-            raise ValueError(f"tap {tap.path!r} is not a layer of this model; there are: {', '.join(layers)}")
+            raise ArgumentError(f"tap {tap.path!r} is not a layer of this model; there are: {', '.join(layers)}")
     return Space(wanted, transform, Width(width) if isinstance(width, int) else width)
 
 

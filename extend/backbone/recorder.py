@@ -18,6 +18,8 @@ import jax
 import numpy as np
 from flax import nnx
 
+from extend.core.errors import ArgumentError
+
 Call = tuple[Any, Any, int]
 """Input and output of one call of a layer, and its place among all recorded calls."""
 
@@ -107,9 +109,9 @@ def choose_head(
     if wanted is not None:
         chosen = [c for c in candidates if c.path == wanted]
         if not chosen:
-            raise ValueError(f"head={wanted!r} is not a dense layer of this model; there are: {listing}")
+            raise ArgumentError(f"head={wanted!r} is not a dense layer of this model; there are: {listing}")
         if chosen[0].kernel.shape[1] != num_classes:
-            raise ValueError(
+            raise ArgumentError(
                 f"head {wanted!r} has kernel {list(chosen[0].kernel.shape)}, but there are {num_classes} classes"
             )
         return chosen[0]
@@ -121,7 +123,7 @@ def choose_head(
     ]
     if len(chosen) == 1:
         return chosen[0]
-    raise ValueError(
+    raise ArgumentError(
         f"the head was not found: {len(chosen)} layers of width {num_classes} give the model's output "
         f'(a head is a dense layer, called once, whose output is what the model returns). Pass head="path" of one of: '
         f"{listing}"

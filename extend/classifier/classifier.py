@@ -14,6 +14,7 @@ from extend.backbone.flax import Backbone
 from extend.classifier.history import Event
 from extend.classifier.serialise import _head_to_tree, _spec_to_json, _versions
 from extend.core import checkpoint
+from extend.core.errors import ArgumentError
 from extend.data import samples as data
 from extend.heads.base import Head
 from extend.heads.scoring import head_scores
@@ -49,11 +50,15 @@ class Classifier:
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"class names are not unique: {', '.join(self.classes)}")
+            raise ArgumentError(f"class names are not unique: {', '.join(self.classes)}")
         if self.head.num_classes != len(self.classes):
-            raise ValueError(f"the head has {self.head.num_classes} columns, but {len(self.classes)} classes are named")
+            raise ArgumentError(
+                f"the head has {self.head.num_classes} columns, but {len(self.classes)} classes are named"
+            )
         if self.memory is not None and self.memory.classes != self.classes:
-            raise ValueError(f"the memory is of {', '.join(self.memory.classes)}; expected {', '.join(self.classes)}")
+            raise ArgumentError(
+                f"the memory is of {', '.join(self.memory.classes)}; expected {', '.join(self.classes)}"
+            )
 
     def __repr__(self) -> str:
         names = ", ".join(self.classes[:10]) + (", ..." if len(self.classes) > 10 else "")

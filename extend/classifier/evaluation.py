@@ -13,6 +13,7 @@ import numpy as np
 
 from extend.backbone.extract import Progress, batches, replicated
 from extend.classifier.classifier import Classifier
+from extend.core.errors import ArgumentError
 from extend.data import samples as data
 from extend.heads.base import Head
 
@@ -110,7 +111,7 @@ def evaluate(
     names = classifier.classes if isinstance(samples, tuple) and len(samples) == 2 else None
     read = data.read(samples, spec, names=names, skip_broken=skip_broken, progress=progress)
     if unknown := [name for name in read.classes if name not in classifier.classes]:
-        raise ValueError(f"class {unknown[0]!r} is not one of the classifier's: {', '.join(classifier.classes)}")
+        raise ArgumentError(f"class {unknown[0]!r} is not one of the classifier's: {', '.join(classifier.classes)}")
     place = np.asarray([classifier.classes.index(name) for name in read.classes])
     backbone = classifier.backbone
     join, finish = backbone.compiled

@@ -21,7 +21,7 @@ from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.core import checkpoint
 from extend.core import orbax as foreign
-from extend.core.checkpoint import CheckpointError
+from extend.core.errors import ArgumentError, CheckpointError
 from extend.data.images import Image
 from extend.data.samples import InputSpec
 from extend.heads.base import Head
@@ -70,7 +70,7 @@ def load(
         tree, description = checkpoint.load(path)
         return _rebuild(path, tree, description, model, call)
     if classes is None or input_spec is None:
-        raise ValueError(
+        raise ArgumentError(
             f"{path} was not written by extend: pass classes=[...] (the names, in the order of the head's columns) and "
             "input_spec= (extend.Image(...) for pictures, jax.ShapeDtypeStruct(shape, dtype) for arrays)"
         )
@@ -98,7 +98,9 @@ def build(
     if not isinstance(model, (nnx.Module, nn.Module)):
         made = model() if callable(model) else model
         if not isinstance(made, (nnx.Module, nn.Module)):
-            raise ValueError(f"model is {type(model).__name__}; expected a Flax module, or a function that returns one")
+            raise ArgumentError(
+                f"model is {type(model).__name__}; expected a Flax module, or a function that returns one"
+            )
         model = made
     if isinstance(model, nnx.Module):
         return Backbone.from_nnx(model, num_classes, input_spec, head, call, **space)
@@ -119,9 +121,9 @@ def _rebuild(path: Any, tree: dict[str, Any], saved: dict[str, Any], model: Any,
     options: dict[str, Any] = {"transform": space.transform, "width": space.width}
     if network["kind"] == "function":
         if model is None:
-            raise ValueError(f"{path}: its features come from the function {network['class']!r}; pass it as model=")
+            raise ArgumentError(f"{path}: its features come from the function {network['class']!r}; pass it as model=")
         if isinstance(model, (nnx.Module, nn.Module)) or not callable(model):
-            raise ValueError(
+            raise ArgumentError(
                 f"{path}: model is {type(model).__name__}; expected the function {network['class']!r} from a batch of "
                 "inputs to features"
             )
@@ -160,7 +162,7 @@ def _shipped(path: Any, network: Mapping[str, Any], arrays: Mapping[str, np.ndar
     from extend import models  # The engine needs no network until a checkpoint names one.
 
     if network["class"] not in models.__all__ or "config" not in network:
-        raise ValueError(
+        raise ArgumentError(
             f"{path}: the network {network['class']!r} is not one of extend.models ({', '.join(models.__all__)}); "
             "pass it, or a function that makes it, as model="
         )
@@ -211,7 +213,7 @@ def _head_to_tree(head: Head) -> tuple[dict[str, Any], dict[str, Any]]:
         }
     assert isinstance(head, LinearHead)
     if not all(block.kernel.size for block in head.blocks):
-        raise ValueError("the head has a block without columns")
+        raise ArgumentError("the head has a block without columns")
     arrays["head"] = {str(i): {"kernel": b.kernel, "bias": b.bias} for i, b in enumerate(head.blocks)}
     starts = [block.start for block in head.blocks]
     return arrays, {"kind": "linear", "starts": starts, "activation": head.activation, "calibrated": calibrated}

@@ -14,6 +14,7 @@ from flax import nnx
 from extend.classifier.classifier import Classifier
 from extend.classifier.evaluation import Evaluation, evaluate
 from extend.classifier.serialise import load
+from extend.core.errors import ArgumentError
 from extend.data import samples as data
 from extend.memory.rows import held_out_rows
 from extend.methods import ForgettingWarning, Method, NewUnits
@@ -169,7 +170,7 @@ def shipped(name: str) -> Path:
     for folder in (here / "checkpoints" / name, here.parent / "checkpoints" / name):
         if folder.is_dir():
             return folder
-    raise ValueError(f"the checkpoint {name!r} does not come with this installation; reinstall class-extend")
+    raise ArgumentError(f"the checkpoint {name!r} does not come with this installation; reinstall class-extend")
 
 
 def _on_test(clf: Classifier, split: int) -> Evaluation:

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from extend.core.errors import ArgumentError
+
 PROGRAM = "extend"
 TRAINED = ("epochs", "select", "learning_rate", "flip", "padding", "state")
 PIXELS = ("raw", "unit", "symmetric", "imagenet", "caffe")
@@ -60,7 +62,7 @@ def _train(options: argparse.Namespace) -> None:
     spec = data.Image(options.size, options.size, 1 if options.grey else 3, mean=(0.5,), std=(0.25,))
     samples = data.read_images(options.photos, spec, skip_broken=options.skip_broken, progress=_counted("images"))
     if len(samples.classes) < 2:
-        raise ValueError(f"{options.photos}: one class only ({samples.classes[0]}); a classifier needs at least two")
+        raise ArgumentError(f"{options.photos}: one class only ({samples.classes[0]}); a classifier needs at least two")
     aside = memory.held_out_rows(samples.keys, samples.labels)
     kept, held = samples.take(~aside), samples.take(aside)
     if options.exemplars:  # Refuse before the training, not after it.
@@ -100,10 +102,10 @@ def _add(options: argparse.Namespace) -> None:
     from extend.operations import add as extension
 
     if options.picture and options.picture.suffix.lower() != ".png":
-        raise ValueError(f"--picture {options.picture}: pictures are PNG; give a name that ends in .png")
+        raise ArgumentError(f"--picture {options.picture}: pictures are PNG; give a name that ends in .png")
     clf = _open(options, options.new)
     if clf.backbone.origin is not None and options.checkpoint.suffix and not options.out.suffix:
-        raise ValueError(f"--out {options.out}: give it a suffix, such as {options.checkpoint.suffix}")
+        raise ArgumentError(f"--out {options.out}: give it a suffix, such as {options.checkpoint.suffix}")
     extended, report = extension.add_classes(
         clf,
         options.new,
@@ -119,7 +121,7 @@ def _add(options: argparse.Namespace) -> None:
     )
     cut_short = any("interrupted at step" in note for note in report.notes)
     if cut_short and options.state and options.out.resolve() == options.checkpoint.resolve():
-        raise ValueError(
+        raise ArgumentError(
             f"interrupted; {options.out} is left as it was, so that the same command goes on from {options.state}"
         )
     if options.picture and report.after is not None:
@@ -136,7 +138,7 @@ def _method(options: argparse.Namespace) -> Any:
     """The method by its name; those that train the backbone with the options that they take."""
     if options.method not in ("fine_tune", "joint"):
         if unused := [name for name in TRAINED if getattr(options, name) is not None]:
-            raise ValueError(f"--{unused[0].replace('_', '-')} is for --method fine_tune and joint")
+            raise ArgumentError(f"--{unused[0].replace('_', '-')} is for --method fine_tune and joint")
         return options.method
     from extend import methods
 
@@ -174,7 +176,7 @@ def _inspect(options: argparse.Namespace) -> None:
     from extend.core import checkpoint
 
     if not options.checkpoint.exists():
-        raise ValueError(f"{options.checkpoint}: no such file or folder")
+        raise ArgumentError(f"{options.checkpoint}: no such file or folder")
     if _foreign(options.checkpoint):
         from extend.operations import load_any as opening
 
@@ -219,7 +221,7 @@ def _open(options: argparse.Namespace, data: str) -> Any:
     from extend.operations import load_any as opening
 
     if not options.checkpoint.exists():
-        raise ValueError(f"{options.checkpoint}: no such file or folder")
+        raise ArgumentError(f"{options.checkpoint}: no such file or folder")
     if not _foreign(options.checkpoint):
         return classifier.load(options.checkpoint)
     names = options.classes.split(",") if options.classes else None
@@ -227,7 +229,7 @@ def _open(options: argparse.Namespace, data: str) -> Any:
     model = clf.backbone.origin.model
     pictures = not isinstance(clf.backbone.input_spec, Image) and getattr(model.input, "picture", None)
     if pictures and data and not data.endswith(".npz"):
-        raise ValueError(
+        raise ArgumentError(
             f"{options.checkpoint} takes pictures, and does not say how their pixels are scaled: pass --pixels "
             f"{'|'.join(PIXELS)}"
         )

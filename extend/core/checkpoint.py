@@ -20,12 +20,10 @@ from typing import Any
 import numpy as np
 import orbax.checkpoint as ocp
 
+from extend.core.errors import CheckpointError
+
 FORMAT = 1
 Tree = Mapping[str, Any]
-
-
-class CheckpointError(Exception):
-    """A checkpoint is missing, damaged, from a newer version, or does not fit; the message names the file."""
 
 
 def is_ours(path: str | os.PathLike[str]) -> bool:

@@ -14,6 +14,8 @@ import numpy as np
 import scipy.linalg
 from threadpoolctl import ThreadpoolController
 
+from extend.core.errors import ArgumentError
+
 SINGLE_THREAD_BELOW = 1e9
 """Flops: some 30 ms of one core."""
 
@@ -60,7 +62,7 @@ def _solve(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarra
     with one_thread(d**3 / 3 + 2 * d**2 * k):
         factor, failed = scipy.linalg.lapack.dpotrf(matrix.T, lower=1, clean=1)
         if failed:
-            raise ValueError(
+            raise ArgumentError(
                 "the scatter is singular at this strength: give a larger shrinkage or ridge strength, or more samples"
             )
         return scipy.linalg.lapack.dpotrs(factor, right, lower=1)[0], factor

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import orbax.checkpoint as ocp
 
-from extend.core.checkpoint import CheckpointError
+from extend.core.errors import CheckpointError
 
 MOMENTS = ("opt_state", "optimizer", "optimiser")
 """Parts of a tree that repeat the model's paths for an optimiser's own purposes."""

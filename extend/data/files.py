@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from extend.core.errors import DataError
+
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".zip")
 
 
@@ -23,7 +25,7 @@ def _files(path: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[tupl
                 if wanted(inside):
                     yield inside, file.read_bytes
     elif not path.exists():
-        raise ValueError(f"{path}: no such folder or archive")
+        raise DataError(f"{path}: no such folder or archive")
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
@@ -37,7 +39,7 @@ def _files(path: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[tupl
                 if opened is not None:
                     yield member_name, _constant(opened.read())
     else:
-        raise ValueError(f"{path}: neither a folder nor an archive ({', '.join(ARCHIVES)})")
+        raise DataError(f"{path}: neither a folder nor an archive ({', '.join(ARCHIVES)})")
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -45,7 +47,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a readable .npz file with one array a class ({error})") from error
+        raise DataError(f"{path}: not a readable .npz file with one array a class ({error})") from error
 
 
 def _constant(content: bytes) -> Callable[[], bytes]:

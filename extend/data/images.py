@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
+from extend.core.errors import DataError
 from extend.data.files import _files
 from extend.data.samples import InputSpec, Samples, content_key, describe
 
@@ -93,20 +94,20 @@ def read_images(
         classes: read only these classes; all by default, in alphabetical order.
     """
     if not isinstance(spec, Image):
-        raise ValueError(f"{path}: images were given, but this classifier's inputs are {describe(spec)}; give arrays")
+        raise DataError(f"{path}: images were given, but this classifier's inputs are {describe(spec)}; give arrays")
     found = sorted(_image_files(Path(path), within))
     folders = sorted({(name.parent.name, str(name.parent)) for name, _ in found})
     names = [name for name, _ in folders]
     for one, two in pairwise(folders):
         if one[0] == two[0]:
-            raise ValueError(f"{path}: two folders are called {one[0]!r} ({one[1]} and {two[1]}); give one of them")
+            raise DataError(f"{path}: two folders are called {one[0]!r} ({one[1]} and {two[1]}); give one of them")
     if classes is not None:
         if missing := [name for name in classes if name not in names]:
-            raise ValueError(f"{path}: no images of {', '.join(map(repr, missing))}; there are {', '.join(names)}")
+            raise DataError(f"{path}: no images of {', '.join(map(repr, missing))}; there are {', '.join(names)}")
         names = list(classes)
     kept = [item for item in found if item[0].parent.name in set(names)]
     if not kept:
-        raise ValueError(f"{path}: no images found; expected one folder of images ({', '.join(SUFFIXES)}) a class")
+        raise DataError(f"{path}: no images found; expected one folder of images ({', '.join(SUFFIXES)}) a class")
     index = {name: number for number, name in enumerate(names)}
     pictures, labels, keys, skipped = [], [], [], []
     for name, content in progress(kept, len(kept)) if progress else kept:
@@ -115,7 +116,7 @@ def read_images(
             pictures.append(spec.read(content_bytes))
         except BROKEN as error:
             if not skip_broken:
-                raise ValueError(
+                raise DataError(
                     f"{path}: {name} cannot be read as an image ({error}); "
                     "repair or remove it, or pass skip_broken=True (--skip-broken) to go on without it"
                 ) from error
@@ -124,7 +125,7 @@ def read_images(
         labels.append(index[name.parent.name])
         keys.append(content_key(content_bytes))
     if empty := sorted(set(range(len(names))) - set(labels)):
-        raise ValueError(f"{path}: class {names[empty[0]]!r} has no image that can be read")
+        raise DataError(f"{path}: class {names[empty[0]]!r} has no image that can be read")
     return Samples(
         np.stack(pictures), np.asarray(labels, np.int64), tuple(names), np.asarray(keys, np.uint64), tuple(skipped)
     )
@@ -137,7 +138,7 @@ def read_pictures(paths: Sequence[Path], spec: InputSpec) -> tuple[list[str], np
         ValueError: the classifier does not take images, a path does not exist, or an image cannot be read.
     """
     if not isinstance(spec, Image):
-        raise ValueError(f"images were given, but this classifier's inputs are {describe(spec)}")
+        raise DataError(f"images were given, but this classifier's inputs are {describe(spec)}")
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -145,13 +146,13 @@ def read_pictures(paths: Sequence[Path], spec: InputSpec) -> tuple[list[str], np
         else:
             files.append(path)
     if not files:
-        raise ValueError(f"no images found in {', '.join(map(str, paths))}")
+        raise DataError(f"no images found in {', '.join(map(str, paths))}")
     pictures = []
     for file in files:
         try:
             pictures.append(spec.read(file.read_bytes()))
         except BROKEN as error:
-            raise ValueError(f"{file} cannot be read as an image ({error})") from error
+            raise DataError(f"{file} cannot be read as an image ({error})") from error
     return [str(file) for file in files], np.stack(pictures)
 
 

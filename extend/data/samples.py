@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from extend.core.errors import DataError
 from extend.data.files import _read_npz
 from extend.data.images import Image, read_images
 
@@ -89,7 +90,7 @@ def read(
         data = _read_npz(Path(data))
     if isinstance(data, Mapping):
         if not data:
-            raise ValueError("no classes given: the mapping of names to samples is empty")
+            raise DataError("no classes given: the mapping of names to samples is empty")
         parts = [_checked(inputs, spec, f"class {name!r}") for name, inputs in data.items()]
         counts = [_count(part) for part in parts]
         inputs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
@@ -99,7 +100,7 @@ def read(
         inputs = _checked(data[0], spec, "the samples")
         labels, classes = _labels(data[1], data[2] if len(data) == 3 else names, _count(inputs))
         return Samples(inputs, labels, classes, _array_keys(inputs))
-    raise ValueError(
+    raise DataError(
         f"data is a {type(data).__name__}; expected {{name: array}}, (inputs, labels) with class names as labels, "
         "(inputs, integer labels, names), or the path of a folder or archive with one folder of images a class"
     )
@@ -126,30 +127,28 @@ def describe(spec: InputSpec) -> str:
 def _names(names: Iterable[Any]) -> tuple[str, ...]:
     result = tuple(str(name) for name in names)
     if doubled := sorted({name for name in result if result.count(name) > 1}):
-        raise ValueError(f"class {doubled[0]!r} is named twice; names must differ")
+        raise DataError(f"class {doubled[0]!r} is named twice; names must differ")
     return result
 
 
 def _labels(labels: Any, names: Sequence[str] | None, count: int) -> tuple[np.ndarray, tuple[str, ...]]:
     given = np.asarray(labels)
     if given.shape != (count,):
-        raise ValueError(f"labels have shape {list(given.shape)}; expected one a sample, [{count}]")
+        raise DataError(f"labels have shape {list(given.shape)}; expected one a sample, [{count}]")
     if given.dtype.kind in "UOS":
         text = [label.decode() if isinstance(label, bytes) else str(label) for label in given.tolist()]
         classes = _names(names) if names is not None else tuple(dict.fromkeys(text))
         index = {name: number for number, name in enumerate(classes)}
         if unknown := sorted(set(text) - set(index)):
-            raise ValueError(f"label {unknown[0]!r} is not one of the classes {', '.join(classes)}")
+            raise DataError(f"label {unknown[0]!r} is not one of the classes {', '.join(classes)}")
         return np.asarray([index[label] for label in text], np.int64), classes
     if given.dtype.kind not in "iub":
-        raise ValueError(f"labels are {given.dtype}; expected class names, or integers with names")
+        raise DataError(f"labels are {given.dtype}; expected class names, or integers with names")
     if names is None:
-        raise ValueError(
-            "integer labels without names: pass (inputs, labels, names), names[i] being what label i means"
-        )
+        raise DataError("integer labels without names: pass (inputs, labels, names), names[i] being what label i means")
     classes = _names(names)
     if given.min() < 0 or given.max() >= len(classes):
-        raise ValueError(f"labels run from {given.min()} to {given.max()}, but there are {len(classes)} names")
+        raise DataError(f"labels run from {given.min()} to {given.max()}, but there are {len(classes)} names")
     return given.astype(np.int64), classes
 
 
@@ -163,10 +162,10 @@ def _checked(inputs: Any, spec: InputSpec, what: str) -> Any:
     single = len(leaves) == 1 and str(structure) == str(jax.tree.structure(0))
     given = [inputs] if single else jax.tree.leaves(inputs)
     if len(given) != len(leaves):
-        raise ValueError(f"{what}: {len(given)} arrays given; expected {len(leaves)}: {describe(spec)}")
+        raise DataError(f"{what}: {len(given)} arrays given; expected {len(leaves)}: {describe(spec)}")
     checked = [_checked_array(array, leaf, what) for array, leaf in zip(given, leaves, strict=True)]
     if len({len(array) for array in checked}) > 1:
-        raise ValueError(f"{what}: the arrays have different lengths {[len(array) for array in checked]}")
+        raise DataError(f"{what}: the arrays have different lengths {[len(array) for array in checked]}")
     return jax.tree.unflatten(structure, checked)
 
 
@@ -174,22 +173,22 @@ def _checked_array(given: Any, leaf: Any, what: str) -> np.ndarray:
     try:
         array = np.asarray(given)
     except ValueError as error:
-        raise ValueError(f"{what}: samples of different shapes; expected [n, {_dims(leaf.shape)}]") from error
+        raise DataError(f"{what}: samples of different shapes; expected [n, {_dims(leaf.shape)}]") from error
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
-        raise ValueError(f"{what}: dtype {array.dtype} given; expected {np.dtype(leaf.dtype).name}")
+        raise DataError(f"{what}: dtype {array.dtype} given; expected {np.dtype(leaf.dtype).name}")
     if array.ndim and len(array) == 0:
-        raise ValueError(f"{what}: no samples given; at least one is needed")
+        raise DataError(f"{what}: no samples given; at least one is needed")
     if array.shape[1:] != tuple(leaf.shape):
         hint = "; add a leading axis for a single sample" if array.shape == tuple(leaf.shape) else ""
-        raise ValueError(f"{what}: shape {list(array.shape)} given; expected [n, {_dims(leaf.shape)}]{hint}")
+        raise DataError(f"{what}: shape {list(array.shape)} given; expected [n, {_dims(leaf.shape)}]{hint}")
     wanted = np.dtype(leaf.dtype)
     if isinstance(leaf, Image) and array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     if wanted.kind in "iu" and array.dtype.kind == "f":
-        raise ValueError(f"{what}: dtype {array.dtype} given; expected {wanted.name}")
+        raise DataError(f"{what}: dtype {array.dtype} given; expected {wanted.name}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
-        raise ValueError(f"{what}: {len(bad)} samples hold NaN or infinity, the first at row {bad[0]}")
+        raise DataError(f"{what}: {len(bad)} samples hold NaN or infinity, the first at row {bad[0]}")
     return np.ascontiguousarray(array, wanted)
 
 

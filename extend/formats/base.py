@@ -11,18 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from extend.core.errors import FormatError
 from extend.heads.base import Activation
-
-
-class FormatError(ValueError):
-    """A file that cannot be opened or written: says which file, which layer, node or field, and what to do."""
-
-
-class MissingExtraError(FormatError, ImportError):
-    """The format's own library is not installed; the message names the extra that installs it."""
-
-    def __init__(self, format: str, extra: str, error: ImportError) -> None:
-        super().__init__(f"{format} needs {error.name}: pip install 'class-extend[{extra}]'")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.special import expit, log_softmax, softmax
 
-from extend.formats.base import DenseHead, FormatError, digest
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead, digest
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "identity": lambda z: z,

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from extend.formats.base import Foreign, FormatError
+from extend.core.errors import FormatError
+from extend.formats.base import Foreign
 from extend.formats.keras import model as keras
 from extend.formats.matlab import model as matlab
 from extend.formats.onnx import model as onnx

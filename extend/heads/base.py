@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 import jax
 import numpy as np
 
+from extend.core.errors import ArgumentError
+
 Activation = Literal["softmax", "sigmoid"]
 Array = np.ndarray | jax.Array
 
@@ -39,5 +41,5 @@ class Head(Protocol):
 def _checked(columns: Sequence[int], k: int) -> set[int]:
     gone = set(columns)
     if not gone <= set(range(k)) or len(gone) == k:
-        raise ValueError(f"cannot drop columns {sorted(gone)} of a head with {k}")
+        raise ArgumentError(f"cannot drop columns {sorted(gone)} of a head with {k}")
     return gone

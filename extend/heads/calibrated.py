@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from extend.core.errors import ArgumentError
 from extend.heads.base import Activation, Array, Head
 from extend.heads.linear import LinearHead
 from extend.heads.quadratic import QuadraticHead
@@ -63,7 +64,7 @@ class Calibrated:
     def dense(self, feature_dim: int) -> tuple[np.ndarray, np.ndarray]:
         """Kernel float32 ``[feature_dim, k]`` and bias ``[k]`` of the whole; only of a `LinearHead`."""
         if not isinstance(self.head, LinearHead):
-            raise ValueError("a head of Gaussians is no kernel")
+            raise ArgumentError("a head of Gaussians is no kernel")
         kernel, bias = self.head.dense(feature_dim)
         gain = np.asarray(self.scale) / np.float32(self.temperature)
         return kernel * gain, bias * gain + np.asarray(self.offset)
@@ -71,7 +72,7 @@ class Calibrated:
     def append(self, kernel: Array, bias: Array, start: int = 0) -> Calibrated:
         """This head with new columns that give these scores; only on a `LinearHead`."""
         if not isinstance(self.head, LinearHead):
-            raise ValueError("columns cannot be appended to a head of Gaussians; use a closed form for all classes")
+            raise ArgumentError("columns cannot be appended to a head of Gaussians; use a closed form for all classes")
         t, k = np.float32(self.temperature), len(bias)
         scale = np.concatenate([np.asarray(self.scale), np.ones(k, np.float32)])
         offset = np.concatenate([np.asarray(self.offset), np.zeros(k, np.float32)])

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
 
+from extend.core.errors import ArgumentError
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
 from extend.heads.linear import LinearHead
@@ -77,9 +78,9 @@ def align_weights(head: Head, new: np.ndarray) -> Calibrated:
     """
     calibrated = Calibrated.of(head)
     if not isinstance(calibrated.head, LinearHead):
-        raise ValueError("weight alignment compares kernels of columns; a head of Gaussians has none")
+        raise ArgumentError("weight alignment compares kernels of columns; a head of Gaussians has none")
     if new.all() or not new.any():
-        raise ValueError("weight alignment needs both old and new classes")
+        raise ArgumentError("weight alignment needs both old and new classes")
     kernel, _ = calibrated.head.dense(calibrated.head.rows[1])
     norms = np.linalg.norm(kernel, axis=0) * np.abs(calibrated.scale)
     gamma = norms[~new].mean() / max(norms[new].mean(), 1e-12)

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from extend.core.errors import ArgumentError
 from extend.heads.base import Activation, Array, _checked
 
 
@@ -102,7 +103,7 @@ class LinearHead:
     def permute(self, order: Sequence[int]) -> LinearHead:
         """This head with column ``order[i]`` at place i, as one block a run of columns that stay together."""
         if sorted(order) != list(range(self.num_classes)):
-            raise ValueError(f"order {list(order)} is not a permutation of {self.num_classes} columns")
+            raise ArgumentError(f"order {list(order)} is not a permutation of {self.num_classes} columns")
         columns = [(b, i) for b, block in enumerate(self.blocks) for i in range(block.bias.shape[0])]
         runs: list[tuple[int, list[int]]] = []
         for place in order:
@@ -130,5 +131,5 @@ class LinearHead:
 def _block(kernel: Array, bias: Array, start: int) -> Block:
     kernel, bias = np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
     if kernel.ndim != 2 or bias.shape != kernel.shape[1:] or start < 0:
-        raise ValueError(f"kernel {list(kernel.shape)} and bias {list(bias.shape)} given; expected [d, k] and [k]")
+        raise ArgumentError(f"kernel {list(kernel.shape)} and bias {list(bias.shape)} given; expected [d, k] and [k]")
     return Block(kernel, bias, start)

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import beta
 
+from extend.core.errors import ArgumentError
+
 POINTS = 200
 
 
@@ -114,7 +116,9 @@ def checked(asked: float) -> float:
         ValueError: it is no share.
     """
     if not isinstance(asked, Real) or isinstance(asked, bool) or not 0 <= asked <= 1:
-        raise ValueError(f"max_forgetting is {asked!r}; expected a share of the old examples from 0 to 1, such as 0.01")
+        raise ArgumentError(
+            f"max_forgetting is {asked!r}; expected a share of the old examples from 0 to 1, such as 0.01"
+        )
     return float(asked)
 
 

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from extend.core.errors import ArgumentError
 from extend.core.linalg import eigh, gram, one_thread, pack
 from extend.memory.statistics import Statistics
 
@@ -113,11 +114,11 @@ def fit_drift(
     """
     before, after = np.asarray(before, np.float64), np.asarray(after, np.float64)
     if before.shape != after.shape or before.ndim != 2 or len(before) < 2:
-        raise ValueError(
+        raise ArgumentError(
             f"features before {list(before.shape)} and after {list(after.shape)}; expected the same [n, d], n >= 2"
         )
     if kind not in ("linear", "weak", "translation"):
-        raise ValueError(f"drift is {kind!r}; expected 'linear', 'weak' or 'translation'")
+        raise ArgumentError(f"drift is {kind!r}; expected 'linear', 'weak' or 'translation'")
     drift = after - before
     if kind == "translation":
         spread = np.sqrt(before.var(axis=0).sum())

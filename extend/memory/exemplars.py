@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from extend.core.errors import ArgumentError
+
 
 @dataclass(frozen=True, eq=False)
 class Exemplars:
@@ -88,7 +90,7 @@ def exemplars_each(limit: int, k: int, size: int) -> int:
     """
     each = limit // (k * max(size, 1))
     if each < 1:
-        raise ValueError(
+        raise ArgumentError(
             f"exemplars of {limit} bytes are less than one input a class: {k} classes of {size} bytes an input need "
             f"{k * size}; give a larger exemplars=, or 0 to keep none"
         )

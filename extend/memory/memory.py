@@ -19,6 +19,7 @@ from typing import Literal
 
 import numpy as np
 
+from extend.core.errors import ArgumentError
 from extend.core.linalg import eigh
 from extend.data.features import Features
 from extend.memory.drift import Drift, carry
@@ -181,7 +182,7 @@ class Memory:
             ValueError: the memories describe different feature spaces or keep scatter differently.
         """
         if (self.dim, self.offset, self.scatter_mode) != (other.dim, other.offset, other.scatter_mode):
-            raise ValueError(
+            raise ArgumentError(
                 f"memories of {self.dim} features ({self.scatter_mode} scatter) and of {other.dim} "
                 f"({other.scatter_mode} scatter) cannot be added: they belong to different feature spaces"
             )
@@ -233,9 +234,9 @@ class Memory:
             ValueError: there is no such class, or the scatter is pooled, so that the class's share is not known.
         """
         if name not in self.classes:
-            raise ValueError(f"no class {name!r}; there are {', '.join(self.classes)}")
+            raise ArgumentError(f"no class {name!r}; there are {', '.join(self.classes)}")
         if self.core.scatters is None:
-            raise ValueError(f'class {name!r} cannot be taken out of a pooled scatter; wrap with scatter="class"')
+            raise ArgumentError(f'class {name!r} cannot be taken out of a pooled scatter; wrap with scatter="class"')
         gone = self.classes.index(name)
         stay = np.arange(len(self.classes)) != gone
         rows = self.label != gone

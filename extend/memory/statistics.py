@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from extend.core.errors import ArgumentError
 from extend.core.linalg import gram, packed_gram, unpack
 
 
@@ -35,7 +36,7 @@ class Statistics:
             ValueError: the memory keeps one pooled scatter only.
         """
         if self.scatters is None:
-            raise ValueError('the memory keeps one pooled scatter; wrap with scatter="class" to keep one a class')
+            raise ArgumentError('the memory keeps one pooled scatter; wrap with scatter="class" to keep one a class')
         return full(self.scatters[label])
 
     def weighted(self, weights: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from extend.core.errors import ArgumentError
 from extend.data.features import Features
 from extend.heads.base import Head
 from extend.memory.memory import Memory
@@ -46,7 +47,7 @@ class ClosedForm(Method, Protocol):
 def statistics_of(memory: Memory | None, name: str) -> Memory:
     """The memory, or an error that says how to give one."""
     if memory is None:
-        raise ValueError(
+        raise ArgumentError(
             f"{name} needs a memory of the old classes, and this classifier has none: pass old=(x, y) with real "
             "samples of every old class, or wrap the model with data= once; or use method='imprint', which needs none"
         )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from extend import methods
+from extend.core.errors import ArgumentError
 from extend.data.features import Features
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
@@ -46,7 +47,7 @@ def resolve(method: str | AnyMethod) -> AnyMethod:
     if not isinstance(method, str):
         return method
     if method not in methods.NAMED:
-        raise ValueError(f"method {method!r} is unknown; there are {', '.join(methods.NAMED)}")
+        raise ArgumentError(f"method {method!r} is unknown; there are {', '.join(methods.NAMED)}")
     return methods.NAMED[method]
 
 
@@ -68,7 +69,7 @@ def fit(
         return replace(fitted, head=plain(_with_offsets(fitted.head, old, memory)))
     asked = checked(max_forgetting)
     if old.num_classes == len(rows.classes):
-        raise ValueError("max_forgetting bounds what new classes may cost, and none of these is new; leave it out")
+        raise ArgumentError("max_forgetting bounds what new classes may cost, and none of these is new; leave it out")
     if memory is None:
         return _without_memory(old, rows, method, seed, asked)
     return _within(old, memory, rows, method, seed, asked)
@@ -83,7 +84,7 @@ def fit_beside(
         ValueError: as `fit`; the method gives every input one class, or none of the classes is new.
     """
     if old.num_classes == len(rows.classes):
-        raise ValueError(
+        raise ArgumentError(
             "the classes do not exclude each other (sigmoid) and none of these is new: only fine_tune, and joint with "
             "old=, can learn more of a class that is there"
         )
@@ -91,7 +92,7 @@ def fit_beside(
         fitted = fit(old, memory, rows, NewUnits() if memory is not None else Imprint(), seed, max_forgetting)
         return replace(fitted, reason="columns beside the old ones, as the classes do not exclude each other (sigmoid)")
     if not isinstance(method, (NewUnits, Imprint)):
-        raise ValueError(
+        raise ArgumentError(
             f"{name_of(method)} gives every input one class (softmax), and this classifier's classes do not exclude "
             "each other (sigmoid): use auto, new_units or imprint for new classes, or fine_tune or joint"
         )
@@ -148,7 +149,7 @@ def _padded(offset: Any, k: int) -> np.ndarray:
 
 def _without_memory(old: Head, rows: Features, method: Method, seed: int, asked: float) -> Fitted:
     if not isinstance(method, (Auto, Imprint)):
-        raise ValueError(
+        raise ArgumentError(
             f"max_forgetting is measured on the memory's held-out rows, and there is no memory: use method='imprint', "
             f"which keeps a budget on a pseudo-sample, or wrap the model with data= ({name_of(method)} was given)"
         )

@@ -12,6 +12,7 @@ import numpy as np
 from extend.backbone import extract as features
 from extend.backbone.extract import Progress
 from extend.classifier.classifier import Classifier
+from extend.core.errors import ArgumentError
 from extend.data.features import Features
 from extend.data.samples import Samples
 from extend.heads.linear import LinearHead
@@ -94,9 +95,9 @@ class FineTune(Training):
     def __post_init__(self) -> None:
         super().__post_init__()
         if min(self.distillation, self.feature_distillation, self.ewc) < 0 or not 0 <= self.average < 1:
-            raise ValueError(f"{self}: expected weights >= 0 and 0 <= average < 1")
+            raise ArgumentError(f"{self}: expected weights >= 0 and 0 <= average < 1")
         if self.drift is not None and self.drift not in get_args(Kind):
-            raise ValueError(f"drift is {self.drift!r}; expected one of {', '.join(get_args(Kind))}, or None")
+            raise ArgumentError(f"drift is {self.drift!r}; expected one of {', '.join(get_args(Kind))}, or None")
         checked_head(self.head)
 
     def move(
@@ -132,7 +133,7 @@ class FineTune(Training):
         start, kernel, bias = old_columns(clf, classes) if sigmoid else first_head(whole, before)
         trained, aside = training_samples(new, replayed, whole, clf.backbone.input_spec)
         if len(trained) < 2:
-            raise ValueError(
+            raise ArgumentError(
                 f"{len(trained)} sample to train a backbone on; give at least two, or use a closed form (method='auto')"
             )
         present = np.bincount(trained.labels, minlength=len(classes)) > 0
@@ -193,7 +194,7 @@ class FineTune(Training):
         added = np.asarray([name not in clf.classes for name in new.classes])
         if added.any() and not aside[added[new.labels]].any():
             why = "this classifier was wrapped with held_out=0" if not memory.most else "one in ten is, of ten or more"
-            raise ValueError(
+            raise ArgumentError(
                 f"patience goes by held-out samples, and of the new classes' {int(added[new.labels].sum())} none is "
                 f"held out ({why}): leave it out, or give more samples"
             )
@@ -204,7 +205,7 @@ class FineTune(Training):
         if memory.fisher is not None:
             return memory.fisher
         if old is None:
-            raise ValueError(
+            raise ArgumentError(
                 "ewc needs the Fisher diagonal of the old classes: wrap the model with fisher=True, or pass old=(x, y)"
             )
         return fisher_of(clf.backbone, clf.head, old.take(~memory.holds(old.keys, _labels(clf, old))), seed)

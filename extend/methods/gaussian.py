@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import scipy.linalg
 
+from extend.core.errors import ArgumentError
 from extend.core.linalg import one_thread
 from extend.data.features import Features
 from extend.heads.base import Head
@@ -51,15 +52,17 @@ class Gaussian:
 
     def __post_init__(self) -> None:
         if self.form not in ("posterior", "fecam") or (self.weight is not None and not 0 < self.weight < np.inf):
-            raise ValueError(f"{self}: expected form 'posterior' or 'fecam', and a weight > 0 or None")
+            raise ArgumentError(f"{self}: expected form 'posterior' or 'fecam', and a weight > 0 or None")
         if len(self.gamma) != 2 or not (0 < self.gamma[0] < np.inf and 0 <= self.gamma[1] < np.inf):
-            raise ValueError(f"gamma is {self.gamma}; expected two numbers, the first > 0, the second >= 0")
+            raise ArgumentError(f"gamma is {self.gamma}; expected two numbers, the first > 0, the second >= 0")
 
     def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> QuadraticHead:
         memory = statistics_of(memory, "gaussian")
         known = memory.statistics
         if known.scatters is None:
-            raise ValueError('gaussian needs a scatter a class, and this memory keeps one: wrap with scatter="class"')
+            raise ArgumentError(
+                'gaussian needs a scatter a class, and this memory keeps one: wrap with scatter="class"'
+            )
         centre = known.count @ known.mean / max(1, known.count.sum())
         with one_thread(known.mean.shape[1] ** 3 / 3):
             if self.form == "fecam":

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import logsumexp
 
+from extend.core.errors import ArgumentError
 from extend.data.features import Features
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
@@ -52,14 +53,14 @@ class Imprint:
 
     def __post_init__(self) -> None:
         if not 0 <= self.budget <= 1 or not 0 < self.margin < 100 or self.draws < 1:
-            raise ValueError(f"{self}: expected budget from 0 to 1, margin from 0 to 100, draws >= 1")
+            raise ArgumentError(f"{self}: expected budget from 0 to 1, margin from 0 to 100, draws >= 1")
 
     def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> Calibrated:
         if head is None or head.num_classes >= len(new.classes):
-            raise ValueError("imprint appends columns for new classes, and none of these is new; use lda or ridge")
+            raise ArgumentError("imprint appends columns for new classes, and none of these is new; use lda or ridge")
         old = Calibrated.of(head)
         if not isinstance(old.head, LinearHead) or old.num_classes < 2:
-            raise ValueError("imprint reads the columns of a linear head of at least two classes; use lda or ridge")
+            raise ArgumentError("imprint reads the columns of a linear head of at least two classes; use lda or ridge")
         start, stop = old.rows
         kernel, bias = (np.asarray(a, np.float64) for a in old.dense(stop))
         kernel = kernel[start:]

@@ -12,6 +12,7 @@ from extend.backbone import extract as features
 from extend.backbone.extract import Progress
 from extend.backbone.flax import Backbone
 from extend.classifier.classifier import Classifier
+from extend.core.errors import ArgumentError
 from extend.data.features import Features
 from extend.data.samples import Samples
 from extend.heads.base import Head
@@ -68,7 +69,7 @@ class Joint(Training):
         counts = np.bincount(old.labels, minlength=len(old.classes)) if old is not None else np.zeros(0)
         there = {name for name, count in zip(old.classes, counts, strict=True) if count} if old is not None else set()
         if missing := [name for name in clf.classes if name not in there]:
-            raise ValueError(
+            raise ArgumentError(
                 f"joint trains on all data: pass old= with samples of every old class ({missing[0]!r} has none), or "
                 "use method='fine_tune', which needs no old sample"
             )

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from extend.core.errors import ArgumentError
 from extend.core.linalg import one_thread, solve, solve_and_trace
 from extend.data.features import Features
 from extend.heads.base import Head
@@ -50,7 +51,7 @@ class LDA:
 
     def __post_init__(self) -> None:
         if self.shrinkage is not None and not 0 <= self.shrinkage <= 1:
-            raise ValueError(f"shrinkage is {self.shrinkage}; expected a number from 0 to 1, or None")
+            raise ArgumentError(f"shrinkage is {self.shrinkage}; expected a number from 0 to 1, or None")
 
     def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
         memory = statistics_of(memory, "lda")

@@ -10,6 +10,7 @@ import numpy as np
 
 from extend.backbone.flax import Backbone
 from extend.classifier.classifier import Classifier
+from extend.core.errors import ArgumentError
 from extend.data.features import Features
 from extend.data.samples import Samples
 from extend.heads.base import Head
@@ -46,9 +47,11 @@ class Moved:
 def checked_head(head: Method | None, memory: Memory | None = None) -> None:
     """Refuse, before the long work, what cannot be fitted to a memory alone, or not to one like this."""
     if head is not None and not isinstance(head, (Auto, LDA, Ridge, NearestMean, Gaussian)):
-        raise ValueError(f"head is {head}; expected a closed form such as LDA(), or Auto(), or None: the trained head")
+        raise ArgumentError(
+            f"head is {head}; expected a closed form such as LDA(), or Auto(), or None: the trained head"
+        )
     if head is not None and memory is not None and memory.scatter_mode == "pooled" and reads_scatters(head):
-        raise ValueError(
+        raise ArgumentError(
             f"head is {head}, which needs a scatter a class, and this memory keeps one for all: take another head, or "
             'wrap with scatter="class"'
         )
@@ -127,7 +130,7 @@ def old_columns(clf: Classifier, classes: tuple[str, ...]) -> tuple[int, np.ndar
     """The present head's columns, and empty ones for the new classes: where they start, kernel and bias."""
     head = Calibrated.of(clf.head)
     if not isinstance(head.head, LinearHead):
-        raise ValueError("training with a sigmoid begins with the present head, which must be linear")
+        raise ArgumentError("training with a sigmoid begins with the present head, which must be linear")
     start, stop = head.rows
     added = len(classes) - len(clf.classes)
     kernel, bias = head.dense(stop)

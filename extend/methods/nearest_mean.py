@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from extend.core.errors import ArgumentError
 from extend.data.features import Features
 from extend.heads.base import Head
 from extend.heads.linear import LinearHead
@@ -37,9 +38,9 @@ class NearestMean:
 
     def __post_init__(self) -> None:
         if self.metric not in ("euclidean", "cosine") or not 0 <= self.shrinkage <= 1:
-            raise ValueError(f"{self}: expected metric 'euclidean' or 'cosine', and shrinkage from 0 to 1")
+            raise ArgumentError(f"{self}: expected metric 'euclidean' or 'cosine', and shrinkage from 0 to 1")
         if self.metric == "cosine" and self.shrinkage < 1:
-            raise ValueError(f"{self}: the path to LDA is of euclidean distances; leave shrinkage at 1 for cosine")
+            raise ArgumentError(f"{self}: the path to LDA is of euclidean distances; leave shrinkage at 1 for cosine")
 
     def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
         memory = statistics_of(memory, "nearest_mean")

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from extend.core.errors import ArgumentError
 from extend.data.features import Features
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
@@ -55,19 +56,21 @@ class NewUnits:
 
     def __post_init__(self) -> None:
         if self.old not in ("samples", "exemplars", "absent") or self.steps < 1 or self.learning_rate <= 0:
-            raise ValueError(f"{self}: expected old 'samples', 'exemplars' or 'absent', steps >= 1, learning_rate > 0")
+            raise ArgumentError(
+                f"{self}: expected old 'samples', 'exemplars' or 'absent', steps >= 1, learning_rate > 0"
+            )
 
     def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> Calibrated:
         if head is None or head.num_classes == len(new.classes):
-            raise ValueError("new_units appends columns for new classes, and none of these is new; use lda or ridge")
+            raise ArgumentError("new_units appends columns for new classes, and none of these is new; use lda or ridge")
         head = Calibrated.of(head)
         if not isinstance(head.head, LinearHead):
-            raise ValueError("new_units appends columns, and the old head is of Gaussians; use a closed form")
+            raise ArgumentError("new_units appends columns, and the old head is of Gaussians; use a closed form")
         first = head.num_classes
         if self.old == "samples":
             memory = statistics_of(memory, "new_units with old='samples'")
             if head.rows[0] < memory.offset and head.activation == "softmax":
-                raise ValueError(
+                raise ArgumentError(
                     "new_units cannot draw old samples here: the old head acts on the penultimate features, the memory "
                     "describes the transformed ones; use a closed form (lda, ridge) or a backbone without transform"
                 )
@@ -78,7 +81,9 @@ class NewUnits:
         else:
             rows, labels, start = new.features, new.labels, memory.offset if memory is not None else 0
             if self.old == "exemplars" and len(np.unique(labels[labels < first])) < first:
-                raise ValueError("new_units with old='exemplars' needs real rows of every old class: pass old=(x, y)")
+                raise ArgumentError(
+                    "new_units with old='exemplars' needs real rows of every old class: pass old=(x, y)"
+                )
             if self.old == "absent":
                 warnings.warn(
                     "new units are trained on the new classes alone: nothing holds their scores down where the old "

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from extend.core.errors import ArgumentError
 from extend.core.linalg import eigh, gram, solve
 from extend.data.features import Features
 from extend.heads.base import Head
@@ -48,7 +49,7 @@ class Ridge:
 
     def __post_init__(self) -> None:
         if self.strength is not None and not 0 <= self.strength < np.inf:
-            raise ValueError(f"strength is {self.strength}; expected a number >= 0, or None")
+            raise ArgumentError(f"strength is {self.strength}; expected a number >= 0, or None")
 
     def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
         memory = statistics_of(memory, "ridge")
@@ -101,7 +102,7 @@ class Ridge:
         within = known.within
         if self.balanced:
             if known.scatters is None:
-                raise ValueError('ridge(balanced=True) needs a scatter a class: wrap with scatter="class"')
+                raise ArgumentError('ridge(balanced=True) needs a scatter a class: wrap with scatter="class"')
             within = known.weighted(weights)
         count = known.count * weights
         centre = count @ known.mean / count.sum() if self.intercept else np.zeros(known.mean.shape[1])

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import SVC, LinearSVC
 
+from extend.core.errors import ArgumentError
 from extend.data.features import Features
 from extend.heads.base import Head
 from extend.heads.linear import LinearHead
@@ -42,7 +43,7 @@ class SVM:
 
     def __post_init__(self) -> None:
         if self.C <= 0 or self.solver not in ("linear_svc", "svc") or self.old not in ("gaussian", "translated"):
-            raise ValueError(f"{self}: expected C > 0, solver 'linear_svc' or 'svc', old 'gaussian' or 'translated'")
+            raise ArgumentError(f"{self}: expected C > 0, solver 'linear_svc' or 'svc', old 'gaussian' or 'translated'")
 
     def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
         memory = statistics_of(memory, "svm")

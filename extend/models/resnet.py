@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from extend.core.errors import ArgumentError
+
 
 class Block(nnx.Module):
     """Two 3x3 convolutions with batch norm around an identity shortcut: ``[n, h, w, c] -> [n, h/s, w/s, c_out]``."""
@@ -44,7 +46,7 @@ class ResNet(nnx.Module):
         self, num_classes: int, depth: int = 20, width: int = 16, channels: int = 3, *, rngs: nnx.Rngs
     ) -> None:
         if depth < 8 or (depth - 2) % 6:
-            raise ValueError(f"depth is {depth}; a CIFAR ResNet has 6 b + 2 layers: 8, 14, 20, 32, 44, 56, ...")
+            raise ArgumentError(f"depth is {depth}; a CIFAR ResNet has 6 b + 2 layers: 8, 14, 20, 32, 44, 56, ...")
         blocks = (depth - 2) // 6
         self.conv = _conv(channels, width, 1, rngs)
         self.norm = _norm(width, rngs)

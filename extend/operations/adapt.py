@@ -11,6 +11,7 @@ import numpy as np
 from extend.backbone.extract import Progress
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
+from extend.core.errors import ArgumentError
 from extend.heads.base import Activation, Head
 from extend.heads.linear import LinearHead
 from extend.memory.memory import nothing
@@ -74,7 +75,7 @@ def adapt(
     spec, names = classifier.backbone.input_spec, classifier.classes
     samples = samples_of(data, spec, names, "data", skip_broken, progress)
     if len(missing := np.flatnonzero(np.bincount(samples.labels, minlength=len(names)) == 0)):
-        raise ValueError(f"data has no samples of class {names[missing[0]]!r}; every class needs some")
+        raise ArgumentError(f"data has no samples of class {names[missing[0]]!r}; every class needs some")
     held = None if held_out is None else samples_of(held_out, spec, names, "held_out", skip_broken, progress)
     started = time.perf_counter()
     moved = retrain(classifier, samples, training, head, seed, progress, given=held)
@@ -118,7 +119,7 @@ def replace_head(classifier: Classifier, classes: Sequence[str], *, activation: 
     """
     names = tuple(map(str, classes))
     if len(names) < 2:
-        raise ValueError(f"{len(names)} class given; a classifier needs at least two")
+        raise ArgumentError(f"{len(names)} class given; a classifier needs at least two")
     backbone = classifier.backbone
     columns = np.zeros((backbone.feature_dim - backbone.offset, len(names)), np.float32)
     head = LinearHead.of(columns, np.zeros(len(names)), backbone.offset, activation)

@@ -16,6 +16,7 @@ from extend.backbone.extract import Progress
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.classifier.serialise import load
+from extend.core.errors import ArgumentError
 from extend.data import samples as data
 from extend.data.features import Features
 from extend.heads.trade_off import checked
@@ -84,13 +85,13 @@ def add_classes(
     if max_forgetting is not None:
         checked(max_forgetting)
     if on_existing not in ("error", "update"):
-        raise ValueError(f"on_existing is {on_existing!r}; expected 'error' or 'update'")
+        raise ArgumentError(f"on_existing is {on_existing!r}; expected 'error' or 'update'")
     spec = clf.backbone.input_spec
     samples = data.read(new, spec, skip_broken=skip_broken, progress=progress)
     existing = [name for name in samples.classes if name in clf.classes]
     if existing and on_existing == "error":
         count = int((samples.labels == samples.classes.index(existing[0])).sum())
-        raise ValueError(
+        raise ArgumentError(
             f'class {existing[0]!r} already exists; pass on_existing="update" (--on-existing update) to add these '
             f"{count} samples to it, or give the new class another name"
         )
@@ -107,7 +108,7 @@ def add_classes(
         check_limit(limit, samples, len(classes), spec, held)
     known = clf.memory is not None
     if exemplars and not known and (kept is None or not _covers(kept, clf.classes)):
-        raise ValueError(
+        raise ArgumentError(
             "exemplars= are kept in the memory, and this classifier has none: pass old=(x, y) with samples of every "
             "old class, or wrap the model with data="
         )
@@ -208,7 +209,7 @@ def _moved(
 ) -> tuple[Fitted, Moved]:
     """Train the backbone, and fit the head that the method wants to the memory that comes out."""
     if max_forgetting is not None:
-        raise ValueError(
+        raise ArgumentError(
             f"max_forgetting bounds what is measured on real held-out features, and {name_of(chosen)} moves them: "
             "leave it out, or use a method that keeps the backbone"
         )
@@ -233,7 +234,7 @@ def _read_old(clf: Classifier, old: Any) -> data.Samples | None:
     if unknown := [name for name in samples.classes if name not in clf.classes]:
         numbered = clf.backbone.origin is not None and clf.classes == tuple(map(str, range(len(clf.classes))))
         hint = ": the file names none; pass classes= (--classes) in the order of its outputs" if numbered else ""
-        raise ValueError(f"old= holds class {unknown[0]!r}, which is not one of {', '.join(clf.classes)}{hint}")
+        raise ArgumentError(f"old= holds class {unknown[0]!r}, which is not one of {', '.join(clf.classes)}{hint}")
     return samples
 
 
@@ -244,7 +245,7 @@ def _read_validation(clf: Classifier, added: tuple[str, ...], validation: Any) -
     names = classes if isinstance(validation, tuple) and len(validation) == 2 else None
     samples = data.read(validation, clf.backbone.input_spec, names=names)
     if unknown := [name for name in samples.classes if name not in classes]:
-        raise ValueError(f"validation= holds class {unknown[0]!r}, which is not one of {', '.join(classes)}")
+        raise ArgumentError(f"validation= holds class {unknown[0]!r}, which is not one of {', '.join(classes)}")
     return samples
 
 
@@ -252,7 +253,7 @@ def _warn_of_single(samples: data.Samples) -> None:
     counts = np.bincount(samples.labels, minlength=len(samples.classes))
     for name, count in zip(samples.classes, counts, strict=True):
         if count == 0:
-            raise ValueError(f"class {name!r} has no samples; at least one is needed")
+            raise ArgumentError(f"class {name!r} has no samples; at least one is needed")
         if count == 1:
             warnings.warn(
                 f"class {name!r} has one sample: its spread is taken from the other classes, and nothing of it can be "
@@ -285,7 +286,7 @@ def _measured(clf: Classifier, real: Features) -> Memory:
     real = real.relabel(clf.classes)
     missing = np.flatnonzero(np.bincount(real.labels, minlength=len(clf.classes)) == 0)
     if len(missing):
-        raise ValueError(f"old= has no samples of class {clf.classes[missing[0]]!r}; every old class is needed")
+        raise ArgumentError(f"old= has no samples of class {clf.classes[missing[0]]!r}; every old class is needed")
     return Memory.of(real.features, real.labels, real.keys, clf.classes, offset=clf.backbone.offset, seen=True)
 
 

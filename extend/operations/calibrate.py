@@ -12,6 +12,7 @@ import numpy as np
 from extend.classifier.classifier import Classifier
 from extend.classifier.evaluation import Evaluation, evaluate_features
 from extend.classifier.history import Event
+from extend.core.errors import ArgumentError
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
 from extend.heads.calibration import align_weights, bias_correction, temperature
@@ -50,24 +51,26 @@ def calibrate(
     ('a', 'b')
     """
     if isinstance(steps, str) or not steps or any(step not in STEPS for step in steps):
-        raise ValueError(f"steps is {steps!r}; expected some of {', '.join(map(repr, STEPS))}")
+        raise ArgumentError(f"steps is {steps!r}; expected some of {', '.join(map(repr, STEPS))}")
     memory = classifier.memory
     if memory is None or not len(memory.held_out[0]):
-        raise ValueError("calibration is fitted on held-out features, and this classifier has none: wrap it with data=")
+        raise ArgumentError(
+            "calibration is fitted on held-out features, and this classifier has none: wrap it with data="
+        )
     if new is None:
         last = next((event for event in reversed(classifier.history) if event.action == "add"), None)
         new = last.classes if last is not None else ()
     new = (new,) if isinstance(new, str) else tuple(new)
     if unknown := [name for name in new if name not in classifier.classes]:
-        raise ValueError(f"no class {unknown[0]!r}; there are {', '.join(classifier.classes)}")
+        raise ArgumentError(f"no class {unknown[0]!r}; there are {', '.join(classifier.classes)}")
     fresh = np.isin(classifier.classes, list(new))
     if ("weights" in steps or "bias" in steps) and (fresh.all() or not fresh.any()):
-        raise ValueError("weights and bias correct new classes against old ones: say which are new with new=[...]")
+        raise ArgumentError("weights and bias correct new classes against old ones: say which are new with new=[...]")
     rows, labels = memory.held_out
     if "bias" in steps and len(np.unique(fresh[labels])) < 2:
-        raise ValueError("bias correction compares old and new classes on held-out rows, and one of them has none")
+        raise ArgumentError("bias correction compares old and new classes on held-out rows, and one of them has none")
     if classifier.head.activation == "sigmoid":
-        raise ValueError("calibration is of softmax scores; this head scores each class alone (sigmoid)")
+        raise ArgumentError("calibration is of softmax scores; this head scores each class alone (sigmoid)")
     started = time.perf_counter()
     half = memory.choosing
     head = _corrected(classifier.head, steps, fresh, rows, labels)

@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 from extend.classifier.classifier import Classifier
-from extend.formats.base import DenseHead, Foreign, FormatError
+from extend.core.errors import ArgumentError, FormatError
+from extend.formats.base import DenseHead, Foreign
 from extend.formats.dense import DenseNetwork
 from extend.formats.jax_export import onnx_writer as flax_onnx
 from extend.formats.jax_export import stablehlo_writer as stablehlo
@@ -81,7 +82,7 @@ def dense_head(origin: Origin, head: Head, classes: tuple[str, ...]) -> DenseHea
     own = origin.model.head
     linear = head.head if isinstance(head, Calibrated) else head
     if not isinstance(linear, LinearHead):
-        raise ValueError(
+        raise ArgumentError(
             "the head is one of Gaussians, and a file of another framework holds a dense layer: add the classes with "
             "method='lda', 'ridge' or 'auto'"
         )
@@ -112,7 +113,7 @@ def _convert(network: DenseNetwork, origin: Origin, target: Path) -> bool:
 
 def _export_flax(classifier: Classifier, target: Path) -> None:
     if not classifier.backbone.traceable:
-        raise ValueError("the backbone is a function that JAX cannot trace: export what it calls with its own tools")
+        raise ArgumentError("the backbone is a function that JAX cannot trace: export what it calls with its own tools")
     backbone, head = classifier.backbone, classifier.head
     inner = head.head if isinstance(head, Calibrated) else head
     if isinstance(inner, LinearHead):  # One matrix for all columns: one layer in the file.

@@ -18,6 +18,7 @@ from extend.backbone import extract as features
 from extend.backbone.extract import Progress
 from extend.backbone.feature_space import Space, Tap, Width
 from extend.backbone.flax import Backbone
+from extend.core.errors import ArgumentError
 from extend.data.features import Features
 from extend.data.samples import Samples
 from extend.heads.calibration import class_weights, temperature
@@ -139,7 +140,7 @@ def _tappable(build: Callable[..., Backbone]) -> tuple[Tap, ...]:
     """The last layers at the top of the model, in the order of their depth, that can be taps; at most three."""
     layers = build(taps=()).layers
     if not layers:
-        raise ValueError(
+        raise ArgumentError(
             "taps='auto' found no layer to tap: a function has none, and a layer must be called once and give a batch; "
             "leave taps out, or name layers"
         )

@@ -16,9 +16,10 @@ from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.classifier.serialise import load, spec_from_json
 from extend.core import checkpoint
+from extend.core.errors import ArgumentError, FormatError
 from extend.data.images import Image
 from extend.data.samples import InputSpec
-from extend.formats.base import DenseHead, Foreign, FormatError, Input
+from extend.formats.base import DenseHead, Foreign, Input
 from extend.formats.registry import read
 from extend.heads.linear import LinearHead
 from extend.operations.export import Origin, dense_head
@@ -90,14 +91,14 @@ def open(
     names = _names(opened, classes)
     if pixels is not None:
         if input_spec is not None:
-            raise ValueError("pixels= describes pictures, and so does input_spec=: give one of them")
+            raise ArgumentError("pixels= describes pictures, and so does input_spec=: give one of them")
         input_spec = picture(opened, pixels, size)
     if beside is None or saved is None:
         backbone = _backbone(opened, input_spec if input_spec is not None else _spec(opened), names)
         clf = Classifier(backbone, _linear(opened.head), names, None, (Event("wrap", names, "own head", 0, {}),))
     else:
         if input_spec is not None and input_spec != saved:
-            raise ValueError(
+            raise ArgumentError(
                 f"{beside} says that inputs are {saved}; {input_spec} is given: move the folder away to begin anew"
             )
         clf = _remembered(opened, beside, classes, saved)
@@ -116,15 +117,15 @@ def picture(model: Foreign, pixels: Pixels, size: int | None = None) -> Image:
         ValueError: the model takes no pictures, or leaves their size open and `size` is not given.
     """
     if pixels not in PIXELS:
-        raise ValueError(f"pixels is {pixels!r}; expected one of {', '.join(PIXELS)}")
+        raise ArgumentError(f"pixels is {pixels!r}; expected one of {', '.join(PIXELS)}")
     shape = model.input.picture if isinstance(model.input, Input) else None
     if shape is None:
-        raise ValueError(f"pixels={pixels!r} is for models of pictures; this one takes {_words(model)}")
+        raise ArgumentError(f"pixels={pixels!r} is for models of pictures; this one takes {_words(model)}")
     height, width = shape[0] or size, shape[1] or size
     if height is None or width is None:
-        raise ValueError(f"the model takes pictures of any size: pass size= (it takes {_words(model)})")
+        raise ArgumentError(f"the model takes pictures of any size: pass size= (it takes {_words(model)})")
     if shape[2] == 1 and pixels in ("imagenet", "caffe"):
-        raise ValueError(f"pixels={pixels!r} is for colour; this model takes grey pictures")
+        raise ArgumentError(f"pixels={pixels!r} is for colour; this model takes grey pictures")
     return Image(height, width, shape[2], **PIXELS[pixels])
 
 
@@ -133,7 +134,7 @@ def _names(opened: Foreign, classes: Sequence[str] | None) -> tuple[str, ...]:
     if classes is None:
         return opened.classes or tuple(map(str, range(k)))
     if len(classes) != k:
-        raise ValueError(f"{len(classes)} classes are named; the head of this {opened.format} model has {k} outputs")
+        raise ArgumentError(f"{len(classes)} classes are named; the head of this {opened.format} model has {k} outputs")
     return tuple(map(str, classes))
 
 
@@ -169,7 +170,7 @@ def _spec(opened: Foreign) -> InputSpec:
         return own
     parts = opened.input if isinstance(opened.input, Mapping) else {"": opened.input}
     if any(axis is None for part in parts.values() for axis in part.shape):
-        raise ValueError(
+        raise ArgumentError(
             f"the model takes {_words(opened)}, where ? is any length: pass input_spec=jax.ShapeDtypeStruct(shape, "
             "dtype), without the batch axis, or pixels= and size= for pictures"
         )
@@ -208,7 +209,7 @@ def _remembered(opened: Foreign, folder: Path, classes: Sequence[str] | None, sp
         raise FormatError(f"{folder} belongs to another network than the file beside it: move it away, or export again")
     clf = load(folder, _features(opened, spec))
     if classes is not None and tuple(classes) != clf.classes:
-        raise ValueError(f"{folder} names the classes {', '.join(clf.classes)}; {', '.join(classes)} are given")
+        raise ArgumentError(f"{folder} names the classes {', '.join(clf.classes)}; {', '.join(classes)} are given")
     named = opened.classes if opened.classes and set(opened.classes) == set(clf.classes) else clf.classes
     order = [named.index(name) for name in clf.classes]  # A format may sort its classes.
     own, origin = opened.head, Origin(opened, named)

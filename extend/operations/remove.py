@@ -9,6 +9,7 @@ from typing import Any
 from extend import methods
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
+from extend.core.errors import ArgumentError
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
 from extend.heads.linear import LinearHead
@@ -37,9 +38,9 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
     ('a', 'c')
     """
     if name not in classifier.classes:
-        raise ValueError(f"no class {name!r}; there are {', '.join(classifier.classes)}")
+        raise ArgumentError(f"no class {name!r}; there are {', '.join(classifier.classes)}")
     if len(classifier.classes) <= 2:
-        raise ValueError(f"class {name!r} cannot be removed: a classifier keeps at least two")
+        raise ArgumentError(f"class {name!r} cannot be removed: a classifier keeps at least two")
     started = time.perf_counter()
     column = classifier.classes.index(name)
     classes = tuple(c for c in classifier.classes if c != name)

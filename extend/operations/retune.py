@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
+from extend.core.errors import ArgumentError
 from extend.memory.serialise import memory_bytes
 from extend.methods.lda import oas, shared_strength
 from extend.methods.ridge import gcv
@@ -32,7 +33,7 @@ def retune(classifier: Classifier) -> tuple[Classifier, Report]:
     'retune'
     """
     if classifier.memory is None:
-        raise ValueError("strengths are chosen from the memory, and this classifier has none: wrap it with data=")
+        raise ArgumentError("strengths are chosen from the memory, and this classifier has none: wrap it with data=")
     started = time.perf_counter()
     memory = replace(
         classifier.memory, shrinkage=oas(classifier.memory.statistics), ridge=gcv(classifier.memory.statistics)
@@ -42,7 +43,7 @@ def retune(classifier: Classifier) -> tuple[Classifier, Report]:
     last = next(event for event in reversed(classifier.history) if event.action != "calibrate")
     head = refit(classifier.head, memory, last)
     if head is None:
-        raise ValueError(f"the head is of {last.method}, which has no strength to choose; it is left as it is")
+        raise ArgumentError(f"the head is of {last.method}, which has no strength to choose; it is left as it is")
     seconds = time.perf_counter() - started
     settings = {**last.settings, "was": [classifier.memory.shrinkage, classifier.memory.ridge]}
     tuned = replace(classifier, head=head, memory=memory)

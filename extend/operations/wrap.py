@@ -18,6 +18,7 @@ from extend.backbone.flax import Backbone, Taps
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.classifier.serialise import build
+from extend.core.errors import ArgumentError
 from extend.data import samples as data_
 from extend.data.features import Features
 from extend.data.samples import InputSpec
@@ -96,23 +97,23 @@ def wrap(
         return _backbone(model, names, spec, head, call, variables, **{"transform": None, "width": None, **space})
 
     if automatic and (data is None or isinstance(model, Backbone)):
-        raise ValueError(f"{space}: 'auto' chooses by the base data, for a model: pass the model itself, and data=")
+        raise ArgumentError(f"{space}: 'auto' chooses by the base data, for a model: pass the model itself, and data=")
     backbone = build_with(**space) if not automatic else build_with(taps=())
     if activation == "sigmoid" and backbone.own_head is None:
-        raise ValueError(
+        raise ArgumentError(
             "activation='sigmoid': this backbone has no head of its own (a function has none, a trained one lost it), "
             "and what is fitted here gives every input one class (softmax): use Backbone.from_function(..., head=...)"
         )
     if data is None and (exemplars or fisher):
-        raise ValueError("exemplars= and fisher= are taken from data=, and there is none")
+        raise ArgumentError("exemplars= and fisher= are taken from data=, and there is none")
     if data is None:
         if backbone.own_head is None:
-            raise ValueError("a function has no head: pass data=(inputs, labels) so that one can be fitted")
+            raise ArgumentError("a function has no head: pass data=(inputs, labels) so that one can be fitted")
         bare = replace(backbone.own_head, activation=activation)
         return Classifier(backbone, bare, names, None, (Event("wrap", names, "own head", 0, {}),))
     samples = samples_of(data, spec, names, "data")
     if len(missing := np.flatnonzero(np.bincount(samples.labels, minlength=len(names)) == 0)):
-        raise ValueError(f"data has no samples of class {names[missing[0]]!r}; every class needs some")
+        raise ArgumentError(f"data has no samples of class {names[missing[0]]!r}; every class needs some")
     given = held_out is not None and not isinstance(held_out, int)
     kept = None
     if given:
@@ -168,13 +169,13 @@ def _backbone(
         return model
     linen = isinstance(model, nn.Module) or (isinstance(model, tuple) and isinstance(model[0], nn.Module))
     if linen and variables is None and not isinstance(model, tuple):
-        raise ValueError("a Linen module holds no parameters: pass variables=, or (module, variables) as the model")
+        raise ArgumentError("a Linen module holds no parameters: pass variables=, or (module, variables) as the model")
     if linen or isinstance(model, nnx.Module):
         return build(model, len(names), spec, head=head, call=call, variables=variables, **space)
     if not callable(model):
-        raise ValueError(f"model is a {type(model).__name__}; expected an NNX or Linen module, or a function")
+        raise ArgumentError(f"model is a {type(model).__name__}; expected an NNX or Linen module, or a function")
     if taps := space.pop("taps"):
-        raise ValueError(f"taps {list(taps)}: a function has no layers to tap; return them as part of the features")
+        raise ArgumentError(f"taps {list(taps)}: a function has no layers to tap; return them as part of the features")
     return Backbone.from_function(model, spec, **space)
 
 
@@ -188,7 +189,7 @@ def _spec_of(model: Any, data: Any) -> InputSpec:
     elif isinstance(data, tuple) and data:
         first = data[0]
     if first is None or (not hasattr(first, "__len__") and not hasattr(first, "shape")):
-        raise ValueError(
+        raise ArgumentError(
             "what one input is, is not known: pass input_spec=extend.Image(height, width, ...) for pictures, or "
             "jax.ShapeDtypeStruct(shape, dtype) for arrays"
         )
@@ -208,6 +209,6 @@ def samples_of(
     pair = isinstance(data, tuple) and len(data) == 2
     samples = data_.read(data, spec, names=names if pair else None, skip_broken=skip_broken, progress=progress)
     if unknown := [name for name in samples.classes if name not in names]:
-        raise ValueError(f"{what} holds class {unknown[0]!r}, which is not one of {', '.join(names)}")
+        raise ArgumentError(f"{what} holds class {unknown[0]!r}, which is not one of {', '.join(names)}")
     place = np.asarray([names.index(name) for name in samples.classes])
     return replace(samples, labels=place[samples.labels], classes=names)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from extend.classifier.evaluation import Evaluation
+from extend.core.errors import ArgumentError
 from extend.heads.trade_off import Budget
 from extend.report.figures import draw_accuracy, draw_confusion, draw_trade_off
 
@@ -189,9 +190,9 @@ class Report:
             ValueError: nothing was measured, or the name does not end in .png.
         """
         if Path(path).suffix.lower() != ".png":
-            raise ValueError(f"{path}: reports are drawn as PNG; give a name that ends in .png")
+            raise ArgumentError(f"{path}: reports are drawn as PNG; give a name that ends in .png")
         if self.after is None:
-            raise ValueError("nothing was measured, so there is nothing to draw: pass validation=")
+            raise ArgumentError("nothing was measured, so there is nothing to draw: pass validation=")
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # Half a second: only for those who draw.
         from matplotlib.figure import Figure
 

@@ -19,6 +19,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from extend.core.errors import ArgumentError
 from extend.core.kernel_gradient import by_products
 from extend.training.augment import augment
 
@@ -115,7 +116,9 @@ def train(
             rights.append(right)
         error = float(jnp.stack(errors).mean())
         if not np.isfinite(error):
-            raise ValueError(f"the loss is {error} in epoch {epoch + 1}; lower learning_rate ({recipe.learning_rate})")
+            raise ArgumentError(
+                f"the loss is {error} in epoch {epoch + 1}; lower learning_rate ({recipe.learning_rate})"
+            )
         report(f"epoch {epoch + 1}/{len(epochs)}: loss {error:.4f}, accuracy {float(jnp.stack(rights).mean()):.4f}")
         if state_file is not None:
             _store(state_file, state, epoch + 1)

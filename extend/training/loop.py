@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from extend.core import checkpoint
+from extend.core.errors import ArgumentError
 from extend.training import state as resuming
 from extend.training.state import Identity
 
@@ -81,7 +82,7 @@ def train(
             has nothing to go by.
     """
     if patience is not None and measure is None:
-        raise ValueError(
+        raise ArgumentError(
             "patience ends a training by the accuracy on held-out samples, and there are none: leave it out, or hold "
             "samples out"
         )
@@ -136,7 +137,7 @@ def train(
                 earlier, bad = jax.tree.map(jnp.copy, state), int(tried["bad"])
             if bad >= 0:
                 if bad == 0:
-                    raise ValueError(
+                    raise ArgumentError(
                         "the first step's loss, or what it makes of the parameters, is not finite: look at the inputs "
                         "and their scale, or lower the learning rate"
                     )

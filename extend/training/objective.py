@@ -15,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 
 from extend.backbone.extract import Progress
 from extend.backbone.flax import Backbone
+from extend.core.errors import ArgumentError
 from extend.core.kernel_gradient import by_products
 from extend.data.images import Image
 from extend.data.samples import Samples
@@ -67,11 +68,11 @@ class Training:
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or self.lora < 0 or self.padding < 0:
-            raise ValueError(f"{self}: expected epochs >= 1, batch_size >= 1, lora >= 0, padding >= 0")
+            raise ArgumentError(f"{self}: expected epochs >= 1, batch_size >= 1, lora >= 0, padding >= 0")
         if not (self.learning_rate > 0 and self.head_learning_rate >= 0 and self.weight_decay >= 0):
-            raise ValueError(f"{self}: expected learning_rate > 0, head_learning_rate >= 0, weight_decay >= 0")
+            raise ArgumentError(f"{self}: expected learning_rate > 0, head_learning_rate >= 0, weight_decay >= 0")
         if self.patience is not None and self.patience < 1:
-            raise ValueError(f"patience is {self.patience}; expected at least 1 epoch, or None")
+            raise ArgumentError(f"patience is {self.patience}; expected at least 1 epoch, or None")
 
 
 @dataclass(frozen=True)
@@ -221,9 +222,9 @@ def check_training(backbone: Backbone, how: Training) -> tuple[str, ...]:
     if how.lora and names:
         adapters({name: backbone.params["network"][name] for name in names}, how.lora, 0)
     if (how.padding or how.flip) and not isinstance(backbone.input_spec, Image):
-        raise ValueError("padding and flip are for pictures, and this classifier's inputs are arrays")
+        raise ArgumentError("padding and flip are for pictures, and this classifier's inputs are arrays")
     if not how.frozen_statistics and backbone.learn is None:
-        raise ValueError(
+        raise ArgumentError(
             "this model's training mode is not known (it is a function, or was given with call=): keep its statistics "
             "frozen, as in extend.Training(frozen_statistics=True) or Joint(frozen_statistics=True)"
         )

@@ -13,6 +13,7 @@ import numpy as np
 
 from extend.backbone.extract import batches
 from extend.backbone.flax import Backbone
+from extend.core.errors import ArgumentError
 from extend.core.kernel_gradient import by_products
 from extend.data.samples import Samples
 from extend.heads.base import Head
@@ -43,7 +44,7 @@ def select(backbone: Backbone, which: Select) -> tuple[str, ...]:
     """
     names = backbone.trainable
     if not names:
-        raise ValueError(
+        raise ArgumentError(
             f"the backbone {backbone.description['class']!r} has no parameters that can be trained here: a function "
             "must be written in JAX and be given with params="
         )
@@ -55,7 +56,7 @@ def select(backbone: Backbone, which: Select) -> tuple[str, ...]:
         wanted = [which] if isinstance(which, str) else list(which)
         chosen = [name for name in names if any(_matches(backbone, name, pattern) for pattern in wanted)]
     if not chosen:
-        raise ValueError(f"select={which!r} selects no parameter; there are {', '.join(names)}")
+        raise ArgumentError(f"select={which!r} selects no parameter; there are {', '.join(names)}")
     return tuple(chosen)
 
 
@@ -90,7 +91,7 @@ def adapters(params: Mapping[str, Any], rank: int, seed: int) -> dict[str, dict[
                 "up": jnp.zeros((rank, columns), jnp.float32),
             }
     if not made:
-        raise ValueError(f"lora={rank} adapts kernels, and none is selected; there are {', '.join(params)}")
+        raise ArgumentError(f"lora={rank} adapts kernels, and none is selected; there are {', '.join(params)}")
     return made
 
 
@@ -112,7 +113,7 @@ def fisher_of(backbone: Backbone, head: Head, samples: Samples, seed: int = 0) -
         ValueError: the backbone has no parameters that a gradient could move.
     """
     if not backbone.trainable:
-        raise ValueError(
+        raise ArgumentError(
             f"fisher= is of a backbone's parameters, and {backbone.description['class']!r} has none that JAX can trace"
         )
     taken = samples.take(in_turns(samples.labels, np.random.default_rng(seed))[:FISHER_SAMPLES])

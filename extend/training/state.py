@@ -16,6 +16,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from extend.core import checkpoint
+from extend.core.errors import ArgumentError
 
 TOLERANCE = 0.02
 """By how much, relative and absolute, what was computed may differ on another device."""
@@ -99,7 +100,7 @@ def load(folder: Path, identity: Identity, like: Any) -> Saved:
     was, now = about.get("near", []), identity.computed
     same = about.get("kind") == "training" and about.get("identity") == identity.given and len(was) == len(now)
     if not same or not np.allclose(was, now, rtol=TOLERANCE, atol=TOLERANCE):
-        raise ValueError(
+        raise ArgumentError(
             f"{folder} holds the state of another training (other data, network or settings); give another folder, or "
             "remove it to begin anew"
         )

@@ -13,7 +13,7 @@ from flax import nnx
 import extend
 from extend.classifier.classifier import Classifier
 from extend.core import checkpoint
-from extend.core.checkpoint import CheckpointError
+from extend.core.errors import CheckpointError
 from extend.heads.linear import LinearHead
 from extend.models import MLP, ConvNet, ResNet
 from tests.conftest import blobs, identity, names, spec

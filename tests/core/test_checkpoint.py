@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from extend.core import checkpoint
-from extend.core.checkpoint import CheckpointError
+from extend.core.errors import CheckpointError
 
 TREE = {
     "a": {"b": np.arange(5.0), "key": np.arange(3, dtype=np.uint64) + np.uint64(2**63)},

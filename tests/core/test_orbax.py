@@ -16,7 +16,7 @@ from flax import nnx
 from flax.training.train_state import TrainState
 
 import extend
-from extend.core.checkpoint import CheckpointError
+from extend.core.errors import CheckpointError
 from tests.conftest import spec
 
 CLASSES = ["a", "b", "c"]

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extend.formats.base import DenseHead, FormatError, Input, MissingExtraError, digest, read_bytes, replace_file
+from extend.core.errors import FormatError, MissingExtraError
+from extend.formats.base import DenseHead, Input, digest, read_bytes, replace_file
 
 
 def test_a_head_that_does_not_fit() -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-from extend.formats.base import DenseHead, FormatError
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead
 from extend.formats.dense import ACTIVATIONS, DenseLayer, DenseNetwork
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import extend
-from extend.formats.base import FormatError
+from extend.core.errors import FormatError
 from extend.formats.matlab import model as matlab
 
 PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()

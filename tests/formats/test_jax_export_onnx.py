@@ -23,7 +23,7 @@ import extend
 from extend.backbone.feature_space import Tap, Width
 from extend.backbone.flax import Backbone
 from extend.classifier.classifier import Classifier
-from extend.formats.base import FormatError
+from extend.core.errors import FormatError
 from extend.formats.jax_export import onnx_writer as flax_onnx
 from extend.heads.calibrated import Calibrated
 from extend.models import MLP, ConvNet, ResNet

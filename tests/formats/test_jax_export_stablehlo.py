@@ -21,7 +21,7 @@ import extend
 from extend.backbone.feature_space import Width
 from extend.backbone.flax import Backbone
 from extend.classifier.classifier import Classifier
-from extend.formats.base import FormatError
+from extend.core.errors import FormatError
 from extend.formats.jax_export import stablehlo_writer as stablehlo
 from extend.models import ConvNet, ResNet
 from tests.conftest import spec

@@ -20,7 +20,8 @@ import keras
 from keras import layers
 
 import extend
-from extend.formats.base import DenseHead, FormatError
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead
 from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.keras import archive as keras_archive
 from extend.formats.keras import model as format

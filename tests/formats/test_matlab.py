@@ -12,7 +12,8 @@ import pytest
 import scipy.io
 from scipy.special import expit, softmax
 
-from extend.formats.base import DenseHead, FormatError
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead
 from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.matlab import model as matlab
 from extend.formats.pmml import model as pmml

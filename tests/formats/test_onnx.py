@@ -22,7 +22,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 import extend
-from extend.formats.base import DenseHead, FormatError
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead
 from extend.formats.onnx import model as onnx_
 from extend.formats.onnx.model import OnnxModel
 from extend.heads.linear import LinearHead

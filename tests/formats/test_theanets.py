@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extend.formats.base import DenseHead, FormatError
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead
 from extend.formats.theanets import model as theanets
 from extend.formats.theanets import unpickler as theanets_pickle
 from tests.fuzz.run import fuzz

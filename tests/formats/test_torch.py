@@ -17,8 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import extend
+from extend.core.errors import FormatError
 from extend.data.images import Image
-from extend.formats.base import DenseHead, FormatError, Input
+from extend.formats.base import DenseHead, Input
 from extend.formats.torch import model as format
 from extend.formats.torch import state as torch_state
 from tests.formats.torch_networks import CifarResNet, FullyConvolutional, Shaped, trained_looks

@@ -16,7 +16,8 @@ import transformers
 from PIL import Image as Picture
 from safetensors.torch import load_file
 
-from extend.formats.base import DenseHead, FormatError
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead
 from extend.formats.torch import model as torch_format
 from extend.formats.transformers import model as format
 from extend.formats.transformers.config import image_of

@@ -57,7 +57,7 @@ def _late(signum: int, frame: object) -> None:
 
 def worker(name: str, first: int, count: int) -> None:
     """Open mutants `first` to `count`; a line of JSON each, written before and after."""
-    from extend.formats.base import FormatError
+    from extend.core.errors import FormatError
 
     seed = import_module(f"tests.fuzz.{name}_seed")
     warnings.simplefilter("ignore")

@@ -13,7 +13,8 @@ from flax import nnx
 from sklearn.neural_network import MLPClassifier
 
 import extend
-from extend.formats.base import DenseHead, FormatError
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead
 from extend.heads.calibrated import Calibrated
 from extend.heads.linear import LinearHead
 from extend.models import MLP

@@ -10,7 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
 import extend
-from extend.formats.base import FormatError, Input
+from extend.core.errors import FormatError
+from extend.formats.base import Input
 from extend.formats.registry import read
 from extend.operations.load_any import picture
 from tests.conftest import blobs

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from extend.formats.base import FormatError, digest
+from extend.core.errors import FormatError
+from extend.formats.base import digest
 
 Dim = Any
 """An int, or JAX's symbol for the size of the batch."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from extend.formats.base import FormatError
+from extend.core.errors import FormatError
 from extend.formats.jax_export import onnx_shapes as shapes
 from extend.formats.jax_export.onnx_builder import Graph, Rule, Value, broadcast, full, result
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from extend.formats.base import FormatError
+from extend.core.errors import FormatError
 from extend.formats.jax_export.onnx_builder import Dim, Graph, Value, full, known, result, same
 
 

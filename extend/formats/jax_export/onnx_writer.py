@@ -15,9 +15,10 @@ import jax
 import numpy as np
 from jax.extend import core
 
+from extend.core.errors import FormatError, MissingExtraError
 from extend.data.images import Image
 from extend.data.samples import InputSpec
-from extend.formats.base import FormatError, MissingExtraError, replace_file
+from extend.formats.base import replace_file
 from extend.formats.jax_export.onnx_builder import Graph, Value, known
 from extend.formats.jax_export.onnx_operations import RULES
 from extend.formats.jax_export.stablehlo_writer import Score, batched

@@ -24,9 +24,10 @@ import jax
 import numpy as np
 from jax import export
 
+from extend.core.errors import FormatError, MissingExtraError
 from extend.data.images import Image
 from extend.data.samples import InputSpec
-from extend.formats.base import FormatError, MissingExtraError, replace_file
+from extend.formats.base import replace_file
 
 Score = Callable[[Any], tuple[jax.Array, jax.Array]]
 """A batch of inputs, normalised -> logits and probabilities, both float32 ``[n, k]``; traceable by JAX."""

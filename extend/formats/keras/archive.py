@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from extend.formats.base import FormatError, MissingExtraError
+from extend.core.errors import FormatError, MissingExtraError
 
 if TYPE_CHECKING:
     import h5py
@@ -153,7 +153,7 @@ def check_config(config: Any) -> dict[str, Any]:
     >>> check_config({"class_name": "Lambda", "config": {"name": "mine"}})
     Traceback (most recent call last):
     ...
-    extend.formats.base.FormatError: layer 'mine': Lambda is not among the layers ... trust=True
+    extend.core.errors.FormatError: layer 'mine': Lambda is not among the layers ... trust=True
     """
     layers = 0
 

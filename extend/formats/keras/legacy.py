@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from extend.formats.base import FormatError, MissingExtraError, replace_file
+from extend.core.errors import FormatError, MissingExtraError
+from extend.formats.base import replace_file
 from extend.formats.dense import DenseNetwork
 from extend.formats.keras.archive import KERAS2_LAYERS, MODELS, words
 

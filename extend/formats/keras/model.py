@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from extend.formats.base import DenseHead, FormatError, Input, MissingExtraError, digest, read_bytes, replace_file
+from extend.core.errors import FormatError, MissingExtraError
+from extend.formats.base import DenseHead, Input, digest, read_bytes, replace_file
 from extend.formats.keras import archive, legacy
 from extend.formats.keras.legacy import to_keras_h5
 from extend.formats.keras.reading import guarded, read_hdf5, read_zip, the_keras, weights_of

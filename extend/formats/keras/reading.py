@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from extend.formats.base import FormatError, MissingExtraError
+from extend.core.errors import FormatError, MissingExtraError
 from extend.formats.keras import archive
 
 MOST_ELEMENTS = 1 << 28

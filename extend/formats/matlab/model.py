@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extend.formats.base import DenseHead, FormatError, Input, read_bytes, replace_file
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead, Input, read_bytes, replace_file
 from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.matlab.processing import Struct, cells, numbers, processing, reselect, struct, texts
 from extend.formats.matlab.scan import BYTES, scan

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from extend.formats.base import FormatError
+from extend.core.errors import FormatError
 
 Struct = dict[str, np.ndarray]
 

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from extend.formats.base import FormatError
+from extend.core.errors import FormatError
 
 BYTES, DEPTH = 192 << 20, 16
 """The most that a file may hold when decompressed, and how deep its cells and structs may nest."""

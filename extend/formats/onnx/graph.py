@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from extend.formats.base import DenseHead, FormatError
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead
 from extend.formats.onnx.nodes import View, attributes, called, labels_of
 from extend.formats.onnx.tail import Kind, Tail, UnfitError
 

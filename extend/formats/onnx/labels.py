@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from extend.formats.base import FormatError
+from extend.core.errors import FormatError
 from extend.formats.onnx.graph import Place
 from extend.formats.onnx.nodes import set_attributes, tensor_value
 from extend.formats.onnx.tail import Labels

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from extend.formats.base import DenseHead, FormatError, Input, MissingExtraError, digest, read_bytes, replace_file
+from extend.core.errors import FormatError, MissingExtraError
+from extend.formats.base import DenseHead, Input, digest, read_bytes, replace_file
 from extend.formats.onnx.graph import Place, find
 from extend.formats.onnx.labels import names_of
 from extend.formats.onnx.nodes import called, captured, graphs_of, tensor_value

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from extend.formats.base import DenseHead, FormatError
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead
 from extend.formats.onnx.graph import Block, Place
 from extend.formats.onnx.labels import relabel, write_labels, write_listed
 from extend.formats.onnx.nodes import View, attributes, called, captured, set_attributes

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from extend.formats.base import FormatError, MissingExtraError
+from extend.core.errors import FormatError, MissingExtraError
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

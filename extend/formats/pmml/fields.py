@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from extend.formats.base import FormatError
+from extend.core.errors import FormatError
 from extend.formats.pmml.document import children, number, only, real, text
 
 if TYPE_CHECKING:

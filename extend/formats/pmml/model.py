@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extend.formats.base import DenseHead, FormatError, Input, digest, read_bytes, replace_file
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead, Input, digest, read_bytes, replace_file
 from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.pmml import fields as pmml_fields
 from extend.formats.pmml import network as pmml_network

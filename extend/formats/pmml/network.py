@@ -8,7 +8,8 @@ from xml.etree.ElementTree import SubElement
 
 import numpy as np
 
-from extend.formats.base import DenseHead, FormatError
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead
 from extend.formats.dense import DenseLayer
 from extend.formats.pmml.document import children, number, only, text
 from extend.formats.pmml.fields import Expression, Fields

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extend.formats.base import DenseHead, FormatError
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead
 from extend.formats.dense import DenseLayer
 from extend.formats.pmml.document import NUMBER, children, only, text
 from extend.formats.pmml.fields import NUMERIC, Expression

@@ -7,7 +7,8 @@ from xml.etree.ElementTree import SubElement
 
 import numpy as np
 
-from extend.formats.base import DenseHead, FormatError
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead
 from extend.formats.pmml.document import children, number, text
 from extend.formats.pmml.fields import Apply, Expression, Fields
 from extend.formats.pmml.parts import Parts, laid_out, same_columns

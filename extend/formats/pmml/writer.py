@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent
 
-from extend.formats.base import FormatError, replace_file
+from extend.core.errors import FormatError
+from extend.formats.base import replace_file
 from extend.formats.dense import DenseNetwork
 from extend.formats.pmml.document import write
 

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from extend.formats.base import DenseHead, FormatError, Input, digest
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead, Input, digest
 from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.scikit_learn import skops_file
 

@@ -13,7 +13,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from extend.formats.base import FormatError, MissingExtraError, read_bytes, replace_file
+from extend.core.errors import FormatError, MissingExtraError
+from extend.formats.base import read_bytes, replace_file
 
 TRUSTED = (
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",

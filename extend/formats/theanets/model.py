@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from extend.formats.base import DenseHead, FormatError, Input, read_bytes, replace_file
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead, Input, read_bytes, replace_file
 from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.theanets import unpickler as pickles
 from extend.formats.theanets.unpickler import Made

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from extend.formats.base import FormatError
+from extend.core.errors import ArgumentError, FormatError
 
 MOST_OPCODES = 1_000_000
 """A network of a hundred layers has some fifty thousand."""
@@ -103,7 +103,7 @@ def _run(content: bytes) -> tuple[Any, int]:
         while stack[place] is not _MARK:
             place -= 1
             if place < 0:
-                raise ValueError("a mark is missing")
+                raise ArgumentError("a mark is missing")
         items = stack[place + 1 :]
         del stack[place:]
         return items
@@ -144,7 +144,7 @@ def _run(content: bytes) -> tuple[Any, int]:
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 count = int(opcode.name[-1])
                 if _MARK in stack[-count:] or len(stack) < count:
-                    raise ValueError("a tuple reaches over a mark")
+                    raise ArgumentError("a tuple reaches over a mark")
                 stack[-count:] = [tuple(stack[-count:])]
             case "TUPLE":
                 stack.append(tuple(since_mark()))
@@ -178,28 +178,28 @@ def _run(content: bytes) -> tuple[Any, int]:
                 arguments = stack.pop()
                 function = stack.pop()
                 if not isinstance(arguments, tuple) or not isinstance(function, Global | Made):
-                    raise ValueError("a call of something that is no name")
+                    raise ArgumentError("a call of something that is no name")
                 stack.append(Made(function, arguments, opcode.name == "NEWOBJ"))
             case "BUILD":
                 state = stack.pop()
                 if not isinstance(stack[-1], Made):
-                    raise ValueError("a state for something that is no object")
+                    raise ArgumentError("a state for something that is no object")
                 stack[-1].state = state
             case "STOP":
                 if len(stack) != 1 or stack[0] is _MARK:
-                    raise ValueError("it does not end with one object")
+                    raise ArgumentError("it does not end with one object")
                 return stack[0], protocol
             case name:
                 raise FormatError(f"the pickle holds the opcode {name}, which no theanets file has")
-    raise ValueError("it has no end")
+    raise ArgumentError("it has no end")
 
 
 def _global(module: Any, name: Any) -> Global:
     if not (isinstance(module, str) and isinstance(name, str)):
-        raise ValueError("a name is no text")
+        raise ArgumentError("a name is no text")
     full = f"{module}.{name}"
     if not all(part.isidentifier() for part in full.split(".")):
-        raise ValueError("a name is no identifier")
+        raise ArgumentError("a name is no identifier")
     allowed = full in ARRAY_NAMES | RECONSTRUCT | FROM_BUFFER | OTHER_NAMES
     if not (allowed or full.split(".")[0] in ("theanets", "theano")):
         raise FormatError(f"the pickle names {full}, which no theanets network needs: it may be hostile; not opened")
@@ -208,13 +208,13 @@ def _global(module: Any, name: Any) -> Global:
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise ValueError("items for something that is no list")
+        raise ArgumentError("items for something that is no list")
     return value
 
 
 def _dict(value: Any) -> dict[Any, Any]:
     if not isinstance(value, dict):
-        raise ValueError("keys for something that is no dict")
+        raise ArgumentError("keys for something that is no dict")
     return value
 
 
@@ -222,7 +222,7 @@ def _key(value: Any) -> Any:
     # Tuples inside tuples would let a short file hash for ever.
     parts = value if isinstance(value, tuple) else (value,)
     if not all(isinstance(part, str | bytes | int | float | Global | Made | None) for part in parts):
-        raise ValueError("a dict has a key of an unusual kind")
+        raise ArgumentError("a dict has a key of an unusual kind")
     return value
 
 
@@ -245,7 +245,7 @@ def array(value: Any) -> np.ndarray | None:
         raw = data.encode("latin-1") if isinstance(data, str) else bytes(data)
         kind = _dtype(dtype)
         if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-            raise ValueError("its shape is no tuple of whole numbers")
+            raise ArgumentError("its shape is no tuple of whole numbers")
         return np.frombuffer(raw, kind).reshape(shape, order="F" if fortran else "C")
     except (ValueError, TypeError, UnicodeError) as error:
         raise FormatError(f"an array is damaged: {error}") from error
@@ -254,7 +254,7 @@ def array(value: Any) -> np.ndarray | None:
 def _dtype(value: Any) -> np.dtype[Any]:
     code = value.args[0] if isinstance(value, Made) and value.name == "numpy.dtype" and value.args else None
     if not isinstance(code, str) or code not in NUMBERS:
-        raise ValueError(f"its dtype is not one of {', '.join(sorted(NUMBERS))}")
+        raise ArgumentError(f"its dtype is not one of {', '.join(sorted(NUMBERS))}")
     swap = value.state[1] if isinstance(value.state, tuple) and len(value.state) > 1 else "<"
     return np.dtype(code).newbyteorder(">" if swap == ">" else "<")
 

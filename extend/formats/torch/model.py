@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from extend.formats.base import DenseHead, FormatError, Input, MissingExtraError
+from extend.core.errors import FormatError, MissingExtraError
+from extend.formats.base import DenseHead, Input
 from extend.formats.torch import module as torch_module
 from extend.formats.torch.module import Cut
 from extend.formats.torch.state import PICKLED, SAFE, Weights, read

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from extend.formats.base import DenseHead, FormatError, Input, digest
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead, Input, digest
 
 Ending = Literal["scores", "softmax", "log_softmax", "sigmoid"]
 """What a module makes of its last layer's output."""

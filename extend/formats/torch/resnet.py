@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from extend.formats.base import FormatError
+from extend.core.errors import FormatError
 from extend.formats.torch.module import to_numpy
 from extend.models.resnet import Block, ResNet
 
@@ -30,7 +30,7 @@ def resnet_from_torch(state: Mapping[str, Any]) -> ResNet:
     >>> import torch
     >>> resnet_from_torch({"conv1.weight": torch.zeros(16, 3, 3, 3)})
     Traceback (most recent call last):
-    extend.formats.base.FormatError: the weights lack 'linear.weight'; expected those of a CIFAR ResNet
+    extend.core.errors.FormatError: the weights lack 'linear.weight'; expected those of a CIFAR ResNet
     """
     prefix = "module." if all(name.startswith("module.") for name in state) else ""
     left = {name.removeprefix(prefix): to_numpy(value) for name, value in state.items()}

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from extend.formats.base import FormatError, MissingExtraError, replace_file
+from extend.core.errors import FormatError, MissingExtraError
+from extend.formats.base import replace_file
 
 PICKLED = (".pt", ".pth", ".th", ".bin")
 SAFE = (".safetensors",)

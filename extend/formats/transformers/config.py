@@ -10,8 +10,9 @@ from typing import Any
 
 from PIL import Image as Picture
 
+from extend.core.errors import FormatError
 from extend.data.images import Image
-from extend.formats.base import FormatError, read_bytes
+from extend.formats.base import read_bytes
 
 PICTURES, TEXTS = "ForImageClassification", "ForSequenceClassification"
 DANGEROUS = ("quantization_config", "use_pretrained_backbone", "use_timm_backbone")

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from extend.core.errors import ArgumentError, FormatError, MissingExtraError
 from extend.data.images import Image
-from extend.formats.base import DenseHead, FormatError, Input, MissingExtraError
+from extend.formats.base import DenseHead, Input
 from extend.formats.torch import module as torch_module
 from extend.formats.torch.module import Cut
 from extend.formats.torch.state import Weights, read
@@ -278,7 +279,7 @@ def _pixels(folder: Path, config: Any, channels: int, image: Image | None) -> In
         if image is not None:
             height, width = image.height, image.width
         if not (0 < height <= MOST_PIXELS and 0 < width <= MOST_PIXELS):
-            raise ValueError(f"expected at most {MOST_PIXELS} pixels")
+            raise ArgumentError(f"expected at most {MOST_PIXELS} pixels")
     except (TypeError, ValueError) as error:
         raise FormatError(f"{folder / CONFIG}: image_size is {size!r} ({error})") from error
     return Input((channels, height, width), np.dtype("float32"), channels_first=True)
