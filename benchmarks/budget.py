@@ -68,7 +68,7 @@ def simulate(split: int, method: str, backbone: Backbone, x: np.ndarray, y: np.n
         assert said is not None
         right = new.head.scores(features).argmax(axis=1) == labels
         risk = turned(was_right, right[ours], labels[ours])
-        within = np.flatnonzero(curve.risk <= budget + 1e-12)
+        within = np.flatnonzero(curve.forgetting <= budget + 1e-12)
         row: Row = {
             "case": [backbone.feature_dim, method],
             "split": split,
@@ -78,7 +78,7 @@ def simulate(split: int, method: str, backbone: Backbone, x: np.ndarray, y: np.n
         }
         row |= {"best": float(curve.new[within].max()) if len(within) else None}
         row |= {"plain": float(alone[~ours].mean()), "plain_risk": turned(was_right, alone[ours], labels[ours])}
-        row |= {"told": said.risk, "guaranteed": said.guaranteed, "upper": said.upper, "met": said.met}
+        row |= {"told": said.forgetting, "guaranteed": said.guaranteed, "upper": said.upper, "met": said.met}
         found.append(row | {"effective": said.effective, "method": report.method, "test_rows": int(ours.sum())})
     return found
 
@@ -99,7 +99,7 @@ def based(
         return extract(backbone, samples)
 
     rows, kept = rows_of(seen), rows_of(held)
-    memory = Memory.of(rows.features, rows.labels, rows.keys, classes, offset=backbone.offset)
+    memory = Memory.of(Features(rows.features, rows.labels, classes, rows.keys), offset=backbone.offset)
     memory = memory.with_held_out(kept.features, kept.labels, kept.keys)
     memory = replace(memory, shrinkage=oas(memory.statistics))
     return Classifier(backbone, LDA().fit(None, memory, rows, 0), classes, memory)

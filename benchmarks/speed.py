@@ -73,7 +73,7 @@ def case(
     is_new = labels >= old
     query = x[-1:]
 
-    base = Memory.of(x[~is_new], labels[~is_new], keys[~is_new], names[:old], scatter=scatter)
+    base = Memory.of(Features(x[~is_new], labels[~is_new], names[:old], keys[~is_new]), scatter=scatter)
     base = replace(base, shrinkage=oas(base.statistics))
     if recursive:
         base = base.with_inverses(shared_strength(base, None)[0])
@@ -82,7 +82,7 @@ def case(
     found: list[LinearHead] = []
 
     def ours() -> None:
-        memory = base + Memory.of(fresh.features, fresh.labels, fresh.keys, fresh.classes, scatter=scatter)
+        memory = base + Memory.of(fresh, scatter=scatter)
         found[:] = [LDA().fit(None, memory, fresh, 0)]
         np.asarray(logits(found[0], query))
 

@@ -24,7 +24,7 @@ from torch import nn
 from benchmarks import results
 from benchmarks.datasets import CIFAR10
 from extend.backbone.flax import Backbone
-from extend.core.kernel_gradient import by_products
+from extend.core.kernel_gradient import with_matmul_kernel_gradient
 from extend.data.samples import Samples
 from extend.models import ResNet
 from extend.training.objective import Anchors, Training, learn
@@ -131,7 +131,7 @@ def passes(x: np.ndarray) -> dict[str, tuple[float, float]]:
 
     def loss(moving: Any, x: Any) -> jax.Array:
         both = {**params, "network": {**rest, **moving}}
-        return by_products(lambda p, x: backbone.apply_in_training(p, x, key)[0])(both, x).sum()
+        return with_matmul_kernel_gradient(lambda p, x: backbone.apply_in_training(p, x, key)[0])(both, x).sum()
 
     gradients = jax.jit(jax.value_and_grad(loss))
     moving = {name: params["network"][name] for name in backbone.trainable}
@@ -162,7 +162,7 @@ def convolution(a: np.ndarray, g: np.ndarray, rng: np.random.Generator) -> dict[
     forward = jax.jit(conv)
     by_input = jax.jit(lambda a, k, g: jax.vjp(lambda a: conv(a, k), a)[1](g)[0])
     by_kernel = jax.jit(lambda a, k, g: jax.vjp(lambda k: conv(a, k), k)[1](g)[0])
-    products = jax.jit(lambda a, k, g: jax.vjp(lambda k: by_products(conv)(a, k), k)[1](g)[0])
+    products = jax.jit(lambda a, k, g: jax.vjp(lambda k: with_matmul_kernel_gradient(conv)(a, k), k)[1](g)[0])
     grads = torch.nn.grad
     found: dict[str, tuple[float, float]] = {}
     found["one 3x3 convolution, 16 channels, 32 x 32: forward"] = (

@@ -131,7 +131,7 @@ def run(out: Path, say: Say, bar: Bar) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """The demo's result as a table."""
     head = ("", "old before", "old after", "new", "overall", "forgetting", "seconds", "method")
-    rows = [(f"+ {', '.join(step['added'])}", step) for step in result["steps"]]
+    rows = [(f"+ {', '.join(step['classes'])}", step) for step in result["steps"]]
     rows += [("naive, + 8, 9", result["naive"]), ("joint, 0 to 9", result["joint"])]
     lines = ["{:<14}{:>11}{:>11}{:>9}{:>9}{:>12}{:>9}  {}".format(*head)]
     for label, r in rows:

@@ -53,8 +53,8 @@ def _train(options: argparse.Namespace) -> None:
 
     from extend import models
     from extend.classifier import evaluation
-    from extend.data import samples as data
-    from extend.memory import memory
+    from extend.data import images as data
+    from extend.memory import rows as memory
     from extend.memory.exemplars import exemplars_each
     from extend.operations import wrap as wrapping
     from extend.training.from_scratch import Phase, Recipe, train
@@ -128,7 +128,7 @@ def _add(options: argparse.Namespace) -> None:
         report.save(options.picture)
     _save(extended, options.out)
     if options.json:
-        print(json.dumps({**report.to_dict(), "classes": list(extended.classes), "checkpoint": str(options.out)}))
+        print(json.dumps({**report.to_dict(), "all_classes": list(extended.classes), "checkpoint": str(options.out)}))
     else:
         print(report)
         print(f"saved {options.out}: {len(extended.classes)} classes" + _picture(options, report))
@@ -155,7 +155,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from extend.data import samples as data
+    from extend.data import images as data
 
     clf = _open(options, "pictures")
     names, inputs = data.read_pictures(options.pictures, clf.backbone.input_spec)
@@ -178,9 +178,9 @@ def _inspect(options: argparse.Namespace) -> None:
     if not options.checkpoint.exists():
         raise ArgumentError(f"{options.checkpoint}: no such file or folder")
     if _foreign(options.checkpoint):
-        from extend.operations import load_any as opening
+        from extend.operations import inspect as inspecting
 
-        found = opening.inspect(options.checkpoint, trust=options.trust)
+        found = inspecting.inspect(options.checkpoint, trust=options.trust)
         print(json.dumps(found) if options.json else "\n".join(f"{key:<12}{_shown(found[key])}" for key in found))
         return
     saved = checkpoint.describe(options.checkpoint)
@@ -216,7 +216,7 @@ def _foreign(path: Path) -> bool:
 
 def _open(options: argparse.Namespace, data: str) -> Any:
     """The classifier to work on, whose samples come from `data`."""
-    from extend.classifier import classifier
+    from extend.classifier import serialise as classifier
     from extend.data.images import Image
     from extend.operations import load_any as opening
 

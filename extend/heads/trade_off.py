@@ -29,7 +29,7 @@ class Curve:
     """
 
     offset: np.ndarray
-    risk: np.ndarray
+    forgetting: np.ndarray
     old: np.ndarray
     new: np.ndarray
 
@@ -39,7 +39,7 @@ class Curve:
         fresh = None if np.isnan(self.new).any() else self.new[pick].tolist()
         return {
             "offset": self.offset[pick].tolist(),
-            "risk": self.risk[pick].tolist(),
+            "forgetting": self.forgetting[pick].tolist(),
             "old": self.old[pick].tolist(),
             "new": fresh,
         }
@@ -50,27 +50,27 @@ class Budget:
     """An offset, and what it may cost.
 
     Args:
-        asked: the share of old examples that may turn wrong.
+        forgetting_limit: the share of old examples that may turn wrong.
         offset: of the new classes' scores.
-        risk: on the rows that chose the offset; None where there are none.
+        forgetting: on the rows that chose the offset; None where there are none.
         guaranteed: what the risk is at most, on average over held-out draws; None where nothing is guaranteed.
         upper: a 95 % upper bound for this run (Clopper & Pearson 1934); None for rows that the backbone has seen.
         rows: held-out rows that chose the offset; `effective`: as many of them as count, classes weighted equally.
         met: whether the risk is within the budget.
-        floor: the risk at an offset of minus infinity, that is of the old columns as they are now.
-        unraised: the risk at an offset of 0, that is of the method without a budget.
-        note: what is not as asked, in words; empty if nothing.
+        forgetting_of_old_columns: the forgetting at an offset of minus infinity, that is of the old columns as they are now.
+        unraised: the forgetting at an offset of 0, that is of the method without a budget.
+        note: what is not as forgetting_limit, in words; empty if nothing.
     """
 
-    asked: float
+    forgetting_limit: float
     offset: float
-    risk: float | None
+    forgetting: float | None
     guaranteed: float | None
     upper: float | None
     rows: int
     effective: int
     met: bool
-    floor: float
+    forgetting_of_old_columns: float
     unraised: float
     note: str
     curve: Curve | None = None
@@ -81,8 +81,8 @@ class Budget:
                 f"on average over held-out draws this step turns at most {self.guaranteed:.1%} of old examples wrong "
                 "(classes equally likely, same distribution, not seen by the backbone)"
             )
-        elif self.risk is not None:
-            text = f"this step turns an estimated {self.risk:.1%} of old examples wrong; nothing is guaranteed"
+        elif self.forgetting is not None:
+            text = f"this step turns an estimated {self.forgetting:.1%} of old examples wrong; nothing is guaranteed"
         else:
             text = "nothing is known of what this step costs"
         if self.upper is not None:
@@ -94,32 +94,32 @@ class Budget:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         names = (
-            "asked",
+            "forgetting_limit",
             "offset",
-            "risk",
+            "forgetting",
             "guaranteed",
             "upper",
             "rows",
             "effective",
             "met",
-            "floor",
+            "forgetting_of_old_columns",
             "unraised",
             "note",
         )
         return {name: getattr(self, name) for name in names} | {"curve": self.curve.to_dict() if self.curve else None}
 
 
-def checked(asked: float) -> float:
+def checked_limit(forgetting_limit: float) -> float:
     """The budget as a number.
 
     Raises:
         ValueError: it is no share.
     """
-    if not isinstance(asked, Real) or isinstance(asked, bool) or not 0 <= asked <= 1:
+    if not isinstance(forgetting_limit, Real) or isinstance(forgetting_limit, bool) or not 0 <= forgetting_limit <= 1:
         raise ArgumentError(
-            f"max_forgetting is {asked!r}; expected a share of the old examples from 0 to 1, such as 0.01"
+            f"max_forgetting is {forgetting_limit!r}; expected a share of the old examples from 0 to 1, such as 0.01"
         )
-    return float(asked)
+    return float(forgetting_limit)
 
 
 def effective_rows(labels: np.ndarray, classes: int) -> int:
@@ -144,7 +144,7 @@ def conformal(risk: float, n: int) -> float:
 
 
 def place(
-    asked: float,
+    forgetting_limit: float,
     scores: np.ndarray,
     labels: np.ndarray,
     was_right: np.ndarray,
@@ -157,7 +157,7 @@ def place(
     """The largest offset of the new classes whose risk is within the budget.
 
     Args:
-        asked: the budget, from 0 to 1.
+        forgetting_limit: the budget, from 0 to 1.
         scores, labels: of held-out rows of the first `old` classes under the new head: ``[n, k]``, ``[n]``.
         was_right: whether the old classifier was right, bool ``[n]``.
         fresh_scores, fresh_labels: of held-out rows of the new classes, ``[m, k]``, ``[m]``; m may be 0.
@@ -165,17 +165,17 @@ def place(
         kept: other rows have shown that the old columns alone keep within the budget, or they are the old head's own.
     """
     # Beyond a budget of 1 / classes, one whole class could be lost: then its own rows alone count.
-    n = effective_rows(labels, old) // (1 if asked * old < 1 else old)
+    n = effective_rows(labels, old) // (1 if forgetting_limit * old < 1 else old)
     curve = trade_off(scores, labels, was_right, fresh_scores, fresh_labels, old)
-    enough = trusted and n > 0 and conformal(0.0, n) <= asked
-    cost = np.asarray([conformal(risk, n) for risk in curve.risk]) if enough else curve.risk
-    within = np.flatnonzero(cost <= asked + 1e-12)
-    at = int(within[-1]) if len(within) else int(np.flatnonzero(curve.risk == curve.risk.min())[-1])
-    risk = float(curve.risk[at])
+    enough = trusted and n > 0 and conformal(0.0, n) <= forgetting_limit
+    cost = np.asarray([conformal(risk, n) for risk in curve.forgetting]) if enough else curve.forgetting
+    within = np.flatnonzero(cost <= forgetting_limit + 1e-12)
+    at = int(within[-1]) if len(within) else int(np.flatnonzero(curve.forgetting == curve.forgetting.min())[-1])
+    risk = float(curve.forgetting[at])
     guaranteed = conformal(risk, n) if trusted and n and len(within) and kept else None
     note = ""
     if not len(within):
-        note = f"no offset keeps within {asked:.1%}: the old columns alone cost {curve.risk.min():.1%} already"
+        note = f"no offset keeps within {forgetting_limit:.1%}: the old columns alone cost {curve.forgetting.min():.1%} already"
     elif not trusted:
         note = "the held-out rows were seen by the backbone, or carried over, or a class has none: no guarantee"
     elif not kept:
@@ -184,15 +184,15 @@ def place(
             "budget: no guarantee; columns that are appended (method='new_units') cost nothing by themselves"
         )
     elif not enough:
-        need = "no number of rows" if asked == 0 else f"{int(np.ceil(1 / asked - 1 - 1e-9))} rows"
+        need = "no number of rows" if forgetting_limit == 0 else f"{int(np.ceil(1 / forgetting_limit - 1 - 1e-9))} rows"
         note = (
-            f"{asked:.1%} is an estimate ({risk:.1%} on these rows), not guaranteed: that takes {need}, "
+            f"{forgetting_limit:.1%} is an estimate ({risk:.1%} on these rows), not guaranteed: that takes {need}, "
             f"classes counted equally, and there are {n}"
         )
     return Budget(
-        asked, float(curve.offset[at]), risk, guaranteed, upper_bound(risk, n) if trusted else None, len(labels), n,
+        forgetting_limit, float(curve.offset[at]), risk, guaranteed, upper_bound(risk, n) if trusted else None, len(labels), n,
         bool(len(within)),
-        float(curve.risk[0]), float(curve.risk[np.searchsorted(curve.offset, 0.0, side="right") - 1]), note, curve,
+        float(curve.forgetting[0]), float(curve.forgetting[np.searchsorted(curve.offset, 0.0, side="right") - 1]), note, curve,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ class Exemplars:
     Args:
         limit: bytes.
         leaves: the inputs: one array ``[m, ...]`` a leaf of the input's tree; pictures stay 8-bit. None: none yet.
-        label, key, rank: int64, uint64 and int64 ``[m]``: class, content key, and place in the class's herding.
+        labels, keys, ranks: int64, uint64 and int64 ``[m]``: class, content key, and place in the class's herding.
 
     >>> few = Exemplars(8).add((np.arange(6, dtype=np.uint8)[:, None],), np.repeat([0, 1], 3),
     ...                        np.arange(6, dtype=np.uint64), np.tile([0, 1, 2], 2), 2)
@@ -30,12 +30,12 @@ class Exemplars:
 
     limit: int
     leaves: tuple[np.ndarray, ...] | None = None
-    label: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    key: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
-    rank: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    keys: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
+    ranks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
-        return len(self.label)
+        return len(self.labels)
 
     @property
     def bytes(self) -> int:
@@ -45,11 +45,11 @@ class Exemplars:
     def take(self, rows: np.ndarray) -> Exemplars:
         """These rows (numbers or a mask)."""
         leaves = tuple(leaf[rows] for leaf in self.leaves) if self.leaves is not None else None
-        return replace(self, leaves=leaves, label=self.label[rows], key=self.key[rows], rank=self.rank[rows])
+        return replace(self, leaves=leaves, labels=self.labels[rows], keys=self.keys[rows], ranks=self.ranks[rows])
 
     def relabel(self, place: np.ndarray) -> Exemplars:
         """Class i becomes class ``place[i]``."""
-        return replace(self, label=place[self.label]) if len(self) else self
+        return replace(self, labels=place[self.labels]) if len(self) else self
 
     def add(
         self, leaves: tuple[np.ndarray, ...], label: np.ndarray, key: np.ndarray, rank: np.ndarray, k: int
@@ -59,7 +59,7 @@ class Exemplars:
         Raises:
             ValueError: the limit is less than one input a class.
         """
-        known = set(zip(self.label.tolist(), self.key.tolist(), strict=True))
+        known = set(zip(self.labels.tolist(), self.keys.tolist(), strict=True))
         new = np.asarray([pair not in known for pair in zip(label.tolist(), key.tolist(), strict=True)], bool)
         leaves = tuple(leaf[new] for leaf in leaves)
         if self.leaves is not None:
@@ -67,9 +67,9 @@ class Exemplars:
         return replace(
             self,
             leaves=leaves,
-            label=np.concatenate([self.label, label[new]]),
-            key=np.concatenate([self.key, key[new]]),
-            rank=np.concatenate([self.rank, rank[new]]),
+            labels=np.concatenate([self.labels, label[new]]),
+            keys=np.concatenate([self.keys, key[new]]),
+            ranks=np.concatenate([self.ranks, rank[new]]),
         ).cut(k)
 
     def cut(self, k: int) -> Exemplars:
@@ -77,8 +77,8 @@ class Exemplars:
         if self.leaves is None:
             return self
         each = exemplars_each(self.limit, k, self.bytes)
-        order = np.lexsort((self.key, self.rank, self.label))
-        first = np.searchsorted(self.label[order], self.label[order])
+        order = np.lexsort((self.keys, self.ranks, self.labels))
+        first = np.searchsorted(self.labels[order], self.labels[order])
         return self.take(order[np.arange(len(order)) - first < each])
 
 

@@ -74,7 +74,7 @@ def exemplar_samples(memory: Memory, spec: Any) -> Samples | None:
     if kept is None or kept.leaves is None or not len(kept):
         return None
     inputs = jax.tree.unflatten(jax.tree.structure(spec), kept.leaves)
-    return Samples(inputs, kept.label, memory.classes, kept.key)
+    return Samples(inputs, kept.labels, memory.classes, kept.keys)
 
 
 def in_turns(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -37,15 +37,15 @@ class Memory:
     Args:
         classes: k names.
         core: the statistics of all samples but the candidates.
-        features, label, key: what is kept apart: whole feature vectors float32 ``[m, offset + d]``, int64, uint64
+        features, labels, keys: what is kept apart: whole feature vectors float32 ``[m, offset + d]``, int64, uint64
             ``[m]``.
-        seen: bool ``[k]``: the backbone was trained on this class's held-out samples.
+        trained_on: bool ``[k]``: the backbone was trained on this class's held-out samples.
         offset: the memory describes ``features[:, offset : offset + d]`` of the classifier's feature vectors.
-        most: how many candidates a class keeps.
+        max_held_out: how many candidates a class keeps.
         shrinkage, ridge: strengths frozen when the classifier was wrapped, in scatter units; None: chosen at each fit.
-        spent: the held-out rows that may choose have chosen the feature space.
+        held_out_used: the held-out rows that may choose have chosen the feature space.
         inverses: of the within-class scatter at these strengths, kept up to date; empty: solve anew at each fit.
-        carried: the classes that were measured before the backbone moved; a drift map may have carried them over.
+        transported: the classes that were measured before the backbone moved; a drift map may have carried them over.
         exemplars: inputs of old classes under a limit of bytes; None: none are kept.
         fisher: how much the classifier depends on each parameter of its backbone; None: not measured.
 
@@ -57,58 +57,56 @@ class Memory:
     classes: tuple[str, ...]
     core: Statistics
     features: np.ndarray
-    label: np.ndarray
-    key: np.ndarray
-    seen: np.ndarray
+    labels: np.ndarray
+    keys: np.ndarray
+    trained_on: np.ndarray
     offset: int = 0
-    most: int = MOST
+    max_held_out: int = MOST
     shrinkage: float | None = None
     ridge: float | None = None
-    spent: bool = False
+    held_out_used: bool = False
     inverses: tuple[Inverse, ...] = ()
-    carried: tuple[str, ...] = ()
+    transported: tuple[str, ...] = ()
     exemplars: Exemplars | None = None
     fisher: Fisher | None = None
 
     @classmethod
     def of(
         cls,
-        features: np.ndarray,
-        labels: np.ndarray,
-        keys: np.ndarray,
-        classes: tuple[str, ...],
+        features: Features,
         *,
         scatter: Literal["class", "pooled"] = "class",
-        most: int = MOST,
-        seen: bool = False,
+        max_held_out: int = MOST,
+        trained_on: bool = False,
         offset: int = 0,
     ) -> Memory:
-        """Measure features ``[n, offset + d]`` with labels ``[n]`` into `classes` and content keys uint64 ``[n]``."""
-        apart = _candidates(keys, labels, most)
-        if most:
-            apart |= np.bincount(labels, minlength=len(classes))[labels] < FEWEST
-        core = measure(features[~apart, offset:], labels[~apart], len(classes), scatter)
+        """Measure features ``[n, offset + d]``, which are labelled into their own classes."""
+        rows, labels, keys, k = features.features, features.labels, features.keys, len(features.classes)
+        apart = _candidates(keys, labels, max_held_out)
+        if max_held_out:
+            apart |= np.bincount(labels, minlength=k)[labels] < FEWEST
+        core = measure(rows[~apart, offset:], labels[~apart], k, scatter)
         return cls(
-            tuple(classes),
+            tuple(features.classes),
             core,
-            np.asarray(features[apart], np.float32),
+            np.asarray(rows[apart], np.float32),
             labels[apart],
             keys[apart],
-            np.full(len(classes), seen),
+            np.full(k, trained_on),
             offset,
-            most,
+            max_held_out,
         )
 
     def with_held_out(self, features: np.ndarray, labels: np.ndarray, keys: np.ndarray) -> Memory:
         """This memory with held-out features that the user gives, whatever their keys; unseen by the backbone."""
-        most = max(self.most, int(np.bincount(labels, minlength=1).max())) if len(labels) else self.most
+        most = max(self.max_held_out, int(np.bincount(labels, minlength=1).max())) if len(labels) else self.max_held_out
         return replace(
-            self._absorb(np.ones(len(self.label), bool)),
+            self._absorb(np.ones(len(self.labels), bool)),
             features=np.asarray(features, np.float32),
-            label=labels,
-            key=_low(keys),  # Held out by the user's choice.
-            seen=np.zeros(len(self.classes), bool),
-            most=most,
+            labels=labels,
+            keys=_low(keys),  # Held out by the user's choice.
+            trained_on=np.zeros(len(self.classes), bool),
+            max_held_out=most,
             inverses=(),
         )
 
@@ -123,7 +121,7 @@ class Memory:
     @cached_property
     def _small(self) -> np.ndarray:
         """Rows of classes with fewer than 10 samples in all: they count as statistics, mask bool ``[m]``."""
-        return self.total[self.label] < FEWEST
+        return self.total[self.labels] < FEWEST
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -133,12 +131,12 @@ class Memory:
     @cached_property
     def held_out(self) -> tuple[np.ndarray, np.ndarray]:
         """The held-out features float32 ``[m, offset + d]`` and their labels int64 ``[m]``."""
-        return self.features[~self._small], self.label[~self._small]
+        return self.features[~self._small], self.labels[~self._small]
 
     @property
     def held_out_keys(self) -> np.ndarray:
         """The content keys of the held-out features, uint64 ``[m]``."""
-        return self.key[~self._small]
+        return self.keys[~self._small]
 
     def holds(self, keys: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Whether samples of these content keys are held out, for these classes or for any: bool ``[n]``."""
@@ -163,8 +161,8 @@ class Memory:
         A class some of whose samples are known by their statistics alone is not among them.
         """
         whole = (self.core.count == 0) & (self.total >= 2)
-        rows = self._small & whole[self.label]
-        return self.features[rows, self.offset :].astype(np.float64), self.label[rows]
+        rows = self._small & whole[self.labels]
+        return self.features[rows, self.offset :].astype(np.float64), self.labels[rows]
 
     def inverse_at(self, strength: float) -> Inverse | None:
         """The inverse that is kept for this strength, if there is one."""
@@ -173,7 +171,7 @@ class Memory:
     @property
     def total(self) -> np.ndarray:
         """Samples seen of each class, held-out ones included, int64 ``[k]``."""
-        return self.core.count + np.bincount(self.label, minlength=len(self.classes))
+        return self.core.count + np.bincount(self.labels, minlength=len(self.classes))
 
     def __add__(self, other: Memory) -> Memory:
         """The memory of both data sets together; classes of the same name are one class.
@@ -189,26 +187,26 @@ class Memory:
         classes = self.classes + tuple(name for name in other.classes if name not in self.classes)
         place = np.asarray([classes.index(name) for name in other.classes], int)
         seen = np.zeros(len(classes), bool)
-        seen[: len(self.classes)] = self.seen
-        seen[place] |= other.seen
+        seen[: len(self.classes)] = self.trained_on
+        seen[place] |= other.trained_on
         merged = replace(
             self,
             classes=classes,
             core=merge(self.core, other.core, place, len(classes)),
             features=np.concatenate([self.features, other.features]),
-            label=np.concatenate([self.label, place[other.label]]),
-            key=np.concatenate([self.key, other.key]),
-            seen=seen,
-            most=max(self.most, other.most),
-            spent=self.spent or other.spent,
-            carried=tuple(dict.fromkeys(self.carried + other.carried)),
+            labels=np.concatenate([self.labels, place[other.labels]]),
+            keys=np.concatenate([self.keys, other.keys]),
+            trained_on=seen,
+            max_held_out=max(self.max_held_out, other.max_held_out),
+            held_out_used=self.held_out_used or other.held_out_used,
+            transported=tuple(dict.fromkeys(self.transported + other.transported)),
             exemplars=_united(self.exemplars, other.exemplars, place, len(classes)),
             fisher=self.fisher + other.fisher if self.fisher and other.fisher else self.fisher or other.fisher,
         )
-        over = (merged.total[merged.label] >= FEWEST) & ~_candidates(merged.key, merged.label, merged.most)
+        over = (merged.total[merged.labels] >= FEWEST) & ~_candidates(merged.keys, merged.labels, merged.max_held_out)
         merged = merged._absorb(over) if over.any() else merged
         if (kept := merged.exemplars) is not None and len(kept):
-            merged = replace(merged, exemplars=kept.take(~merged.holds(kept.key, kept.label)))
+            merged = replace(merged, exemplars=kept.take(~merged.holds(kept.keys, kept.labels)))
         return replace(merged, inverses=self._inverses_after(other, merged)) if self.inverses else merged
 
     def with_inverses(self, *strengths: float) -> Memory:
@@ -239,7 +237,7 @@ class Memory:
             raise ArgumentError(f'class {name!r} cannot be taken out of a pooled scatter; wrap with scatter="class"')
         gone = self.classes.index(name)
         stay = np.arange(len(self.classes)) != gone
-        rows = self.label != gone
+        rows = self.labels != gone
         scatters = tuple(s for s, keep in zip(self.core.scatters, stay, strict=True) if keep)
         core = Statistics(self.core.count[stay], self.core.mean[stay], total_scatter(scatters, self.dim), scatters)
         left = replace(
@@ -247,11 +245,11 @@ class Memory:
             classes=tuple(n for n in self.classes if n != name),
             core=core,
             features=self.features[rows],
-            label=np.where(self.label > gone, self.label - 1, self.label)[rows],
-            key=self.key[rows],
-            seen=self.seen[stay],
+            labels=np.where(self.labels > gone, self.labels - 1, self.labels)[rows],
+            keys=self.keys[rows],
+            trained_on=self.trained_on[stay],
             inverses=(),
-            carried=tuple(n for n in self.carried if n != name),
+            transported=tuple(n for n in self.transported if n != name),
             exemplars=self._exemplars_without(gone),
             fisher=None,  # A class's share of it is not known.
         )
@@ -260,8 +258,8 @@ class Memory:
     def _exemplars_without(self, gone: int) -> Exemplars | None:
         if self.exemplars is None:
             return None
-        left = self.exemplars.take(self.exemplars.label != gone)
-        return replace(left, label=np.where(left.label > gone, left.label - 1, left.label))
+        left = self.exemplars.take(self.exemplars.labels != gone)
+        return replace(left, labels=np.where(left.labels > gone, left.labels - 1, left.labels))
 
     def transport(self, drift: Drift, own: Drift | None = None) -> Memory:
         """The memory as if its classes had been measured with a backbone that moved (SLDC, Rao et al. 2026).
@@ -277,12 +275,12 @@ class Memory:
         if offset:
             assert own is not None
             features = np.concatenate([own.rows(self.features[:, :offset]), features], axis=1)
-        known = tuple(name for name in self.classes if name not in self.carried)
+        known = tuple(name for name in self.classes if name not in self.transported)
         moved = replace(
             self,
             core=carry(self.core, drift),
             features=features.astype(np.float32),
-            carried=self.carried + known,
+            transported=self.transported + known,
             inverses=(),
         )
         return moved.with_inverses(*(inverse.strength for inverse in self.inverses))
@@ -311,9 +309,9 @@ class Memory:
 
     def _absorb(self, rows: np.ndarray) -> Memory:
         """This memory with these candidates moved into the statistics."""
-        more = measure(self.features[rows, self.offset :], self.label[rows], len(self.classes), self.scatter_mode)
+        more = measure(self.features[rows, self.offset :], self.labels[rows], len(self.classes), self.scatter_mode)
         core = merge(self.core, more, np.arange(len(self.classes)), len(self.classes))
-        return replace(self, core=core, features=self.features[~rows], label=self.label[~rows], key=self.key[~rows])
+        return replace(self, core=core, features=self.features[~rows], labels=self.labels[~rows], keys=self.keys[~rows])
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
@@ -327,7 +325,7 @@ def _united(one: Exemplars | None, two: Exemplars | None, place: np.ndarray, k: 
     if two is None or two.leaves is None:
         return one.cut(k) if one is not None else two
     base = one if one is not None else Exemplars(two.limit)
-    return base.add(two.leaves, place[two.label], two.key, two.rank, k)
+    return base.add(two.leaves, place[two.labels], two.keys, two.ranks, k)
 
 
 def nothing(memory: Memory) -> Features:

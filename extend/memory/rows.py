@@ -8,9 +8,9 @@ SHARE, MOST, FEWEST = 0.1, 50, 10
 LOWEST = np.uint64(SHARE * 2.0**64)
 
 
-def held_out_rows(keys: np.ndarray, labels: np.ndarray, *, most: int = MOST) -> np.ndarray:
+def held_out_rows(keys: np.ndarray, labels: np.ndarray, *, max_held_out: int = MOST) -> np.ndarray:
     """Which samples are held out: a mask bool ``[n]`` by each class's own content keys (uint64 ``[n]``)."""
-    mask = _candidates(keys, labels, most)
+    mask = _candidates(keys, labels, max_held_out)
     for label in np.unique(labels):
         if (labels == label).sum() < FEWEST:
             mask[labels == label] = False

@@ -13,15 +13,23 @@ from extend.memory.inverse import Inverse
 from extend.memory.memory import Memory
 from extend.memory.statistics import Statistics
 
-HELD = ("features", "label", "key", "seen")
-SETTINGS = ("offset", "most", "shrinkage", "ridge", "spent")
+HELD = {"features": "features", "label": "labels", "key": "keys", "seen": "trained_on"}
+SETTINGS = {
+    "offset": "offset",
+    "most": "max_held_out",
+    "shrinkage": "shrinkage",
+    "ridge": "ridge",
+    "spent": "held_out_used",
+}
+"""Names in a checkpoint, which stay as they are, and the attributes of a `Memory` that they stand for."""
+EXEMPLARS = {"exemplar_label": "labels", "exemplar_key": "keys", "exemplar_rank": "ranks"}
 
 
 def to_tree(memory: Memory) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays, and the rest as JSON; `from_tree` reads them back bit for bit."""
     core, d = memory.core, memory.dim
     arrays = {"count": core.count, "mean": core.mean, "within": pack(core.within)}
-    arrays |= {name: getattr(memory, name) for name in HELD}
+    arrays |= {name: getattr(memory, attribute) for name, attribute in HELD.items()}
     if core.scatters is not None:
         packed = [s for s in core.scatters if s.ndim == 1]
         factors = [s for s in core.scatters if s.ndim == 2]
@@ -31,12 +39,15 @@ def to_tree(memory: Memory) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if memory.inverses:
         arrays["inverse"] = np.stack([pack(inverse.matrix) for inverse in memory.inverses])
         arrays["product"] = np.stack([inverse.product for inverse in memory.inverses])
-    rest = {"classes": list(memory.classes), **{name: getattr(memory, name) for name in SETTINGS}}
-    rest |= {"strengths": [inverse.strength for inverse in memory.inverses], "carried": list(memory.carried)}
+    rest = {
+        "classes": list(memory.classes),
+        **{name: getattr(memory, attribute) for name, attribute in SETTINGS.items()},
+    }
+    rest |= {"strengths": [inverse.strength for inverse in memory.inverses], "carried": list(memory.transported)}
     if memory.exemplars is not None:
         kept = memory.exemplars
         rest["exemplars"] = {"limit": kept.limit, "leaves": None if kept.leaves is None else len(kept.leaves)}
-        arrays |= {f"exemplar_{name}": getattr(kept, name) for name in ("label", "key", "rank")}
+        arrays |= {name: getattr(kept, attribute) for name, attribute in EXEMPLARS.items()}
         arrays |= {f"exemplar.{i}": leaf for i, leaf in enumerate(kept.leaves or ())}
     if memory.fisher is not None:
         rest["fisher"] = memory.fisher.count
@@ -64,19 +75,18 @@ def from_tree(arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> Memory:
     fisher: Fisher | None = None
     if (kept := rest.get("exemplars")) is not None:
         leaves = None if kept["leaves"] is None else tuple(arrays[f"exemplar.{i}"] for i in range(kept["leaves"]))
-        parts = (arrays[f"exemplar_{name}"] for name in ("label", "key", "rank"))
-        exemplars = Exemplars(kept["limit"], leaves, *parts)
+        exemplars = Exemplars(kept["limit"], leaves, *(arrays[name] for name in EXEMPLARS))
     if (count := rest.get("fisher")) is not None:
         named = {name.partition(".")[2]: value for name, value in arrays.items() if name.startswith("fisher.")}
         fisher = Fisher(count, named)
-    known: dict[str, Any] = {name: arrays[name] for name in HELD}
-    known |= {name: rest[name] for name in SETTINGS if name in rest}
+    known: dict[str, Any] = {attribute: arrays[name] for name, attribute in HELD.items()}
+    known |= {attribute: rest[name] for name, attribute in SETTINGS.items() if name in rest}
     return Memory(
         tuple(rest["classes"]),
         core,
         **known,
         inverses=inverses,
-        carried=tuple(rest.get("carried", ())),
+        transported=tuple(rest.get("carried", ())),
         exemplars=exemplars,
         fisher=fisher,
     )

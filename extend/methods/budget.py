@@ -14,7 +14,7 @@ from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
 from extend.heads.linear import LinearHead
 from extend.heads.scoring import head_scores
-from extend.heads.trade_off import Budget, checked, conformal, effective_rows, lower_bound, place, upper_bound
+from extend.heads.trade_off import Budget, checked_limit, conformal, effective_rows, lower_bound, place, upper_bound
 from extend.memory.memory import Memory
 from extend.methods import Auto, FineTune, Imprint, Joint, Method, NewUnits
 
@@ -67,7 +67,7 @@ def fit(
     if max_forgetting is None:
         fitted = _fit(old, memory, rows, method, seed, None)
         return replace(fitted, head=plain(_with_offsets(fitted.head, old, memory)))
-    asked = checked(max_forgetting)
+    asked = checked_limit(max_forgetting)
     if old.num_classes == len(rows.classes):
         raise ArgumentError("max_forgetting bounds what new classes may cost, and none of these is new; leave it out")
     if memory is None:
@@ -180,7 +180,7 @@ def _within(old: Head, memory: Memory, rows: Features, method: Method, seed: int
         method = method.candidates[0]
         reason = "the first of the fixed order, as all held-out rows are needed for the budget"
     chose, appends = isinstance(method, Auto), isinstance(method, (NewUnits, Imprint))
-    calibrating = ours & half if memory.spent or (split and not appends) else ours
+    calibrating = ours & half if memory.held_out_used or (split and not appends) else ours
     fitted = _fit(old, memory, rows, method, seed, use)
     reason = reason or fitted.reason
     if not calibrating.any():
@@ -190,17 +190,17 @@ def _within(old: Head, memory: Memory, rows: Features, method: Method, seed: int
     kept, surely, floor = appends, False, 0.0
     if split and not appends:
         other_half = ours & ~half
-        floor = _placed(fitted.head, old, memory, 1.0, other_half, True)[1].floor
+        floor = _placed(fitted.head, old, memory, 1.0, other_half, True)[1].forgetting_of_old_columns
         judged = effective_rows(labels[other_half], k)
         kept = floor == 0 or upper_bound(floor, judged) <= asked
         surely = lower_bound(floor, judged) > asked
-        if not kept and not chose and not memory.spent:
+        if not kept and not chose and not memory.held_out_used:
             calibrating = ours  # Nothing will be guaranteed: let every row tell where the offset belongs.
     if not surely:
         head, budget = _placed(fitted.head, old, memory, asked, calibrating, kept)
         if budget.met:
             return Fitted(fitted.method, head, reason, budget)
-        floor = budget.floor
+        floor = budget.forgetting_of_old_columns
     appended = _appended(old, memory, rows, seed)
     if appended is None:
         head, budget = _placed(fitted.head, old, memory, asked, calibrating, False)
@@ -223,7 +223,7 @@ def _placed(
     got = place(
         asked, head_scores(new, held[calibrating]), labels[calibrating],
         old_right(old, held[calibrating], labels[calibrating]),
-        head_scores(new, held[fresh]), labels[fresh], k, not (memory.seen[:k].any() or memory.carried), kept,
+        head_scores(new, held[fresh]), labels[fresh], k, not (memory.trained_on[:k].any() or memory.transported), kept,
     )  # fmt: skip
     offset = np.asarray(new.offset).copy()
     offset[k:] += np.float32(got.offset)

@@ -178,11 +178,13 @@ class FineTune(Training):
         after = features.extract(backbone, trained)
         if complete and old is not None:
             real = features.extract(backbone, old).relabel(clf.classes)
-            carried = Memory.of(real.features, real.labels, real.keys, clf.classes, offset=backbone.offset, seen=True)
+            carried = Memory.of(
+                Features(real.features, real.labels, clf.classes, real.keys), offset=backbone.offset, trained_on=True
+            )
         elif self.drift is not None:
             carried = carry_memory(memory, rows.features, after.features, self.drift, trained.labels)
         else:
-            carried = replace(memory, carried=clf.classes)
+            carried = replace(memory, transported=clf.classes)
         own = LinearHead.of(*last, start, clf.head.activation)
         if memory.fisher is not None:
             carried = replace(carried, fisher=memory.fisher + fisher_of(backbone, own, new.take(~aside), seed))
@@ -190,10 +192,14 @@ class FineTune(Training):
 
     def _check_held_out(self, clf: Classifier, memory: Memory, new: Samples) -> None:
         """Without held-out samples of new classes, the old ones alone would choose the state that learnt least."""
-        aside = held_out_rows(new.keys, new.labels, most=memory.most)
+        aside = held_out_rows(new.keys, new.labels, max_held_out=memory.max_held_out)
         added = np.asarray([name not in clf.classes for name in new.classes])
         if added.any() and not aside[added[new.labels]].any():
-            why = "this classifier was wrapped with held_out=0" if not memory.most else "one in ten is, of ten or more"
+            why = (
+                "this classifier was wrapped with held_out=0"
+                if not memory.max_held_out
+                else "one in ten is, of ten or more"
+            )
             raise ArgumentError(
                 f"patience goes by held-out samples, and of the new classes' {int(added[new.labels].sum())} none is "
                 f"held out ({why}): leave it out, or give more samples"

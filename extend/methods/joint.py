@@ -96,8 +96,8 @@ def retrain(
     """
     checked_head(head, clf.memory)
     check_training(clf.backbone, how)
-    most = clf.memory.most if clf.memory is not None else MOST
-    aside = held_out_rows(samples.keys, samples.labels, most=most if given is None else 0)
+    most = clf.memory.max_held_out if clf.memory is not None else MOST
+    aside = held_out_rows(samples.keys, samples.labels, max_held_out=most if given is None else 0)
     aside |= np.isin(samples.keys, samples.keys[aside])  # Content held out for one class is trained on for none.
     kept, held = samples.take(~aside), samples.take(aside) if given is None else given
     before = features.extract(clf.backbone, kept, progress=progress)
@@ -125,12 +125,14 @@ def retrain(
         checked = features.extract(backbone, given)
         memory = memory.with_held_out(checked.features, given.labels, given.keys)
     else:
-        memory = replace(memory, seen=_seen(clf, memory))
+        memory = replace(memory, trained_on=_seen(clf, memory))
     memory = replace(
         memory,
         shrinkage=oas(memory.statistics),
         ridge=gcv(memory.statistics),
-        spent=how.patience is not None or bool(learnt.outcome.stopped) or (clf.memory is not None and clf.memory.spent),
+        held_out_used=how.patience is not None
+        or bool(learnt.outcome.stopped)
+        or (clf.memory is not None and clf.memory.held_out_used),
     )
     if clf.memory is not None and clf.memory.inverses:
         memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
@@ -162,7 +164,7 @@ def _seen(clf: Classifier, memory: Memory) -> np.ndarray:
         if name in clf.classes:
             place = clf.classes.index(name)
             keys = memory.held_out_keys[labels == label]
-            known = clf.memory is not None and not clf.memory.seen[place]
+            known = clf.memory is not None and not clf.memory.trained_on[place]
             apart = clf.memory.holds(keys, np.full(len(keys), place)) if known and clf.memory is not None else False
             seen[label] = not np.all(apart)
     return seen
@@ -170,13 +172,10 @@ def _seen(clf: Classifier, memory: Memory) -> np.ndarray:
 
 def _memory(backbone: Backbone, rows: Features, clf: Classifier, most: int) -> Memory:
     return Memory.of(
-        rows.features,
-        rows.labels,
-        rows.keys,
-        rows.classes,
+        rows,
         scatter=clf.memory.scatter_mode if clf.memory is not None else "class",
         offset=backbone.offset,
-        most=most,
+        max_held_out=most,
     )
 
 

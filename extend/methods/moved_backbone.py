@@ -107,13 +107,10 @@ def training_samples(new: Samples, replayed: Samples | None, memory: Memory, spe
 
 def measured(memory: Memory, fresh: Features) -> Memory:
     return memory + Memory.of(
-        fresh.features,
-        fresh.labels,
-        fresh.keys,
-        fresh.classes,
+        fresh,
         scatter=memory.scatter_mode,
         offset=memory.offset,
-        most=memory.most,
+        max_held_out=memory.max_held_out,
     )
 
 

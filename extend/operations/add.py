@@ -19,7 +19,7 @@ from extend.classifier.serialise import load
 from extend.core.errors import ArgumentError
 from extend.data import samples as data
 from extend.data.features import Features
-from extend.heads.trade_off import checked
+from extend.heads.trade_off import checked_limit
 from extend.memory.herding import check_limit, with_exemplars
 from extend.memory.memory import Memory, _limited
 from extend.memory.rows import MOST
@@ -83,7 +83,7 @@ def add_classes(
     clf = classifier if isinstance(classifier, Classifier) else load(classifier)
     chosen = asked = _writable(resolve(method), clf)
     if max_forgetting is not None:
-        checked(max_forgetting)
+        checked_limit(max_forgetting)
     if on_existing not in ("error", "update"):
         raise ArgumentError(f"on_existing is {on_existing!r}; expected 'error' or 'update'")
     spec = clf.backbone.input_spec
@@ -153,7 +153,7 @@ def add_classes(
     cost: float | None = None
     spent = [event.risk for event in clf.history if event.risk is not None]
     if budget is not None:
-        cost = budget.guaranteed if budget.guaranteed is not None else budget.risk
+        cost = budget.guaranteed if budget.guaranteed is not None else budget.forgetting
         spent += [cost] if cost is not None else []
     if added and existing:
         notes.append(f"more samples joined {', '.join(existing)}")
@@ -266,14 +266,12 @@ def _memory(clf: Classifier, fresh: Features, real: Features | None) -> Memory |
     """The memory with the new samples; measured from the real old ones where there was none; else None."""
     known, offset = clf.memory, clf.backbone.offset
     mode = known.scatter_mode if known is not None else "class"
-    most = known.most if known is not None else MOST
+    most = known.max_held_out if known is not None else MOST
     if known is None and real is not None:
         known = _measured(clf, real)
     if known is None:
         return None
-    return known + Memory.of(
-        fresh.features, fresh.labels, fresh.keys, fresh.classes, scatter=mode, offset=offset, most=most
-    )
+    return known + Memory.of(fresh, scatter=mode, offset=offset, max_held_out=most)
 
 
 def _covers(samples: data.Samples, classes: tuple[str, ...]) -> bool:
@@ -287,7 +285,9 @@ def _measured(clf: Classifier, real: Features) -> Memory:
     missing = np.flatnonzero(np.bincount(real.labels, minlength=len(clf.classes)) == 0)
     if len(missing):
         raise ArgumentError(f"old= has no samples of class {clf.classes[missing[0]]!r}; every old class is needed")
-    return Memory.of(real.features, real.labels, real.keys, clf.classes, offset=clf.backbone.offset, seen=True)
+    return Memory.of(
+        Features(real.features, real.labels, clf.classes, real.keys), offset=clf.backbone.offset, trained_on=True
+    )
 
 
 def _joined(fresh: Features, real: Features | None, classes: tuple[str, ...]) -> Features:

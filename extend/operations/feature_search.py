@@ -113,7 +113,9 @@ class _Data:
     def _score(self, option: Space) -> list[tuple[Score, np.ndarray]]:
         rows, checked = self._features(option)
         names = self.samples.classes
-        memory = Memory.of(rows, self.samples.labels, self.samples.keys, names, scatter="pooled", most=0)
+        memory = Memory.of(
+            Features(rows, self.samples.labels, names, self.samples.keys), scatter="pooled", max_held_out=0
+        )
         nothing = Features(rows[:0], self.samples.labels[:0], names, self.samples.keys[:0])
         found = []
         for method in HEADS:

@@ -128,12 +128,16 @@ def wrap(
     rows = features.finish(backbone, joined)
     most = held_out if isinstance(held_out, int) else MOST
     memory = Memory.of(
-        rows, samples.labels, samples.keys, names, scatter=scatter, most=most, seen=not given, offset=backbone.offset
+        Features(rows, samples.labels, names, samples.keys),
+        scatter=scatter,
+        max_held_out=most,
+        trained_on=not given,
+        offset=backbone.offset,
     )
     if kept is not None:
         measured = features.extract(backbone, kept)
         memory = memory.with_held_out(measured.features, kept.labels, kept.keys)
-    memory = replace(memory, shrinkage=oas(memory.statistics), ridge=gcv(memory.statistics), spent=automatic)
+    memory = replace(memory, shrinkage=oas(memory.statistics), ridge=gcv(memory.statistics), held_out_used=automatic)
     if recursive:
         memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
     settings: dict[str, Any] = {}

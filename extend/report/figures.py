@@ -28,8 +28,8 @@ def draw_trade_off(axes: Any, budget: Budget) -> None:
     assert curve is not None
     axes.plot(curve.offset, 100 * curve.old, color="tab:blue", label="old classes")
     axes.plot(curve.offset, 100 * curve.new, color="tab:orange", label="new classes")
-    axes.plot(curve.offset, 100 * curve.risk, color="tab:red", label="old turned wrong")
-    axes.axvline(budget.offset, color="0.3", linestyle="--", label=f"taken, for {budget.asked:.1%}")
+    axes.plot(curve.offset, 100 * curve.forgetting, color="tab:red", label="old turned wrong")
+    axes.axvline(budget.offset, color="0.3", linestyle="--", label=f"taken, for {budget.forgetting_limit:.1%}")
     axes.set(xlabel="offset of the new classes' scores", ylabel="%", ylim=(-2, 120), title="the trade-off")
     axes.legend(loc="upper center", ncols=2, fontsize=8)
 

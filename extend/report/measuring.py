@@ -51,9 +51,9 @@ def held_out_words(memory: Memory, head: Head) -> str:
     """What figures from a memory's held-out features are worth."""
     present = np.unique(memory.held_out[1])
     words = "held-out features"
-    if memory.seen[present].any():
+    if memory.trained_on[present].any():
         words += " (seen by the backbone: optimistic, no guarantee)"
-    if any(memory.classes[label] in memory.carried for label in present):
+    if any(memory.classes[label] in memory.transported for label in present):
         words += " (of a backbone that moved since: estimated)"
     return words + _likeliest(head)
 

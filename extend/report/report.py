@@ -25,15 +25,15 @@ class Report:
 
     Args:
         action: "add", "update", "remove", "calibrate", "retune" or "adapt".
-        added: the classes of this step.
+        classes: the classes of this step.
         method, reason: what was taken and, if that was chosen automatically, why.
         before, after: the old classifier on the old classes' samples, the new one on all samples.
-        since_wrapped: forgetting of every class since it was learnt; None if that was not measured.
+        forgetting_since_learnt: forgetting of every class since it was learnt; None if that was not measured.
         measured_on: "held-out features", "held-out features (seen by the backbone: optimistic, no guarantee)",
             "validation data", or "nothing".
         seconds: features and fit together; `fit_seconds`: the fit alone.
         samples: new samples; `bytes`: the size of the memory, 0 without one.
-        budget: what ``max_forgetting=`` did; None without it. `spent`: the sum of this step's risk and of all earlier
+        budget: what ``max_forgetting=`` did; None without it. `forgetting_total`: the sum of this step's risk and of all earlier
         ones'.
 
     >>> before = Evaluation(("a", "b"), np.array([[9, 1], [0, 10]]), 0.1, 0.0)
@@ -44,12 +44,12 @@ class Report:
     """
 
     action: str
-    added: tuple[str, ...]
+    classes: tuple[str, ...]
     method: str
     reason: str
     before: Evaluation | None
     after: Evaluation | None
-    since_wrapped: float | None
+    forgetting_since_learnt: float | None
     measured_on: str
     seconds: float
     fit_seconds: float
@@ -57,7 +57,7 @@ class Report:
     bytes: int
     notes: tuple[str, ...] = ()
     budget: Budget | None = None
-    spent: float | None = None
+    forgetting_total: float | None = None
 
     @property
     def old(self) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ class Report:
 
     @property
     def new(self) -> float | None:
-        return _number(self.after.of(self.added)) if self.after is not None else None
+        return _number(self.after.of(self.classes)) if self.after is not None else None
 
     @property
     def overall(self) -> float | None:
@@ -108,7 +108,7 @@ class Report:
         if self.before is not None and self.old:
             found["old_before"] = self.before.interval(self.old)
         if self.after is not None:
-            groups = {"old_after": self.old, "new": self.added, "overall": self.after.classes}
+            groups = {"old_after": self.old, "new": self.classes, "overall": self.after.classes}
             found |= {key: self.after.interval(names) for key, names in groups.items() if self.after.counts(names)[1]}
         return found
 
@@ -116,7 +116,7 @@ class Report:
         """Old classes taken for new ones and the other way round: (true, predicted, samples), most first."""
         if self.after is None:
             return []
-        fresh, classes = set(self.added), self.after.classes
+        fresh, classes = set(self.classes), self.after.classes
         pairs = [
             (true, predicted, int(self.after.confusion[i, j]))
             for i, true in enumerate(classes)
@@ -127,10 +127,19 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; accuracies as fractions."""
-        keys = ("old_before", "old_after", "new", "overall", "forgetting", "since_wrapped", "seconds", "fit_seconds")
+        keys = (
+            "old_before",
+            "old_after",
+            "new",
+            "overall",
+            "forgetting",
+            "forgetting_since_learnt",
+            "seconds",
+            "fit_seconds",
+        )
         return {
             "action": self.action,
-            "added": list(self.added),
+            "classes": list(self.classes),
             "method": self.method,
             "reason": self.reason,
             **{key: getattr(self, key) for key in keys},
@@ -144,11 +153,11 @@ class Report:
             "bytes": self.bytes,
             "notes": list(self.notes),
             "budget": self.budget.to_dict() if self.budget else None,
-            "spent": self.spent,
+            "forgetting_total": self.forgetting_total,
         }
 
     def __str__(self) -> str:
-        names = ", ".join(self.added) or ("all classes" if self.action in ("calibrate", "retune") else "nothing")
+        names = ", ".join(self.classes) or ("all classes" if self.action in ("calibrate", "retune") else "nothing")
         lines = [f"{_DONE[self.action]} {names} with {self.method}" + (f" ({self.reason})" if self.reason else "")]
         intervals = self.intervals()
         rows = [
@@ -163,8 +172,8 @@ class Report:
                 lines.append(f"  {label:<22}{value:7.1%}   ({low:.1%} to {high:.1%})")
         if self.forgetting is not None:
             lines.append(f"  {'forgetting':<22}{100 * self.forgetting:+7.2f} points")
-        if self.since_wrapped is not None:
-            lines.append(f"  {'since each was learnt':<22}{100 * self.since_wrapped:+7.2f} points")
+        if self.forgetting_since_learnt is not None:
+            lines.append(f"  {'since each was learnt':<22}{100 * self.forgetting_since_learnt:+7.2f} points")
         if self.action == "calibrate" and self.before is not None and self.after is not None:
             lines.append(f"  {'calibration error':<22}{self.before.ece:7.3f}   now {self.after.ece:.3f}")
             lines.append(f"  {'log-loss':<22}{self.before.log_loss:7.3f}   now {self.after.log_loss:.3f}")
@@ -174,10 +183,10 @@ class Report:
             pairs = ", ".join(f"{true} as {predicted} {count}" for true, predicted, count in self.confused()[:3])
             lines.append(f"  {'old and new confused':<22} {pairs}")
         if self.budget is not None:
-            lines.append(f"  budget {self.budget.asked:.1%}: {self.budget}")
-        if self.spent is not None:
+            lines.append(f"  budget {self.budget.forgetting_limit:.1%}: {self.budget}")
+        if self.forgetting_total is not None:
             lines.append(
-                f"  {'risk since wrapped':<22}{100 * self.spent:7.2f} points, all steps with a budget together"
+                f"  {'risk since wrapped':<22}{100 * self.forgetting_total:7.2f} points, all steps with a budget together"
             )
         lines.append(f"  measured on {self.n_measured} {self.measured_on}" if self.after else "  nothing to measure on")
         lines.append(f"  {self.samples} samples, {self.seconds:.2f} s (fit {1000 * self.fit_seconds:.0f} ms)")
@@ -202,9 +211,9 @@ class Report:
         bars, matrix, *rest = figure.subplots(1, 2 if curve is None else 3)
         if self.budget is not None and rest:
             draw_trade_off(rest[0], self.budget)
-        draw_accuracy(bars, self.before.by_class if self.before else {}, self.after.by_class, set(self.added))
+        draw_accuracy(bars, self.before.by_class if self.before else {}, self.after.by_class, set(self.classes))
         draw_confusion(matrix, self.after)
-        figure.suptitle(f"{_DONE[self.action]} {', '.join(self.added)} with {self.method}")
+        figure.suptitle(f"{_DONE[self.action]} {', '.join(self.classes)} with {self.method}")
         figure.savefig(path, dpi=120, format="png")
 
 

@@ -20,7 +20,7 @@ import optax
 from flax import nnx
 
 from extend.core.errors import ArgumentError
-from extend.core.kernel_gradient import by_products
+from extend.core.kernel_gradient import with_matmul_kernel_gradient
 from extend.training.augment import augment
 
 
@@ -96,7 +96,7 @@ def train(
             return network(x), nnx.split(network, nnx.Param, ...)[-1]
 
         def loss(params: Any) -> tuple[jax.Array, Any]:
-            logits, after = by_products(forward)(params, rest, x)
+            logits, after = with_matmul_kernel_gradient(forward)(params, rest, x)
             error = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
             return error, (after, (logits.argmax(-1) == y).mean())
 

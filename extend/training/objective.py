@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 from extend.backbone.extract import Progress
 from extend.backbone.flax import Backbone
 from extend.core.errors import ArgumentError
-from extend.core.kernel_gradient import by_products
+from extend.core.kernel_gradient import with_matmul_kernel_gradient
 from extend.data.images import Image
 from extend.data.samples import Samples
 from extend.memory.fisher import Fisher
@@ -239,8 +239,8 @@ def _loss(
     def features(network: Any, fixed: Any, x: Any, key: Any) -> tuple[jax.Array, Any]:
         params = {"network": network, "space": fixed["space"]}
         if key is None:
-            return by_products(backbone.apply)(params, x), {}
-        return by_products(backbone.apply_in_training)(params, x, key)
+            return with_matmul_kernel_gradient(backbone.apply)(params, x), {}
+        return with_matmul_kernel_gradient(backbone.apply_in_training)(params, x, key)
 
     def loss(moved: Any, head: Any, statistics: Any, fixed: Any, batch: Any) -> tuple[jax.Array, Any]:
         if how.lora and moved:

@@ -14,7 +14,7 @@ import numpy as np
 from extend.backbone.extract import batches
 from extend.backbone.flax import Backbone
 from extend.core.errors import ArgumentError
-from extend.core.kernel_gradient import by_products
+from extend.core.kernel_gradient import with_matmul_kernel_gradient
 from extend.data.samples import Samples
 from extend.heads.base import Head
 from extend.memory.fisher import Fisher, measure_fisher
@@ -120,7 +120,9 @@ def fisher_of(backbone: Backbone, head: Head, samples: Samples, seed: int = 0) -
     network, space = backbone.params["network"], backbone.params["space"]
 
     def scores(params: Any, batch: Any) -> jax.Array:
-        return head.logits(by_products(backbone.apply)({"network": {**network, **params}, "space": space}, batch))
+        return head.logits(
+            with_matmul_kernel_gradient(backbone.apply)({"network": {**network, **params}, "space": space}, batch)
+        )
 
     def padded() -> Iterator[tuple[Any, np.ndarray]]:
         small = replace(backbone, batch_size=min(FISHER_BATCH, len(taken)))

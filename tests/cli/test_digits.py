@@ -16,7 +16,7 @@ def test_the_demo_keeps_its_promises(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert cli.main(["demo", "--out", str(tmp_path), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["identical_after_restore"] is True
-    assert [step["added"] for step in result["steps"]] == [["8"], ["9"]]
+    assert [step["classes"] for step in result["steps"]] == [["8"], ["9"]]
     last = result["steps"][-1]
     assert last["n_measured"] == 450 and last["overall"] > 0.98
     assert last["overall"] > result["naive"]["overall"] + 0.3
@@ -38,7 +38,7 @@ def test_the_shipped_checkpoint_is_the_base_network() -> None:
     import extend
 
     clf = extend.load(demo.shipped("digits-0-7"))
-    assert clf.classes == demo.BASE and clf.memory is not None and not clf.memory.seen.any()
+    assert clf.classes == demo.BASE and clf.memory is not None and not clf.memory.trained_on.any()
     _, x_test, _, y_test = demo.digits(0)
     assert extend.evaluate(clf, (x_test[y_test < 8], y_test[y_test < 8])).accuracy > 0.98
     assert sum(file.stat().st_size for file in demo.shipped("digits-0-7").rglob("*")) < 6_000_000

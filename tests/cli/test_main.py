@@ -59,7 +59,7 @@ def test_train_add_evaluate_predict_inspect(photos: Path, trained: Path, capsys:
     )
     assert code == 0 and err == ""  # Not a terminal: no progress bar.
     report = json.loads(out)
-    assert report["added"] == ["blue"] and report["classes"] == ["green", "red", "blue"]
+    assert report["classes"] == ["blue"] and report["all_classes"] == ["green", "red", "blue"]
     assert picture.read_bytes().startswith(b"\x89PNG")
 
     code, out, _ = run(capsys, "evaluate", wider, photos / "all", "--json")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from extend.core.kernel_gradient import by_products
+from extend.core.kernel_gradient import with_matmul_kernel_gradient
 from extend.models import ResNet
 
 NUMBERS = ("NHWC", "HWIO", "NHWC")
@@ -56,7 +56,7 @@ def test_every_shape(
     def convolve(kernel: Any, x: Any) -> Any:
         return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=NUMBERS)
 
-    value, back = jax.vjp(by_products(convolve), kernel, x)
+    value, back = jax.vjp(with_matmul_kernel_gradient(convolve), kernel, x)
     expected, reference = jax.vjp(convolve, kernel, x)
     np.testing.assert_array_equal(value, expected)
     (slope,) = arrays(value.shape)
@@ -82,8 +82,8 @@ def test_a_network_whose_batches_are_many_times_the_cache() -> None:
     def score(params: Any, x: Any) -> Any:
         return nnx.merge(definition, params, rest)(x)
 
-    assert loops(by_products(score), params, x) == 7 and loops(score, params, x) == 0
-    ours = jax.grad(lambda params: (by_products(score)(params, x) ** 2).mean())(params)
+    assert loops(with_matmul_kernel_gradient(score), params, x) == 7 and loops(score, params, x) == 0
+    ours = jax.grad(lambda params: (with_matmul_kernel_gradient(score)(params, x) ** 2).mean())(params)
     theirs = jax.grad(lambda params: (score(params, x) ** 2).mean())(params)
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3 * float(jnp.abs(other).max()))
@@ -105,8 +105,8 @@ def test_others_stay_as_they_are(how: dict[str, Any]) -> None:
     def convolve(kernel: Any, x: Any) -> Any:
         return lax.conv_general_dilated(x, kernel, (1, 1), ((1, 1), (1, 1)), **{"dimension_numbers": NUMBERS, **how})
 
-    assert loops(by_products(convolve), kernel, x) == 0
-    ours = jax.grad(lambda kernel: (by_products(convolve)(kernel, x) ** 2).sum())(kernel)
+    assert loops(with_matmul_kernel_gradient(convolve), kernel, x) == 0
+    ours = jax.grad(lambda kernel: (with_matmul_kernel_gradient(convolve)(kernel, x) ** 2).sum())(kernel)
     theirs = jax.grad(lambda kernel: (convolve(kernel, x) ** 2).sum())(kernel)
     np.testing.assert_array_equal(ours, theirs)
 
@@ -126,7 +126,7 @@ def test_what_surrounds_convolutions_keeps_its_derivative() -> None:
 
     key = jax.random.key(0)
     params = {"kernel": kernel}
-    value, back = jax.vjp(lambda p: by_products(function)(p, x, key), params)
+    value, back = jax.vjp(lambda p: with_matmul_kernel_gradient(function)(p, x, key), params)
     expected, reference = jax.vjp(lambda p: function(p, x, key), params)
     assert jax.tree.structure(value) == jax.tree.structure(expected)
     np.testing.assert_array_equal(value["rows"], expected["rows"])
@@ -140,7 +140,7 @@ def test_bfloat16_adds_up_in_float32() -> None:
     def convolve(kernel: Any, x: Any) -> Any:
         return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NUMBERS)
 
-    _, back = jax.vjp(by_products(convolve), kernel, x)
+    _, back = jax.vjp(with_matmul_kernel_gradient(convolve), kernel, x)
     ours = back(jnp.ones((64, 16, 16, 4), jnp.bfloat16))[0]
     _, reference = jax.vjp(convolve, kernel.astype(jnp.float32), x.astype(jnp.float32))
     exact = reference(jnp.ones((64, 16, 16, 4), jnp.float32))[0]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from extend.heads.trade_off import checked, conformal, effective_rows, place, trade_off
+from extend.heads.trade_off import checked_limit, conformal, effective_rows, place, trade_off
 
 
 def case(seed: int, n: int = 80, m: int = 20, old: int = 3, new: int = 2, shift: float = 2.0) -> tuple:
@@ -27,18 +27,18 @@ def averaged(hit: np.ndarray, labels: np.ndarray) -> float:
 def test_the_curve_is_what_every_offset_does(seed: int, n: int, m: int) -> None:
     scores, labels, was_right, fresh, fresh_labels, old = case(seed, n, m)
     curve = trade_off(scores, labels, was_right, fresh, fresh_labels, old)
-    assert (np.diff(curve.offset) > 0).all() and (np.diff(curve.risk) >= -1e-12).all()
+    assert (np.diff(curve.offset) > 0).all() and (np.diff(curve.forgetting) >= -1e-12).all()
     for i in range(1, len(curve.offset)):
         raised = np.zeros(scores.shape[1])
         raised[old:] = curve.offset[i]
         right = (scores + raised).argmax(axis=1) == labels
-        assert curve.risk[i] == pytest.approx(averaged(was_right & ~right, labels), abs=1e-9)
+        assert curve.forgetting[i] == pytest.approx(averaged(was_right & ~right, labels), abs=1e-9)
         assert curve.old[i] == pytest.approx(averaged(right, labels), abs=1e-9)
         hit = (fresh + raised).argmax(axis=1) == fresh_labels
         assert curve.new[i] == pytest.approx(averaged(hit, fresh_labels), abs=1e-9)
     raised = np.where(np.arange(scores.shape[1]) < old, 0.0, -1e9)
     right = (scores + raised).argmax(axis=1) == labels
-    assert curve.risk[0] == pytest.approx(averaged(was_right & ~right, labels), abs=1e-9)
+    assert curve.forgetting[0] == pytest.approx(averaged(was_right & ~right, labels), abs=1e-9)
 
 
 @given(st.integers(0, 10**6), st.sampled_from([0.02, 0.05, 0.2]))
@@ -48,11 +48,11 @@ def test_the_largest_offset_within_the_budget(seed: int, asked: float) -> None:
     curve = found.curve
     assert curve is not None
     n = effective_rows(arguments[1], 3)
-    assert found.met == (conformal(float(curve.risk[0]), n) <= asked)
+    assert found.met == (conformal(float(curve.forgetting[0]), n) <= asked)
     if found.met:
-        assert found.guaranteed == pytest.approx(conformal(found.risk, n)) and found.guaranteed <= asked + 1e-9
+        assert found.guaranteed == pytest.approx(conformal(found.forgetting, n)) and found.guaranteed <= asked + 1e-9
         later = curve.offset > found.offset
-        assert all(conformal(risk, n) > asked for risk in curve.risk[later])
+        assert all(conformal(risk, n) > asked for risk in curve.forgetting[later])
 
 
 def test_too_few_rows_estimate_and_say_what_they_could_guarantee() -> None:
@@ -60,7 +60,7 @@ def test_too_few_rows_estimate_and_say_what_they_could_guarantee() -> None:
     assert found.effective < 99 and found.guaranteed is not None and found.guaranteed > 0.01
     assert "1.0% is an estimate" in found.note and "takes 99 rows" in found.note
     nothing = place(0.0, *case(0, 400, shift=9.0)[:5], 3, True)
-    assert nothing.risk == 0 and "takes no number of rows" in nothing.note
+    assert nothing.forgetting == 0 and "takes no number of rows" in nothing.note
 
 
 def test_rows_seen_by_the_backbone_guarantee_nothing() -> None:
@@ -73,7 +73,11 @@ def test_a_floor_above_the_budget_returns_the_best_and_says_so() -> None:
     wrong = scores.copy()
     wrong[np.arange(400), (labels + 1) % 3] += 50.0  # The old columns themselves are wrong now.
     found = place(0.05, wrong, labels, was_right, fresh, fresh_labels, old, True)
-    assert not found.met and found.risk == pytest.approx(found.floor) and "no offset keeps within" in found.note
+    assert (
+        not found.met
+        and found.forgetting == pytest.approx(found.forgetting_of_old_columns)
+        and "no offset keeps within" in found.note
+    )
 
 
 def test_the_upper_bound_holds_in_95_of_100_runs() -> None:
@@ -92,4 +96,4 @@ def test_the_upper_bound_holds_in_95_of_100_runs() -> None:
 @pytest.mark.parametrize("asked", [-0.1, 1.5, "much", None])
 def test_what_is_no_share(asked: object) -> None:
     with pytest.raises(ValueError, match="share of the old examples from 0 to 1"):
-        checked(asked)
+        checked_limit(asked)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
+from extend.data.features import Features
+
 
 @dataclass
 class Labelled:
@@ -17,8 +19,9 @@ class Labelled:
     keys: np.ndarray
     names: tuple[str, ...]
 
-    def part(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.x[rows], self.y[rows], self.keys[rows]
+    def part(self, rows: np.ndarray, classes: int | None = None) -> Features:
+        """These rows, as features of the first so many classes."""
+        return Features(self.x[rows], self.y[rows], self.names[:classes], self.keys[rows])
 
 
 @st.composite

@@ -1,9 +1,12 @@
 """memory(A and B) = memory(A) + memory(B): stream, shard, or merge two people's models."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extend.data.features import Features
 from extend.memory.memory import Memory
 from tests.laws.strategies import Labelled, close, labelled
 
@@ -28,21 +31,22 @@ def held(memory: Memory) -> set[tuple[str, bytes]]:
 
 @given(labelled(), st.sampled_from(["class", "pooled"]), st.integers(0, 2**32 - 1))
 def test_parts_add_up_to_the_whole(data: Labelled, scatter: str, seed: int) -> None:
-    whole = Memory.of(data.x, data.y, data.keys, data.names, scatter=scatter)
+    whole = Memory.of(Features(data.x, data.y, data.names, data.keys), scatter=scatter)
     part = np.random.default_rng(seed).integers(0, 3, len(data.y))
-    one, two, three = (Memory.of(*data.part(part == i), data.names, scatter=scatter) for i in range(3))
+    one, two, three = (Memory.of(data.part(part == i), scatter=scatter) for i in range(3))
     assert same(one + two + three, whole)
     assert same(three + (two + one), whole)
 
 
 @given(labelled(fewest_classes=3), st.sampled_from(["class", "pooled"]))
 def test_memories_of_different_classes_add(data: Labelled, scatter: str) -> None:
-    whole = Memory.of(data.x, data.y, data.keys, data.names, scatter=scatter)
+    whole = Memory.of(Features(data.x, data.y, data.names, data.keys), scatter=scatter)
     last = len(data.names) - 1
     rows = data.y == last
-    first = Memory.of(*data.part(~rows), data.names[:last], scatter=scatter)
-    x, _, keys = data.part(rows)
-    alone = Memory.of(x, np.zeros(len(x), int), keys, data.names[last:], scatter=scatter)
+    first = Memory.of(data.part(~rows, last), scatter=scatter)
+    alone = Memory.of(
+        replace(data.part(rows), labels=np.zeros(rows.sum(), int), classes=data.names[last:]), scatter=scatter
+    )
     assert same(first + alone, whole)
     assert same(alone + first, whole)
 
@@ -50,7 +54,7 @@ def test_memories_of_different_classes_add(data: Labelled, scatter: str) -> None
 @given(labelled())
 def test_the_held_out_rows_are_the_rule_and_nothing_else(data: Labelled) -> None:
     """An independent statement of the rule: keys in the lowest tenth, the 50 smallest, classes of 10 or more."""
-    memory = Memory.of(data.x, data.y, data.keys, data.names)
+    memory = Memory.of(Features(data.x, data.y, data.names, data.keys))
     expected = set()
     for label, name in enumerate(data.names):
         rows = [i for i in range(len(data.y)) if data.y[i] == label]

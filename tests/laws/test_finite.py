@@ -45,6 +45,6 @@ def test_scores_are_finite(method: Method, data: Labelled, kind: str) -> None:
         x *= 1e-6
     elif kind == "copies":
         x[:] = x[np.unique(data.y, return_index=True)[1]][data.y]
-    memory = Memory.of(x, data.y, data.keys, data.names)
+    memory = Memory.of(Features(x, data.y, data.names, data.keys))
     head = method.fit(None, memory, Features(x, data.y, data.names, data.keys), 0)
     assert np.isfinite(head.scores(x)).all() and np.isfinite(np.asarray(head.logits(x))).all()

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import extend
+from extend.data.features import Features
 from extend.memory.memory import Memory
 from extend.methods import Ridge
 from tests.conftest import blobs, identity, names
@@ -17,8 +18,8 @@ from tests.laws.strategies import Labelled, close, labelled
 @given(labelled(fewest_classes=3))
 def test_a_memory_forgets_a_class_entirely(data: Labelled) -> None:
     rows = data.y == len(data.names) - 1
-    rest = Memory.of(*data.part(~rows), data.names[:-1])
-    whole = Memory.of(data.x, data.y, data.keys, data.names).without(data.names[-1])
+    rest = Memory.of(data.part(~rows, -1))
+    whole = Memory.of(Features(data.x, data.y, data.names, data.keys)).without(data.names[-1])
     assert whole.classes == rest.classes
     assert np.array_equal(whole.statistics.count, rest.statistics.count)
     assert close(whole.statistics.mean, rest.statistics.mean)
@@ -36,7 +37,7 @@ def test_removing_what_was_added_gives_the_classifier_back(method: str | Ridge, 
     added, _ = extend.add_classes(before, {"secret": x[y == 3]}, method=method)
     after, report = extend.remove(added, "secret")
     assert after.classes == before.classes
-    assert report.added == ("secret",)
+    assert report.classes == ("secret",)
     for one, two in zip(before.head.dense(dim), after.head.dense(dim), strict=True):
         assert close(one, two, 2e-6)
 
@@ -53,7 +54,7 @@ def test_the_removed_class_is_gone_from_the_saved_file(tmp_path: Path) -> None:
     restored = extend.load(tmp_path / "without", model=identity)
     assert restored.memory is not None and added.memory is not None
     kept = {bytes(row) for row in restored.memory.features}
-    gone = {bytes(row) for row in added.memory.features[added.memory.label == 3]}
+    gone = {bytes(row) for row in added.memory.features[added.memory.labels == 3]}
     assert gone and not kept & gone
 
 

@@ -20,7 +20,7 @@ def incremental(data: Labelled, method: Method) -> tuple[LinearHead, np.ndarray,
     memory = None
     for label, name in enumerate(data.names):
         x, _, keys = data.part(data.y == label)
-        part = Memory.of(x, np.zeros(len(x), int), keys, (name,))
+        part = Memory.of(Features(x, np.zeros(len(x), int), (name,), keys))
         memory = part if memory is None else memory + part
     kept = ~held_out_rows(data.keys, data.y)
     assume(len(np.unique(data.y[kept])) == len(data.names))
@@ -122,7 +122,7 @@ def test_cosine_is_the_angle() -> None:
     x = rng.normal(size=(60, 5)).astype(np.float32) + 1
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     y, keys = np.repeat([0, 1, 2], 20), np.full(60, 2**63, np.uint64)
-    memory = Memory.of(x, y, keys, ("a", "b", "c"))
+    memory = Memory.of(Features(x, y, ("a", "b", "c"), keys))
     head = NearestMean("cosine").fit(None, memory, Features(x, y, memory.classes, keys), 0)
     means = np.stack([x[y == c].mean(axis=0) for c in range(3)])
     assert np.allclose(head.scores(x), x @ means.T / np.linalg.norm(means, axis=1), atol=1e-6)

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import RidgeCV
 
+from extend.data.features import Features
 from extend.memory.drift import carry, fit_drift
 from extend.memory.memory import Memory
 from extend.memory.statistics import measure
@@ -98,14 +99,14 @@ def test_carried_statistics_are_those_of_the_carried_samples(seed: int, mode: st
 def test_a_memory_is_transported_whole() -> None:
     x, y = RNG.normal(size=(300, 5)).astype(np.float32), np.repeat([0, 1, 2], 100)
     keys = RNG.integers(0, 2**63, 300).astype(np.uint64) * np.uint64(2)
-    memory = Memory.of(x, y, keys, ("a", "b", "c"), offset=2)
+    memory = Memory.of(Features(x, y, ("a", "b", "c"), keys), offset=2)
     after = x * 2 + 1
     own, part = fit_drift(x[:, :2], after[:, :2]), fit_drift(x[:, 2:], after[:, 2:])
     there = memory.transport(part, own)
     assert np.allclose(there.features, memory.features * 2 + 1, atol=1e-3)
     assert np.allclose(there.statistics.mean, memory.statistics.mean * 2 + 1, atol=1e-4)
-    assert there.carried == ("a", "b", "c") and np.array_equal(there.total, memory.total)
-    assert memory.carried == ()
+    assert there.transported == ("a", "b", "c") and np.array_equal(there.total, memory.total)
+    assert memory.transported == ()
 
 
 def test_bad_input() -> None:

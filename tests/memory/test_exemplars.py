@@ -31,13 +31,13 @@ def kept(limit: int, classes: int, each: int) -> Exemplars:
 def test_the_limit_holds_and_the_first_by_rank_stay() -> None:
     few = kept(4 * 10, 3, 8)
     assert len(few) == 9 and few.leaves is not None and few.leaves[0].nbytes <= few.limit
-    assert few.rank.tolist() == [0, 1, 2] * 3
+    assert few.ranks.tolist() == [0, 1, 2] * 3
     fewer = few.add(
         (np.full((5, 4), 255, np.uint8),), np.full(5, 3), np.arange(100, 105, dtype=np.uint64), np.arange(5), 4
     )
-    assert np.bincount(fewer.label).tolist() == [2, 2, 2, 2]
-    again = fewer.add(fewer.leaves or (), fewer.label, fewer.key, fewer.rank, 4)
-    assert np.array_equal(again.key, fewer.key)
+    assert np.bincount(fewer.labels).tolist() == [2, 2, 2, 2]
+    again = fewer.add(fewer.leaves or (), fewer.labels, fewer.keys, fewer.ranks, 4)
+    assert np.array_equal(again.keys, fewer.keys)
 
 
 def test_less_than_one_input_a_class_is_refused() -> None:

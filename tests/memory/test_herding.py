@@ -59,7 +59,7 @@ def test_the_limit_can_be_changed(network: extend.Classifier, fourth: np.ndarray
     more, _ = extend.add_classes(clf, {"new": fourth}, method="lda", exemplars=400)
     assert none.memory is not None and none.memory.exemplars is None
     assert more.memory is not None and more.memory.exemplars is not None
-    assert np.bincount(more.memory.exemplars.label).tolist() == [1, 1, 1, 5]
+    assert np.bincount(more.memory.exemplars.labels).tolist() == [1, 1, 1, 5]
     with pytest.raises(ValueError, match="taken from data="):
         extend.wrap(network.backbone, names(3), exemplars=100)
 
@@ -69,12 +69,12 @@ def test_a_closed_form_addition_keeps_exemplars_too(network: extend.Classifier, 
     clf = extend.wrap(network.backbone, names(3), (x[y < 3], y[y < 3]), exemplars=12 * 20)
     more, report = extend.add_classes(clf, {"new": fourth})
     assert more.memory is not None and more.memory.exemplars is not None
-    assert np.bincount(more.memory.exemplars.label).tolist() == [3] * 4
+    assert np.bincount(more.memory.exemplars.labels).tolist() == [3] * 4
     smaller, _ = extend.remove(more, names(3)[1])
     assert smaller.memory is not None and smaller.memory.exemplars is not None
-    assert np.bincount(smaller.memory.exemplars.label).tolist() == [3] * 3
-    gone = more.memory.exemplars.key[more.memory.exemplars.label == 1]
-    assert not np.isin(gone, smaller.memory.exemplars.key).any()
+    assert np.bincount(smaller.memory.exemplars.labels).tolist() == [3] * 3
+    gone = more.memory.exemplars.keys[more.memory.exemplars.labels == 1]
+    assert not np.isin(gone, smaller.memory.exemplars.keys).any()
     assert report.bytes > 12 * 20
     with pytest.raises(ValueError, match="less than one input a class"):
         extend.wrap(network.backbone, names(3), (x[y < 3], y[y < 3]), exemplars=30)

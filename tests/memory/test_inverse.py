@@ -31,7 +31,7 @@ def stepwise(scatter: str, recursive: bool, seed: int, each: int) -> tuple[Memor
     for label in range(8):
         x = (rng.normal(size=(60 if label < 3 else each, 40)) + 3 * rng.normal(size=40)).astype(np.float32)
         keys = rng.integers(0, 2**64, len(x), dtype=np.uint64)
-        part = Memory.of(x, np.zeros(len(x), int), keys, (f"c{label}",), scatter=scatter)
+        part = Memory.of(Features(x, np.zeros(len(x), int), (f"c{label}",), keys), scatter=scatter)
         memory = part if memory is None else memory + part
         if label == 2 and recursive:
             memory = memory.with_inverses(5.0, 2.0)

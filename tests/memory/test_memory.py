@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from extend.data.features import Features
 from extend.memory import memory as module
 from extend.memory.memory import Memory
 from tests.conftest import blobs
@@ -11,7 +12,7 @@ from tests.conftest import blobs
 def memory_of(scatter: str = "class", each: int = 200, dim: int = 4, **options: object) -> Memory:
     x, y = blobs(3, each, dim)
     keys = np.random.default_rng(0).integers(0, 2**64, len(y), dtype=np.uint64)
-    return Memory.of(x, y, keys, ("a", "b", "c"), scatter=scatter, **options)
+    return Memory.of(Features(x, y, ("a", "b", "c"), keys), scatter=scatter, **options)
 
 
 @pytest.mark.parametrize("scatter", ["class", "pooled"])
@@ -55,7 +56,7 @@ def test_a_user_sets_the_number_of_held_out_features() -> None:
     keys = np.arange(3 * 200, dtype=np.uint64)  # All of them candidates.
     x, y = blobs(3, 200, 4)
     for most in (0, 7, 50):
-        memory = Memory.of(x, y, keys, ("a", "b", "c"), most=most)
+        memory = Memory.of(Features(x, y, ("a", "b", "c"), keys), max_held_out=most)
         assert np.bincount(memory.held_out[1], minlength=3).tolist() == [most] * 3
         assert memory.statistics.count.tolist() == [200 - most] * 3
 
@@ -66,15 +67,15 @@ def test_held_out_features_given_by_the_user_stay_apart() -> None:
     given = memory.with_held_out(x, y, np.arange(len(y), dtype=np.uint64))
     assert np.array_equal(given.held_out[0], x)
     assert given.statistics.count.tolist() == [200] * 3
-    assert not given.seen.any()
+    assert not given.trained_on.any()
 
 
 def test_a_class_that_grows_past_ten_begins_to_hold_out() -> None:
     keys = np.arange(12, dtype=np.uint64)
     x, y = blobs(1, 12, 4)
-    small = Memory.of(x[:6], y[:6], keys[:6], ("a",))
+    small = Memory.of(Features(x[:6], y[:6], ("a",), keys[:6]))
     assert len(small.held_out[0]) == 0 and small.statistics.count.tolist() == [6]
-    grown = small + Memory.of(x[6:], y[6:], keys[6:], ("a",))
+    grown = small + Memory.of(Features(x[6:], y[6:], ("a",), keys[6:]))
     assert len(grown.held_out[0]) == 12
 
 

@@ -17,7 +17,7 @@ X, Y = blobs(3, 200, 4, spread=1.0)
 CLASSES = ("a", "b", "c")
 KEYS = np.random.default_rng(0).integers(0, 2**64, len(Y), dtype=np.uint64)
 NEW = Features(X, Y, CLASSES, KEYS)
-MEMORY = Memory.of(X, Y, KEYS, CLASSES)
+MEMORY = Memory.of(Features(X, Y, CLASSES, KEYS))
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,12 @@ def test_the_head_is_at_the_temperature_of_lowest_log_loss() -> None:
 
 def test_held_out_rows_that_are_all_right_do_not_ask_for_certainty() -> None:
     x, y = blobs(3, 200, 4, spread=0.01)
-    head = Auto().fit(None, Memory.of(x, y, KEYS, CLASSES), Features(x, y, CLASSES, KEYS), 0)
+    head = Auto().fit(None, Memory.of(Features(x, y, CLASSES, KEYS)), Features(x, y, CLASSES, KEYS), 0)
     assert softmax(head.scores(x), axis=1).max() < 1 - 1e-5
 
 
 def test_without_held_out_rows_the_order_decides() -> None:
-    memory = Memory.of(X, Y, np.full(len(Y), 2**63, np.uint64), CLASSES)
+    memory = Memory.of(Features(X, Y, CLASSES, np.full(len(Y), 2**63, np.uint64)))
     choice = Auto().choose(None, memory, NEW, 0)
     assert choice.method == LDA() and "nothing of 'a' is there" in choice.reason
 
@@ -83,7 +83,7 @@ def test_without_held_out_rows_the_order_decides() -> None:
 def test_few_samples_are_judged_by_leaving_each_out() -> None:
     """A class of 6: without it in the scores, plain ridge would lose it unseen."""
     rows = np.concatenate([np.flatnonzero(Y < 2), np.flatnonzero(Y == 2)[:6]])
-    memory = Memory.of(X[rows], Y[rows], KEYS[rows], CLASSES)
+    memory = Memory.of(Features(X[rows], Y[rows], CLASSES, KEYS[rows]))
     choice = Auto().choose(None, memory, NEW, 0)
     plain = {str(score.method): score.accuracy for score in choice.scores}
     assert plain[str(Ridge())] < plain[str(Ridge(balanced=True))] and str(Gaussian()) not in plain
@@ -91,7 +91,7 @@ def test_few_samples_are_judged_by_leaving_each_out() -> None:
 
 
 def test_a_pooled_memory_leaves_out_what_needs_a_scatter_a_class() -> None:
-    choice = Auto().choose(None, Memory.of(X, Y, KEYS, CLASSES, scatter="pooled"), NEW, 0)
+    choice = Auto().choose(None, Memory.of(Features(X, Y, CLASSES, KEYS), scatter="pooled"), NEW, 0)
     assert [score.method for score in choice.scores] == [LDA(), Ridge(), NearestMean(), NearestMean("cosine")]
 
 

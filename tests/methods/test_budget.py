@@ -33,7 +33,7 @@ def test_the_budget_is_kept_on_fresh_data(asked: float, method: str) -> None:
     assert report.budget is not None and report.budget.met and report.budget.upper is not None
     if asked == 0.05:
         assert report.budget.guaranteed is not None and report.budget.guaranteed <= asked + 1e-9
-        assert report.spent == pytest.approx(report.budget.guaranteed)
+        assert report.forgetting_total == pytest.approx(report.budget.guaranteed)
         assert f"turns at most {report.budget.guaranteed:.1%} of old examples wrong" in str(report)
     fresh, label = blobs(5, 4000, 6, 0, 1.3)
     label, fresh = label[label < 3], fresh[label < 3] + 0
@@ -79,8 +79,8 @@ def test_offsets_stay_when_more_classes_come_and_the_sum_is_told(tmp_path: objec
     two, second = extend.add_classes(one, {"other": x[y == 4]}, method="lda", max_forgetting=0.02)
     assert isinstance(one.head, Calibrated) and isinstance(two.head, Calibrated)
     assert one.head.offset[3] == two.head.offset[3] and two.head.offset[4] != 0
-    assert first.spent is not None and second.budget is not None and second.spent is not None
-    assert second.spent == pytest.approx(first.spent + second.budget.guaranteed)
+    assert first.forgetting_total is not None and second.budget is not None and second.forgetting_total is not None
+    assert second.forgetting_total == pytest.approx(first.forgetting_total + second.budget.guaranteed)
     two.save(tmp_path)
     restored = extend.load(tmp_path, model=identity)
     assert np.array_equal(restored.logits(x), two.logits(x)) and restored.history == two.history
@@ -171,7 +171,7 @@ def test_rows_that_chose_the_feature_space_calibrate_no_budget() -> None:
     clf = extend.wrap(
         identity, names(3), (x[old & ~held], y[old & ~held]), held_out=(x[old & held], y[old & held]), transform="auto"
     )
-    assert clf.memory is not None and clf.memory.spent
+    assert clf.memory is not None and clf.memory.held_out_used
     _, report = extend.add_classes(clf, {"new": x[y == 3]}, method="lda", max_forgetting=0.05)
     assert report.budget is not None and report.budget.rows == int((~clf.memory.choosing).sum())
 
@@ -201,7 +201,7 @@ def test_a_floor_near_the_budget_guarantees_nothing() -> None:
 def test_samples_that_join_an_old_class_are_told_apart_from_new_ones() -> None:
     clf, x, y = wide()
     _, report = extend.add_classes(clf, {"class 0": x[y == 0], "new": x[y == 3]}, method="lda", on_existing="update")
-    assert report.added == ("new",) and "class 0" in report.notes[0]
+    assert report.classes == ("new",) and "class 0" in report.notes[0]
 
 
 def test_classes_that_do_not_exclude_each_other_stay_so() -> None:

@@ -16,7 +16,7 @@ def memory_of(x: np.ndarray, y: np.ndarray) -> tuple[Memory, Features]:
     k = int(y.max()) + 1
     keys = np.full(len(y), 2**63, np.uint64)
     classes = tuple(f"c{i}" for i in range(k))
-    return Memory.of(x, y, keys, classes), Features(x, y, classes, keys)
+    return Memory.of(Features(x, y, classes, keys)), Features(x, y, classes, keys)
 
 
 def test_full_shrinkage_is_nearest_mean() -> None:

@@ -94,7 +94,7 @@ def test_every_option_learns_the_new_class_and_keeps_the_old(method: FineTune) -
     assert more.backbone.fingerprint != clf.backbone.fingerprint
     assert share(more, x, y, range(3)) > before - 0.06 and share(more, x, y, range(3, 4)) > 0.85
     assert report.method == "fine_tune" and "estimated" in report.measured_on
-    assert more.memory is not None and more.memory.carried == tuple(names(3))
+    assert more.memory is not None and more.memory.transported == tuple(names(3))
     assert any("training took" in note for note in report.notes)
     assert share(clf, x, y, range(3)) == before  # The old classifier is as it was.
 
@@ -114,7 +114,7 @@ def test_held_out_samples_are_never_trained_on(monkeypatch: pytest.MonkeyPatch) 
     more, _ = extend.add_classes(clf, fresh(x, y), method=QUICK)
     assert more.memory is not None and clf.memory is not None and clf.memory.exemplars is not None
     assert len(more.memory.held_out_keys) and not np.isin(more.memory.held_out_keys, trained[0]).any()
-    assert np.isin(clf.memory.exemplars.key, trained[0]).all()
+    assert np.isin(clf.memory.exemplars.keys, trained[0]).all()
     held = held_out_rows(trained[0], np.zeros(len(trained[0]), int))
     assert held.sum() == 0
 
@@ -124,7 +124,7 @@ def test_exemplars_are_replayed_kept_and_cut() -> None:
     more, _ = extend.add_classes(clf, fresh(x, y), method=QUICK)
     assert clf.memory is not None and clf.memory.exemplars is not None and len(clf.memory.exemplars) == 60
     assert more.memory is not None and more.memory.exemplars is not None
-    assert np.bincount(more.memory.exemplars.label).tolist() == [15] * 4
+    assert np.bincount(more.memory.exemplars.labels).tolist() == [15] * 4
     with pytest.raises(ValueError, match="less than one input a class"):
         extend.wrap(clf.backbone, names(3), (x[y < 3], y[y < 3]), exemplars=50)
 
@@ -166,7 +166,7 @@ def test_saved_restored_and_taken_back(tmp_path: Path) -> None:
     more.save(tmp_path / "saved")
     restored = extend.load(tmp_path / "saved")
     assert np.array_equal(restored.logits(x), more.logits(x)) and restored.history == more.history
-    assert restored.memory is not None and restored.memory.carried == tuple(names(3))
+    assert restored.memory is not None and restored.memory.transported == tuple(names(3))
     assert restored.memory.exemplars is not None and restored.memory.fisher is not None
     smaller, report = extend.remove(restored, "new")
     assert report.method == "fine_tune" and smaller.classes == tuple(names(3))
@@ -204,7 +204,7 @@ def test_what_was_forgotten_is_measured_on_features_of_the_old_backbone() -> Non
     far = replace(QUICK, epochs=20, learning_rate=3e-2, distillation=0.0)
     more, report = extend.add_classes(bare, fresh(x, y), old=(x[old], y[old]), method=far)
     assert report.old_before is not None and report.old_before > 0.9
-    assert more.memory is not None and more.memory.carried == () and "estimated" not in report.measured_on
+    assert more.memory is not None and more.memory.transported == () and "estimated" not in report.measured_on
     assert any("measured anew" in note for note in report.notes)
 
 
@@ -232,7 +232,7 @@ def test_more_samples_of_a_class_stay_apart_from_what_is_held_out(monkeypatch: p
     _, labels = more.memory.held_out
     held = more.memory.held_out_keys[labels == 3]
     assert len(held) and not np.isin(held, trained[0]).any()
-    assert not np.isin(held, more.memory.exemplars.key).any()
+    assert not np.isin(held, more.memory.exemplars.keys).any()
 
 
 def test_the_trained_head_can_be_taken_apart_again() -> None:
@@ -424,8 +424,8 @@ def test_exemplars_of_old_classes_that_are_measured_now() -> None:
     for method in (QUICK, Joint(epochs=1), LDA()):
         more, _ = extend.add_classes(bare, fresh(x, y), old=(x[old], y[old]), method=method, exemplars=1600)
         assert more.memory is not None and more.memory.exemplars is not None
-        assert np.bincount(more.memory.exemplars.label).tolist() == [20] * 4
-        assert not np.isin(more.memory.exemplars.key, more.memory.held_out_keys).any()
+        assert np.bincount(more.memory.exemplars.labels).tolist() == [20] * 4
+        assert not np.isin(more.memory.exemplars.keys, more.memory.held_out_keys).any()
 
 
 @pytest.mark.parametrize("size", [32, 256])  # A step, or an epoch, may be where it happens.

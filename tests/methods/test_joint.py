@@ -21,7 +21,7 @@ def test_all_data_again_is_the_upper_bound() -> None:
     joint, closed = ((c.predict(x[~first]) == truth).mean() for c in (more, frozen))
     assert joint > 0.9 and joint > closed
     assert report.method == "joint" and "estimated" not in report.measured_on
-    assert more.memory is not None and more.memory.carried == () and more.memory.exemplars is not None
+    assert more.memory is not None and more.memory.transported == () and more.memory.exemplars is not None
     assert more.memory.total.sum() == first.sum()
 
 
@@ -35,8 +35,8 @@ def test_what_it_may_call_unseen() -> None:
     how = Joint(epochs=2, batch_size=64)
     again, _ = extend.add_classes(clf, data, old=(x[first & old], y[first & old]), method=how)
     other, _ = extend.add_classes(clf, data, old=held, method=how)
-    assert again.memory is not None and again.memory.seen.tolist() == [True, True, True, False]
-    assert other.memory is not None and other.memory.seen.tolist() == [False] * 4
+    assert again.memory is not None and again.memory.trained_on.tolist() == [True, True, True, False]
+    assert other.memory is not None and other.memory.trained_on.tolist() == [False] * 4
     assert clf.memory is not None and len(again.memory.inverses) == len(clf.memory.inverses)
 
 

@@ -26,7 +26,7 @@ METHODS = [
 
 
 def memory_of(x: np.ndarray, y: np.ndarray) -> Memory:
-    return Memory.of(x, y, np.full(len(y), HIGH), tuple("abcd"))
+    return Memory.of(Features(x, y, tuple("abcd"), np.full(len(y), HIGH)))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)

@@ -55,7 +55,7 @@ def test_old_samples_prevent_what_their_absence_causes() -> None:
 
 
 def test_it_refuses_what_it_cannot_do() -> None:
-    memory = Memory.of(X, Y, KEYS, CLASSES)
+    memory = Memory.of(Features(X, Y, CLASSES, KEYS))
     with pytest.raises(ValueError, match="none of these is new"):
         NewUnits().fit(HEAD.append(np.zeros((5, 1)), np.zeros(1)), memory, EVERYTHING, 0)
     with pytest.raises(ValueError, match="needs real rows of every old class: pass old="):

@@ -13,7 +13,7 @@ from tests.conftest import blobs
 X, Y = blobs(4, 60, 5, spread=1.0)
 CLASSES = ("a", "b", "c", "d")
 KEYS = np.full(len(Y), 2**63, np.uint64)
-MEMORY = Memory.of(X, Y, KEYS, CLASSES)
+MEMORY = Memory.of(Features(X, Y, CLASSES, KEYS))
 EVERYTHING = Features(X, Y, CLASSES, KEYS)
 NEW = EVERYTHING.take(Y == 3)
 
@@ -36,7 +36,7 @@ def test_svc_is_one_against_the_rest() -> None:
 
 def test_two_classes_have_two_columns() -> None:
     two = Features(X[Y < 2], Y[Y < 2], ("a", "b"), KEYS[Y < 2])
-    memory = Memory.of(two.features, two.labels, two.keys, two.classes)
+    memory = Memory.of(two)
     head = SVM().fit(None, memory, two, 0)
     assert head.num_classes == 2
     assert (np.asarray(head.logits(two.features)).argmax(axis=1) == two.labels).mean() > 0.9

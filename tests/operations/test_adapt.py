@@ -38,7 +38,7 @@ def test_given_held_out_samples_are_what_it_is_measured_on() -> None:
     held = (x[old & ~half], y[old & ~half])
     adapted, report = extend.adapt(clf, (x[old & half], y[old & half]), training=HOW, held_out=held)
     assert report.n_measured == len(held[1]) and report.measured_on == "held-out features"
-    assert adapted.memory is not None and not adapted.memory.seen.any()
+    assert adapted.memory is not None and not adapted.memory.trained_on.any()
     assert adapted.memory.statistics.count.sum() == (old & half).sum()
 
 

@@ -52,13 +52,13 @@ def test_forgetting_since_each_class_was_learnt(plain: Classifier, fourth: np.nd
     rng = np.random.default_rng(1)
     close = plain.memory.statistics.mean[0] + rng.normal(size=(40, 5)) * 0.6
     two, report = extend.add_classes(one, {"rival": close}, method="lda")
-    assert two.memory is not None and report.since_wrapped is not None
+    assert two.memory is not None and report.forgetting_since_learnt is not None
     rows, labels = two.memory.held_out
     right = np.asarray(two.head.logits(rows)).argmax(axis=1) == labels
     learnt = {name: value for event in one.history for name, value in event.right.items()}
     then = np.mean([learnt[two.classes[label]] for label in labels[labels < 4]])
-    assert report.since_wrapped == pytest.approx(then - right[labels < 4].mean())
-    assert report.since_wrapped > 0.05
+    assert report.forgetting_since_learnt == pytest.approx(then - right[labels < 4].mean())
+    assert report.forgetting_since_learnt > 0.05
 
 
 def test_a_class_that_exists(plain: Classifier, fourth: np.ndarray) -> None:

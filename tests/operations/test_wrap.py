@@ -36,7 +36,7 @@ def test_the_memory_is_that_of_the_features() -> None:
         assert clf.memory.statistics.count[label] == len(rows)
         assert np.allclose(clf.memory.statistics.mean[label], rows.mean(axis=0), atol=1e-6)
     assert len(clf.memory.held_out[0]) == (~kept).sum() > 0
-    assert clf.memory.seen.all()
+    assert clf.memory.trained_on.all()
 
 
 def keys_of(x: np.ndarray) -> np.ndarray:
@@ -50,7 +50,7 @@ def test_held_out_samples_of_the_users_own() -> None:
     clf = extend.wrap(mlp(), names(3), (X, Y), held_out=(fresh, labels))
     assert clf.memory is not None
     assert clf.memory.statistics.count.sum() == 300 and len(clf.memory.held_out[0]) == 60
-    assert not clf.memory.seen.any()
+    assert not clf.memory.trained_on.any()
     none = extend.wrap(mlp(), names(3), (X, Y), held_out=0)
     assert none.memory is not None and len(none.memory.held_out[0]) == 0
 

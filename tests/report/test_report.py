@@ -24,12 +24,12 @@ def report(**changes: object) -> Report:
     after = evaluation(CLASSES, [[8, 0, 2], [1, 9, 0], [0, 1, 19]])
     values: dict = {
         "action": "add",
-        "added": ("c",),
+        "classes": ("c",),
         "method": "lda",
         "reason": "",
         "before": before,
         "after": after,
-        "since_wrapped": 0.1,
+        "forgetting_since_learnt": 0.1,
         "measured_on": "held-out features",
         "seconds": 0.5,
         "fit_seconds": 0.002,
@@ -51,7 +51,7 @@ def test_figures_are_the_confusions() -> None:
 
 def test_the_dict_is_json_with_the_stated_keys() -> None:
     saved = json.loads(json.dumps(report().to_dict()))
-    for key in ("added", "method", "old_before", "old_after", "new", "overall", "forgetting", "seconds"):
+    for key in ("classes", "method", "old_before", "old_after", "new", "overall", "forgetting", "seconds"):
         assert key in saved
     assert saved["measured_on"] == "held-out features" and saved["n_measured"] == 40
 
@@ -63,7 +63,7 @@ def test_the_table_shows_them() -> None:
 
 
 def test_nothing_measured_is_said(tmp_path: Path) -> None:
-    r = report(before=None, after=None, since_wrapped=None, measured_on="nothing")
+    r = report(before=None, after=None, forgetting_since_learnt=None, measured_on="nothing")
     assert r.overall is None and r.forgetting is None and "nothing to measure on" in str(r)
     with pytest.raises(ValueError, match="nothing was measured"):
         r.save(tmp_path / "x.png")
