@@ -19,10 +19,10 @@ from threadpoolctl import threadpool_limits
 import extend
 from benchmarks import results
 from benchmarks.results import FOLDER, Row
+from extend import data
 from extend.backbone.extract import extract
 from extend.backbone.flax import Backbone
 from extend.classifier.classifier import Classifier
-from extend.data import samples as data
 from extend.data.features import Features
 from extend.heads.trade_off import trade_off
 from extend.memory.memory import Memory

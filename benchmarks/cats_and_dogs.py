@@ -94,7 +94,7 @@ def sorted_first(part: str, each: int) -> Callable[[extend.Image], Samples]:
     """The first `each` images a class of a part of CIFAR-10, resized."""
 
     def read(spec: extend.Image) -> Samples:
-        from extend.data import samples as data
+        from extend import data
 
         small = datasets.cifar10(part)
         rows = np.concatenate([np.flatnonzero(small.labels == label)[:each] for label in range(10)])

@@ -23,9 +23,9 @@ import extend
 from benchmarks import datasets
 from benchmarks.cats_and_dogs import FEW, efficientnet, resnet
 from benchmarks.embeddings import embed
+from extend import data
 from extend.backbone.extract import extract, join
 from extend.cli import digits as demo
-from extend.data import samples as data
 from extend.data.features import Features
 from extend.heads.linear import LinearHead
 from extend.memory.rows import held_out_rows

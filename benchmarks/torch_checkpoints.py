@@ -25,7 +25,8 @@ from flax import nnx
 import extend
 from benchmarks import datasets
 from benchmarks.results import Row, read_json, write, write_json
-from extend.data.images import Image, read_images
+from extend.data.files import read_images
+from extend.data.images import Image
 from extend.data.samples import Samples
 from extend.formats.base import DenseHead
 from extend.formats.torch import model as format

@@ -27,7 +27,9 @@ from extend.backbone.flax import Backbone
 from extend.core.kernel_gradient import with_matmul_kernel_gradient
 from extend.data.samples import Samples
 from extend.models import ResNet
-from extend.training.objective import Anchors, Training, learn
+from extend.training.learn import learn
+from extend.training.objective import Anchors
+from extend.training.settings import Training
 
 BATCH, STEPS, REPEATS = 128, 12, 3
 CONV = (128, 32, 32, 16)

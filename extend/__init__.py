@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from extend.operations.retune import retune
     from extend.operations.wrap import wrap
     from extend.report.report import Report
-    from extend.training.objective import Training
+    from extend.training.settings import Training
 else:
     _WHERE = {
         "methods": None,
@@ -67,7 +67,7 @@ else:
         "retune": "operations.retune",
         "wrap": "operations.wrap",
         "Report": "report.report",
-        "Training": "training.objective",
+        "Training": "training.settings",
     }
 
     def __getattr__(name: str) -> Any:

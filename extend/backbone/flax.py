@@ -20,7 +20,7 @@ from extend.backbone.feature_space import Space, Tap, Transform, Width
 from extend.backbone.network import Network, named_leaves, of_linen, of_nnx, outline
 from extend.backbone.recorder import Layer, choose_head
 from extend.core.errors import ArgumentError
-from extend.data.samples import InputSpec
+from extend.data.input_spec import InputSpec
 from extend.heads.linear import LinearHead
 
 BATCH_SIZE = 256

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
+from extend import data
 from extend.backbone import extract as features
 from extend.backbone.flax import Backbone
 from extend.classifier.history import Event
-from extend.classifier.serialise import _head_to_tree, _spec_to_json, _versions
-from extend.core import checkpoint
 from extend.core.errors import ArgumentError
-from extend.data import samples as data
 from extend.heads.base import Head
 from extend.heads.scoring import head_scores
 from extend.memory.memory import Memory
-from extend.memory.serialise import to_tree
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -93,21 +90,6 @@ class Classifier:
         Raises:
             CheckpointError: it could not be written.
         """
-        backbone = self.backbone
-        arrays, head = _head_to_tree(self.head)
-        tree: dict[str, Any] = {**backbone.params, **arrays}
-        description = {
-            "classes": list(self.classes),
-            "network": dict(backbone.description),
-            "space": backbone.space.to_dict(),
-            "fingerprint": backbone.fingerprint,
-            "batch_size": backbone.batch_size,
-            "input": _spec_to_json(backbone.input_spec),
-            "head": head,
-            "history": [asdict(event) for event in self.history],
-            "versions": _versions(),
-            "memory": None,
-        }
-        if self.memory is not None:
-            tree["memory"], description["memory"] = to_tree(self.memory)
-        checkpoint.save(path, tree, description)
+        from extend.classifier.serialise import save  # It makes classifiers too.
+
+        save(self, path)

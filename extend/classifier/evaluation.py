@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from extend import data
 from extend.backbone.extract import Progress, batches, replicated
 from extend.classifier.classifier import Classifier
 from extend.core.errors import ArgumentError
-from extend.data import samples as data
 from extend.heads.base import Head
 
 BINS = 15

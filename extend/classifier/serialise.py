@@ -23,12 +23,34 @@ from extend.core import checkpoint
 from extend.core import orbax as foreign
 from extend.core.errors import ArgumentError, CheckpointError
 from extend.data.images import Image
-from extend.data.samples import InputSpec
+from extend.data.input_spec import InputSpec
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
 from extend.heads.linear import Block, LinearHead
 from extend.heads.quadratic import QUADRATIC, QuadraticHead
-from extend.memory.serialise import from_tree
+from extend.memory.serialise import from_tree, to_tree
+
+
+def save(classifier: Classifier, path: str | os.PathLike[str]) -> None:
+    """Write a checkpoint; what was there is replaced at once or, on an error, left as it is."""
+    backbone = classifier.backbone
+    arrays, head = _head_to_tree(classifier.head)
+    tree: dict[str, Any] = {**backbone.params, **arrays}
+    description = {
+        "classes": list(classifier.classes),
+        "network": dict(backbone.description),
+        "space": backbone.space.to_dict(),
+        "fingerprint": backbone.fingerprint,
+        "batch_size": backbone.batch_size,
+        "input": _spec_to_json(backbone.input_spec),
+        "head": head,
+        "history": [asdict(event) for event in classifier.history],
+        "versions": _versions(),
+        "memory": None,
+    }
+    if classifier.memory is not None:
+        tree["memory"], description["memory"] = to_tree(classifier.memory)
+    checkpoint.save(path, tree, description)
 
 
 def load(

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 from flax import nnx
 
+from extend import data
 from extend.classifier.classifier import Classifier
 from extend.classifier.evaluation import Evaluation, evaluate
 from extend.classifier.serialise import load
 from extend.core.errors import ArgumentError
-from extend.data import samples as data
 from extend.memory.rows import held_out_rows
 from extend.methods import ForgettingWarning, Method, NewUnits
 from extend.models import ConvNet

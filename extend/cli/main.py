@@ -51,9 +51,8 @@ def _demo(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> None:
     from flax import nnx
 
-    from extend import models
+    from extend import data, models
     from extend.classifier import evaluation
-    from extend.data import images as data
     from extend.memory import rows as memory
     from extend.memory.exemplars import exemplars_each
     from extend.operations import wrap as wrapping
@@ -155,7 +154,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from extend.data import images as data
+    from extend import data
 
     clf = _open(options, "pictures")
     names, inputs = data.read_pictures(options.pictures, clf.backbone.input_spec)

@@ -35,8 +35,10 @@ from extend.methods.moved_backbone import (
     training_samples,
 )
 from extend.methods.new_units import ForgettingWarning
-from extend.training.objective import Anchors, Learnt, Training, check_training, learn
+from extend.training.learn import Learnt, check_training, learn
+from extend.training.objective import Anchors
 from extend.training.parameters import fisher_of
+from extend.training.settings import Training
 
 DRAWS, MEASURED = 200, 1000
 """Rows drawn of an old class to train the head with; samples, so many of new classes and so many of old ones, by which
@@ -74,7 +76,7 @@ class FineTune(Training):
         head: the closed form, or `Auto`; None: the trained head stays, as it does for a sigmoid; without exemplars it
             takes most old samples for the class trained last.
 
-    The other arguments are those of `extend.training.objective.Training`.
+    The other arguments are those of `extend.training.settings.Training`.
 
     Raises:
         ValueError: a negative weight, ``average`` outside 0 to 1, or a `head` that is no closed form.

@@ -26,8 +26,9 @@ from extend.methods.base import Method
 from extend.methods.lda import oas, shared_strength
 from extend.methods.moved_backbone import Moved, checked_head, first_head, joined, old_columns
 from extend.methods.ridge import gcv
-from extend.training.objective import Training, check_training, learn
+from extend.training.learn import check_training, learn
 from extend.training.parameters import fisher_of
+from extend.training.settings import Training
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Joint(Training):
     Args:
         head: the closed form fitted to the memory afterwards, or `Auto`; None: the trained head stays.
 
-    The other arguments are those of `extend.training.objective.Training`.
+    The other arguments are those of `extend.training.settings.Training`.
 
     >>> Joint(epochs=20, flip=True).frozen_statistics
     False

@@ -24,7 +24,7 @@ from extend.methods.moved_backbone import checked_head
 from extend.operations.wrap import samples_of
 from extend.report.measuring import held_out_evaluation, held_out_words
 from extend.report.report import Report
-from extend.training.objective import Training
+from extend.training.settings import Training
 
 ONCE = Training(learning_rate=1e-3, frozen_statistics=False, balanced=False)
 

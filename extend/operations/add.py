@@ -10,14 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from extend import methods
+from extend import data, methods
 from extend.backbone import extract as features
 from extend.backbone.extract import Progress
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.classifier.serialise import load
 from extend.core.errors import ArgumentError
-from extend.data import samples as data
 from extend.data.features import Features
 from extend.heads.trade_off import checked_limit
 from extend.memory.herding import check_limit, with_exemplars

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +19,12 @@ from extend.classifier.serialise import load, spec_from_json
 from extend.core import checkpoint
 from extend.core.errors import ArgumentError, FormatError
 from extend.data.images import Image
-from extend.data.samples import InputSpec
+from extend.data.input_spec import InputSpec
 from extend.formats.base import DenseHead, Foreign, Input
 from extend.formats.registry import read
 from extend.heads.linear import LinearHead
-from extend.operations.export import Origin, dense_head
-from extend.operations.inspect import _beside, _words
+from extend.operations.export import Origin, dense_head, memory_folder
+from extend.operations.load_any import _names
 from extend.operations.wrap import wrap
 
 BATCH_SIZE = 32
@@ -228,3 +229,15 @@ def _same(one: DenseHead, two: DenseHead) -> bool:
         return whole - whole.mean(axis=1, keepdims=True) if head.activation == "softmax" else whole
 
     return bool(np.allclose(rows(one), rows(two), rtol=1e-4, atol=1e-5 * np.abs(rows(one)).max()))
+
+
+def _beside(source: Any) -> Path | None:
+    """The folder that `export` wrote beside a file, if there is one."""
+    folder = memory_folder(source) if isinstance(source, str | os.PathLike) else None
+    return folder if folder is not None and checkpoint.is_ours(folder) else None
+
+
+def _words(opened: Foreign) -> str:
+    parts = opened.input if isinstance(opened.input, Mapping) else {"": opened.input}
+    shown = {name: ", ".join("?" if axis is None else str(axis) for axis in part.shape) for name, part in parts.items()}
+    return ", ".join(f"{name} [{shown[name]}] {part.dtype}".strip() for name, part in parts.items())

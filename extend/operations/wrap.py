@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from extend import data as data_
 from extend.backbone import extract as features
 from extend.backbone.extract import Progress
 from extend.backbone.feature_space import Transform, Width
@@ -19,9 +20,8 @@ from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.classifier.serialise import build
 from extend.core.errors import ArgumentError
-from extend.data import samples as data_
 from extend.data.features import Features
-from extend.data.samples import InputSpec
+from extend.data.input_spec import InputSpec
 from extend.heads.base import Activation, Head
 from extend.memory.exemplars import Exemplars
 from extend.memory.herding import with_exemplars

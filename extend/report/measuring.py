@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from extend import data
 from extend.classifier.classifier import Classifier
 from extend.classifier.evaluation import Evaluation, evaluate, evaluate_features
-from extend.data import samples as data
 from extend.heads.base import Head
 from extend.memory.memory import Memory
 

@@ -11,7 +11,7 @@ import numpy as np
 from extend.backbone.flax import Backbone
 from extend.data.samples import Samples
 from extend.training.augment import augment
-from extend.training.objective import Training
+from extend.training.settings import Training
 
 
 def _targets(samples: Samples, k: int, old: int, activation: str) -> tuple[np.ndarray, np.ndarray]:

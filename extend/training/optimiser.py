@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from extend.training.objective import Training
+from extend.training.settings import Training
 
 CLIP = 1.0
 """The largest norm of a gradient."""

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
+from extend import data
 from extend.backbone import extract as features
 from extend.backbone.flax import Backbone
-from extend.data import samples as data
 from tests.conftest import spec
 
 

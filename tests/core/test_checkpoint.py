@@ -106,7 +106,7 @@ def test_out_of_room_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     script = """
         import resource, signal, sys
         import numpy as np
-        from extend import checkpoint
+        from extend.core import checkpoint
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         try:
@@ -139,7 +139,7 @@ def test_killed_at_random_moments_of_a_save(tmp_path: Path) -> None:
     script = """
         import sys
         import numpy as np
-        from extend import checkpoint
+        from extend.core import checkpoint
         checkpoint.save(sys.argv[2], {"warm": np.zeros(3)}, {})
         print("ready", flush=True)
         number = int(sys.argv[3])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from extend.data import samples as data
+from extend import data
 from extend.data.images import Image
 from tests.conftest import spec
 

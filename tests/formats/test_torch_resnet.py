@@ -10,8 +10,8 @@ import torch
 from flax import nnx
 
 import extend
+from extend import data
 from extend.core.errors import FormatError
-from extend.data import samples as data
 from extend.formats.torch.resnet import resnet_from_torch
 from tests.formats.torch_networks import CifarResNet, trained_looks
 

@@ -3,7 +3,7 @@ import pytest
 from flax import nnx
 
 import extend
-from extend.data import samples as data
+from extend import data
 from extend.memory.herding import exemplar_samples, herd
 from extend.memory.rows import held_out_rows
 from extend.training.parameters import fisher_of

@@ -10,9 +10,9 @@ import pytest
 from flax import nnx
 
 import extend
+from extend import data
 from extend.backbone import extract as features
 from extend.classifier.classifier import Classifier
-from extend.data import samples as data
 from extend.heads.linear import LinearHead
 from extend.memory.rows import held_out_rows
 from extend.methods import LDA, SVM, FineTune, ForgettingWarning, Gaussian, Joint, Ridge

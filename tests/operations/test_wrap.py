@@ -40,7 +40,7 @@ def test_the_memory_is_that_of_the_features() -> None:
 
 
 def keys_of(x: np.ndarray) -> np.ndarray:
-    from extend.data import samples as data
+    from extend import data
 
     return data.read({"a": x}, spec(5)).keys
 

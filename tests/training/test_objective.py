@@ -9,14 +9,16 @@ from flax import linen as nn
 from flax import nnx
 from sklearn.linear_model import LogisticRegression
 
+from extend import data
 from extend.backbone import extract as features
 from extend.backbone.flax import Backbone
-from extend.data import samples as data
 from extend.data.samples import Samples
 from extend.memory.fisher import Fisher
 from extend.models import MLP, ResNet
 from extend.training.batches import _batches
-from extend.training.objective import Anchors, Learnt, Training, learn
+from extend.training.learn import Learnt, learn
+from extend.training.objective import Anchors
+from extend.training.settings import Training
 from tests.conftest import blobs, spec
 
 

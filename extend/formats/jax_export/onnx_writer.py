@@ -17,7 +17,7 @@ from jax.extend import core
 
 from extend.core.errors import FormatError, MissingExtraError
 from extend.data.images import Image
-from extend.data.samples import InputSpec
+from extend.data.input_spec import InputSpec
 from extend.formats.base import replace_file
 from extend.formats.jax_export.onnx_builder import Graph, Value, known
 from extend.formats.jax_export.onnx_operations import RULES

@@ -26,7 +26,7 @@ from jax import export
 
 from extend.core.errors import FormatError, MissingExtraError
 from extend.data.images import Image
-from extend.data.samples import InputSpec
+from extend.data.input_spec import InputSpec
 from extend.formats.base import replace_file
 
 Score = Callable[[Any], tuple[jax.Array, jax.Array]]
