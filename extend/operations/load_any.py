@@ -24,7 +24,6 @@ from extend.formats.base import DenseHead, Foreign, Input
 from extend.formats.registry import read
 from extend.heads.linear import LinearHead
 from extend.operations.export import Origin, dense_head, memory_folder
-from extend.operations.load_any import _names
 from extend.operations.wrap import wrap
 
 BATCH_SIZE = 32
