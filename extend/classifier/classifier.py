@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 
 from extend import data
@@ -15,6 +14,7 @@ from extend.backbone.flax import Backbone
 from extend.classifier.history import Event
 from extend.core.errors import ArgumentError
 from extend.heads.base import Head
+from extend.heads.links import host_probabilities
 from extend.heads.scoring import head_scores
 from extend.memory.memory import Memory
 
@@ -74,7 +74,7 @@ class Classifier:
     def predict_proba(self, x: Any) -> np.ndarray:
         """Probabilities float32 ``[n, k]``; columns in the order of `classes`."""
         scores = self.logits(x)
-        return np.asarray(jax.nn.sigmoid(scores) if self.head.activation == "sigmoid" else jax.nn.softmax(scores))
+        return host_probabilities(self.head.link, scores)
 
     def predict(self, x: Any) -> np.ndarray:
         """The names of the likeliest classes, ``[n]``.

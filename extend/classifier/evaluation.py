@@ -158,7 +158,7 @@ def _step(tally: Tally, head: Head, features: jax.Array, labels: jax.Array) -> T
     counts = labels >= 0
     true = jnp.where(counts, labels, 0)
     scores = head.logits(features)
-    log_probabilities = jax.nn.log_softmax(scores) if head.activation == "softmax" else jax.nn.log_sigmoid(scores)
+    log_probabilities = head.link.log_probabilities(scores)
     predicted, confidence = scores.argmax(axis=1), jnp.exp(log_probabilities.max(axis=1))
     loss = -log_probabilities[jnp.arange(len(true)), true]
     weight = counts.astype(jnp.float32)

@@ -27,6 +27,7 @@ from extend.data.input_spec import InputSpec
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
 from extend.heads.linear import Block, LinearHead
+from extend.heads.links import link_named
 from extend.heads.quadratic import QUADRATIC, QuadraticHead
 from extend.memory.serialise import from_tree, to_tree
 
@@ -230,25 +231,35 @@ def _head_to_tree(head: Head) -> tuple[dict[str, Any], dict[str, Any]]:
         return arrays, {
             "kind": "quadratic",
             "start": head.start,
-            "activation": head.activation,
+            "activation": head.link.name,
             "calibrated": calibrated,
         }
     assert isinstance(head, LinearHead)
     if not all(block.kernel.size for block in head.blocks):
         raise ArgumentError("the head has a block without columns")
     arrays["head"] = {str(i): {"kernel": b.kernel, "bias": b.bias} for i, b in enumerate(head.blocks)}
-    starts = [block.start for block in head.blocks]
-    return arrays, {"kind": "linear", "starts": starts, "activation": head.activation, "calibrated": calibrated}
+    starts, origins = [block.start for block in head.blocks], [block.origin for block in head.blocks]
+    return arrays, {
+        "kind": "linear",
+        "starts": starts,
+        "origins": origins,
+        "activation": head.link.name,
+        "calibrated": calibrated,
+    }
 
 
 def _head_from_tree(tree: Mapping[str, Any], saved: Mapping[str, Any]) -> Head:
     head: LinearHead | QuadraticHead
     if saved.get("kind", "linear") == "quadratic":
-        head = QuadraticHead(**tree["head"], start=saved["start"], activation=saved["activation"])
+        head = QuadraticHead(**tree["head"], start=saved["start"], link=link_named(saved["activation"]))
     else:
         blocks = (tree["head"][str(i)] for i in range(len(saved["starts"])))
-        made = (Block(b["kernel"], b["bias"], start) for b, start in zip(blocks, saved["starts"], strict=True))
-        head = LinearHead(tuple(made), saved["activation"])
+        origins = saved.get("origins", ["solved"] * len(saved["starts"]))  # Older checkpoints do not tell.
+        made = (
+            Block(b["kernel"], b["bias"], start, origin)
+            for b, start, origin in zip(blocks, saved["starts"], origins, strict=True)
+        )
+        head = LinearHead(tuple(made), link_named(saved["activation"]))
     old = float(tree.get("temperature", [1.0])[0])  # Before heads were calibrated apart, a temperature was all.
     if saved.get("calibrated"):
         c = tree["calibration"]

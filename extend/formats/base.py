@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from extend.core.errors import FormatError
-from extend.heads.base import Activation
+from extend.heads.links import Activation
 
 
 @dataclass(frozen=True)

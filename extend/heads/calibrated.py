@@ -1,4 +1,4 @@
-"""TODO"""
+"""Corrections on top of any head: a scale and an offset for each class, and one temperature, kept apart from it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from extend.core.errors import ArgumentError
-from extend.heads.base import Activation, Array, Head
-from extend.heads.linear import LinearHead
+from extend.heads.base import AnyArray, Head
+from extend.heads.linear import Block, LinearHead, Origin
+from extend.heads.links import Link
 from extend.heads.quadratic import QuadraticHead
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("head", "scale", "offset", "temperature"), meta_fields=())
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibrated:
     """``logits = scale * head.logits / temperature + offset``: scale and offset float32 ``[k]``, temperature a number.
 
@@ -27,9 +28,9 @@ class Calibrated:
     """
 
     head: LinearHead | QuadraticHead
-    scale: Array
-    offset: Array
-    temperature: Array | np.float32
+    scale: AnyArray
+    offset: AnyArray
+    temperature: AnyArray | np.float32
 
     @classmethod
     def of(cls, head: Head) -> Calibrated:
@@ -45,8 +46,8 @@ class Calibrated:
         return self.head.num_classes
 
     @property
-    def activation(self) -> Activation:
-        return self.head.activation
+    def link(self) -> Link:
+        return self.head.link
 
     @property
     def rows(self) -> tuple[int, int]:
@@ -61,22 +62,49 @@ class Calibrated:
         temperature = np.float64(self.temperature)
         return np.float64(self.scale) * self.head.scores(features) / temperature + np.float64(self.offset)
 
-    def dense(self, feature_dim: int) -> tuple[np.ndarray, np.ndarray]:
-        """Kernel float32 ``[feature_dim, k]`` and bias ``[k]`` of the whole; only of a `LinearHead`."""
-        if not isinstance(self.head, LinearHead):
-            raise ArgumentError("a head of Gaussians is no kernel")
-        kernel, bias = self.head.dense(feature_dim)
+    def as_linear(self) -> LinearHead | None:
+        """Return the whole as one `LinearHead`; columns that no correction touches stay the same arrays."""
+        if (linear := self.head.as_linear()) is None:
+            return None
         gain = np.asarray(self.scale) / np.float32(self.temperature)
-        return kernel * gain, bias * gain + np.asarray(self.offset)
+        offset, blocks, first = np.asarray(self.offset), [], 0
+        for block in linear.blocks:
+            mine = slice(first, first + block.bias.shape[0])
+            first = mine.stop
+            if np.all(gain[mine] == 1) and not np.any(offset[mine]):
+                blocks.append(block)
+            else:
+                kernel = np.asarray(block.kernel) * gain[mine]
+                bias = np.asarray(block.bias) * gain[mine] + offset[mine]
+                blocks.append(Block(kernel, bias, block.start))
+        return LinearHead(tuple(blocks), self.link)
 
-    def append(self, kernel: Array, bias: Array, start: int = 0) -> Calibrated:
+    def plain(self) -> Head:
+        """Return the head below if the corrections change nothing, else this one."""
+        changes = self.temperature != 1 or np.any(self.offset) or np.any(np.asarray(self.scale) != 1)
+        return self if changes else self.head
+
+    def dense(self, feature_dim: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return kernel float32 ``[feature_dim, k]`` and bias ``[k]`` of the whole; only of a linear head.
+
+        Raises
+        ------
+        ArgumentError
+            The head is one of Gaussians.
+        """
+        if (linear := self.as_linear()) is None:
+            raise ArgumentError("a head of Gaussians is no kernel")
+        return linear.dense(feature_dim)
+
+    def append(self, kernel: AnyArray, bias: AnyArray, start: int = 0, origin: Origin = "solved") -> Calibrated:
         """This head with new columns that give these scores; only on a `LinearHead`."""
-        if not isinstance(self.head, LinearHead):
+        linear = self.head.as_linear()
+        if linear is None:
             raise ArgumentError("columns cannot be appended to a head of Gaussians; use a closed form for all classes")
         t, k = np.float32(self.temperature), len(bias)
         scale = np.concatenate([np.asarray(self.scale), np.ones(k, np.float32)])
         offset = np.concatenate([np.asarray(self.offset), np.zeros(k, np.float32)])
-        return Calibrated(self.head.append(kernel * t, bias * t, start), scale, offset, self.temperature)
+        return Calibrated(linear.append(kernel * t, bias * t, start, origin), scale, offset, self.temperature)
 
     def drop(self, columns: Sequence[int]) -> Calibrated:
         """This head without these columns and what belongs to them."""

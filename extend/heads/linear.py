@@ -1,9 +1,7 @@
-"""The head: features to one score a class.
+"""The linear head: nearest mean, LDA, ridge, a linear SVM and trained output units are all one.
 
-Nearest mean, LDA, ridge, a linear SVM and trained output units are all a `LinearHead`. It keeps its columns in blocks
-that are multiplied one by one, because XLA's matrix product may change old columns' last bits when columns are added
-to one kernel; as separate blocks the old scores stay bit-identical. Gaussians of their own covariance are the one
-`QuadraticHead`. `Calibrated` puts a scale, a temperature and an offset on any of them, and keeps these apart.
+It keeps its columns in blocks that are multiplied one by one, because XLA's matrix product may change old columns' last
+bits when columns are added to one kernel; as separate blocks the old scores stay bit-identical.
 """
 
 from __future__ import annotations
@@ -11,52 +9,79 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from extend.core.errors import ArgumentError
-from extend.heads.base import Activation, Array, _checked
+from extend.heads.base import AnyArray, checked_columns
+from extend.heads.links import Link, Softmax
+
+Origin = Literal["file", "trained", "solved"]
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("kernel", "bias"), meta_fields=("start",))
-@dataclass(frozen=True)
+@partial(jax.tree_util.register_dataclass, data_fields=("kernel", "bias"), meta_fields=("start", "origin"))
+@dataclass(frozen=True, eq=False)
 class Block:
-    """Columns that act on ``features[:, start : start + rows]``: kernel float32 ``[rows, k]``, bias float32 ``[k]``."""
+    """Columns of a head that act on ``features[:, start : start + rows]``.
 
-    kernel: Array
-    bias: Array
+    Parameters
+    ----------
+    kernel, bias
+        float32 ``[rows, k]`` and ``[k]``.
+    start
+        The first feature that the columns read.
+    origin
+        Where the columns came from: the ``"file"`` of another framework, whose very numbers they are; a training
+        (``"trained"``); or an equation (``"solved"``).
+    """
+
+    kernel: AnyArray
+    bias: AnyArray
     start: int = 0
+    origin: Origin = "solved"
+
+    @property
+    def stop(self) -> int:
+        """One past the last feature that the columns read."""
+        return self.start + int(self.kernel.shape[0])
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("blocks",), meta_fields=("activation",))
-@dataclass(frozen=True)
+@partial(jax.tree_util.register_dataclass, data_fields=("blocks",), meta_fields=("link",))
+@dataclass(frozen=True, eq=False)
 class LinearHead:
-    """``logits = features @ kernel + bias``, block by block.
+    """A head with ``logits = features @ kernel + bias``, block by block.
 
+    Examples
+    --------
     >>> head = LinearHead.of(np.eye(3, 2), np.zeros(2))
     >>> head.append(np.ones((3, 1)), np.zeros(1)).logits(jnp.ones((1, 3))).shape
     (1, 3)
     """
 
     blocks: tuple[Block, ...]
-    activation: Activation = "softmax"
+    link: Link = Softmax()
 
     @classmethod
     def of(
         cls,
-        kernel: np.ndarray | jax.Array,
-        bias: np.ndarray | jax.Array,
+        kernel: AnyArray,
+        bias: AnyArray,
         start: int = 0,
-        activation: Activation = "softmax",
+        link: Link = Softmax(),
+        origin: Origin = "solved",
     ) -> LinearHead:
-        """A head of one block: ``kernel [rows, k]``, ``bias [k]``.
+        """Make a head of one block: ``kernel [rows, k]``, ``bias [k]``.
 
-        Raises:
-            ValueError: the shapes do not fit each other.
+        Raises
+        ------
+        ArgumentError
+            The shapes do not fit each other.
         """
-        return cls((_block(kernel, bias, start),), activation)
+        return cls((_block(kernel, bias, start, origin),), link)
 
     @property
     def num_classes(self) -> int:
@@ -67,11 +92,11 @@ class LinearHead:
         """The range of features that any block reads."""
         return (
             min(block.start for block in self.blocks),
-            max(block.start + block.kernel.shape[0] for block in self.blocks),
+            max(block.stop for block in self.blocks),
         )
 
-    def logits(self, features: jax.Array) -> jax.Array:
-        """Scores ``[n, k]`` of features ``[n, d]``; softmax or sigmoid is not applied."""
+    def logits(self, features: Float[Array, "n d"]) -> Float[Array, "n k"]:
+        """Return the scores of features; softmax or sigmoid is not applied."""
         with jax.default_matmul_precision("highest"):
             parts = [
                 features[:, block.start : block.start + block.kernel.shape[0]] @ block.kernel + block.bias
@@ -80,28 +105,28 @@ class LinearHead:
         return jnp.concatenate(parts, axis=1)
 
     def scores(self, features: np.ndarray) -> np.ndarray:
-        """The same as `logits`, float64 on the host."""
+        """Return the same as `logits`, in float64 on the host."""
         kernel, bias = self.dense(features.shape[1])
         return features.astype(np.float64) @ kernel + bias
 
-    def append(self, kernel: Array, bias: Array, start: int = 0) -> LinearHead:
-        """This head with a block of new columns at its end; the old columns are the same arrays."""
-        return replace(self, blocks=(*self.blocks, _block(kernel, bias, start)))
+    def append(self, kernel: AnyArray, bias: AnyArray, start: int = 0, origin: Origin = "solved") -> LinearHead:
+        """Return this head with a block of new columns at its end; the old columns are the same arrays."""
+        return replace(self, blocks=(*self.blocks, _block(kernel, bias, start, origin)))
 
     def drop(self, columns: Sequence[int]) -> LinearHead:
-        """This head without these columns; the others keep their values and their order."""
-        gone, kept, first = _checked(columns, self.num_classes), [], 0
+        """Return this head without these columns; the others keep their values and their order."""
+        gone, kept, first = checked_columns(columns, self.num_classes), [], 0
         for block in self.blocks:
             stay = np.asarray([i for i in range(block.bias.shape[0]) if first + i not in gone], int)
             first += block.bias.shape[0]
             if len(stay) == block.bias.shape[0]:
                 kept.append(block)
             elif len(stay):
-                kept.append(_block(block.kernel[:, stay], block.bias[stay], block.start))
+                kept.append(replace(block, kernel=np.asarray(block.kernel)[:, stay], bias=np.asarray(block.bias)[stay]))
         return replace(self, blocks=tuple(kept))
 
     def permute(self, order: Sequence[int]) -> LinearHead:
-        """This head with column ``order[i]`` at place i, as one block a run of columns that stay together."""
+        """Return this head with column ``order[i]`` at place i, as one block a run of columns that stay together."""
         if sorted(order) != list(range(self.num_classes)):
             raise ArgumentError(f"order {list(order)} is not a permutation of {self.num_classes} columns")
         columns = [(b, i) for b, block in enumerate(self.blocks) for i in range(block.bias.shape[0])]
@@ -113,13 +138,25 @@ class LinearHead:
             else:
                 runs.append((owner, [column]))
         blocks = tuple(
-            _block(self.blocks[b].kernel[:, np.asarray(c)], self.blocks[b].bias[np.asarray(c)], self.blocks[b].start)
+            replace(
+                self.blocks[b],
+                kernel=np.asarray(self.blocks[b].kernel)[:, np.asarray(c)],
+                bias=np.asarray(self.blocks[b].bias)[np.asarray(c)],
+            )
             for b, c in runs
         )
         return replace(self, blocks=blocks)
 
+    def as_linear(self) -> LinearHead:
+        """Return this head."""
+        return self
+
+    def plain(self) -> LinearHead:
+        """Return this head: it has no corrections."""
+        return self
+
     def dense(self, feature_dim: int) -> tuple[np.ndarray, np.ndarray]:
-        """The whole head as one kernel float32 ``[feature_dim, k]`` and bias ``[k]``."""
+        """Return the whole head as one kernel float32 ``[feature_dim, k]`` and bias ``[k]``."""
         kernels = []
         for block in self.blocks:
             kernel = np.zeros((feature_dim, block.bias.shape[0]), np.float32)
@@ -128,8 +165,8 @@ class LinearHead:
         return np.concatenate(kernels, axis=1), np.concatenate([np.asarray(block.bias) for block in self.blocks])
 
 
-def _block(kernel: Array, bias: Array, start: int) -> Block:
+def _block(kernel: AnyArray, bias: AnyArray, start: int, origin: Origin) -> Block:
     kernel, bias = np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
     if kernel.ndim != 2 or bias.shape != kernel.shape[1:] or start < 0:
         raise ArgumentError(f"kernel {list(kernel.shape)} and bias {list(bias.shape)} given; expected [d, k] and [k]")
-    return Block(kernel, bias, start)
+    return Block(kernel, bias, start, origin)

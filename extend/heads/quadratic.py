@@ -1,4 +1,4 @@
-"""TODO"""
+"""The quadratic head: Gaussians with covariances of their own."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from extend.heads.base import Activation, Array, _checked
+from extend.heads.base import AnyArray, checked_columns
+from extend.heads.links import Link, Softmax
 
 QUADRATIC = ("centre", "whiten", "square", "linear", "bias", "factor", "shift", "owner")
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=QUADRATIC, meta_fields=("start", "activation"))
-@dataclass(frozen=True)
+@partial(jax.tree_util.register_dataclass, data_fields=QUADRATIC, meta_fields=("start", "link"))
+@dataclass(frozen=True, eq=False)
 class QuadraticHead:
     """``z = (x - centre) whiten``; ``logits = z^2 @ square + z @ linear + bias + (z @ factor - shift)^2 @ owner``.
 
@@ -30,16 +31,16 @@ class QuadraticHead:
     [0, 1]
     """
 
-    centre: Array
-    whiten: Array
-    square: Array
-    linear: Array
-    bias: Array
-    factor: Array
-    shift: Array
-    owner: Array
+    centre: AnyArray
+    whiten: AnyArray
+    square: AnyArray
+    linear: AnyArray
+    bias: AnyArray
+    factor: AnyArray
+    shift: AnyArray
+    owner: AnyArray
     start: int = 0
-    activation: Activation = "softmax"
+    link: Link = Softmax()
 
     @classmethod
     def of(cls, *arrays: Any, start: int = 0) -> QuadraticHead:
@@ -67,7 +68,7 @@ class QuadraticHead:
 
     def drop(self, columns: Sequence[int]) -> QuadraticHead:
         """This head without these classes and their directions."""
-        gone = _checked(columns, self.num_classes)
+        gone = checked_columns(columns, self.num_classes)
         stay = np.asarray([i for i in range(self.num_classes) if i not in gone], int)
         mine = np.abs(np.asarray(self.owner)[:, stay]).sum(axis=1) > 0
         return replace(
@@ -79,6 +80,13 @@ class QuadraticHead:
             shift=np.asarray(self.shift)[mine],
             owner=np.asarray(self.owner)[mine][:, stay],
         )
+
+    def as_linear(self) -> None:
+        """Return None: covariances of their own are no linear head."""
+
+    def plain(self) -> QuadraticHead:
+        """Return this head: it has no corrections."""
+        return self
 
 
 def _quadratic(

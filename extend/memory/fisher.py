@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from extend.heads.links import Link
+
 Scores = Callable[[Any, Any], jax.Array]
 
 
@@ -45,14 +47,14 @@ class Fisher:
 
 
 def measure_fisher(
-    scores: Scores, params: Mapping[str, Any], batches: Iterable[tuple[Any, np.ndarray]], activation: str, seed: int
+    scores: Scores, params: Mapping[str, Any], batches: Iterable[tuple[Any, np.ndarray]], link: Link, seed: int
 ) -> Fisher:
     """The Fisher diagonal with labels drawn from the classifier itself, as defined (Kunstner et al. 2019).
 
     Args:
         scores: ``(params, batch) -> [n, k]``; `params`: those to differentiate by.
         batches: inputs of one shape, and for each row whether it counts, bool ``[n]``.
-        activation: ``"softmax"`` or ``"sigmoid"``.
+        link: what turns scores into probabilities.
 
     n backward passes, one sample at a time.
     """
@@ -61,10 +63,7 @@ def measure_fisher(
     def squares(params: Any, total: Any, batch: Any, counts: jax.Array, key: jax.Array) -> Any:
         def likelihood(params: Any, one: Any, key: jax.Array) -> jax.Array:
             row = scores(params, jax.tree.map(lambda leaf: leaf[None], one))[0]
-            if activation == "sigmoid":
-                drawn = jax.random.bernoulli(key, jax.lax.stop_gradient(jax.nn.sigmoid(row)))
-                return jnp.where(drawn, jax.nn.log_sigmoid(row), jax.nn.log_sigmoid(-row)).sum()
-            return jax.nn.log_softmax(row)[jax.random.categorical(key, jax.lax.stop_gradient(row))]
+            return link.log_likelihood_of_draw(row, key)
 
         def add(total: Any, item: Any) -> tuple[Any, None]:
             one, weight, key = item

@@ -12,7 +12,6 @@ from extend.core.errors import ArgumentError
 from extend.data.features import Features
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
-from extend.heads.linear import LinearHead
 from extend.heads.scoring import head_scores
 from extend.heads.trade_off import Budget, checked_limit, conformal, effective_rows, lower_bound, place, upper_bound
 from extend.memory.memory import Memory
@@ -66,7 +65,7 @@ def fit(
     """
     if max_forgetting is None:
         fitted = _fit(old, memory, rows, method, seed, None)
-        return replace(fitted, head=plain(_with_offsets(fitted.head, old, memory)))
+        return replace(fitted, head=_with_offsets(fitted.head, old, memory).plain())
     asked = checked_limit(max_forgetting)
     if old.num_classes == len(rows.classes):
         raise ArgumentError("max_forgetting bounds what new classes may cost, and none of these is new; leave it out")
@@ -97,14 +96,6 @@ def fit_beside(
             "each other (sigmoid): use auto, new_units or imprint for new classes, or fine_tune or joint"
         )
     return fit(old, memory, rows, method, seed, max_forgetting)
-
-
-def plain(head: Head) -> Head:
-    """A calibrated head that changes nothing, as the head that it stands on."""
-    if not isinstance(head, Calibrated):
-        return head
-    changes = head.temperature != 1 or np.any(head.offset) or np.any(np.asarray(head.scale) != 1)
-    return head if changes else head.head
 
 
 def _fit(old: Head, memory: Memory | None, rows: Features, method: Method, seed: int, use: np.ndarray | None) -> Fitted:
@@ -186,7 +177,7 @@ def _within(old: Head, memory: Memory, rows: Features, method: Method, seed: int
     if not calibrating.any():
         note = "no old class has held-out rows: nothing could be measured, and the offset is as the method gives it"
         unknown = Budget(asked, 0.0, None, None, None, 0, 0, False, 0.0, 1.0, note)
-        return Fitted(fitted.method, plain(_with_offsets(fitted.head, old, memory)), reason, unknown)
+        return Fitted(fitted.method, _with_offsets(fitted.head, old, memory).plain(), reason, unknown)
     kept, surely, floor = appends, False, 0.0
     if split and not appends:
         other_half = ours & ~half
@@ -232,7 +223,7 @@ def _placed(
 
 def _appended(old: Head, memory: Memory, rows: Features, seed: int) -> Fitted | None:
     """New columns on the old head as it is; None where that head is not linear."""
-    if not isinstance(Calibrated.of(old).head, LinearHead):
+    if old.as_linear() is None:
         return None
     method: Method = NewUnits() if old.rows[0] >= memory.offset else Imprint()
     return Fitted(method, method.fit(old, memory, rows, seed), "")

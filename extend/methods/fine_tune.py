@@ -131,7 +131,7 @@ class FineTune(Training):
         classes = whole.classes
         replayed = _replayed(clf, old, whole) if self.replay else None
         met = features.extract(clf.backbone, replayed, progress=progress) if replayed is not None else None
-        sigmoid = clf.head.activation == "sigmoid"
+        sigmoid = not clf.head.link.exclusive
         start, kernel, bias = old_columns(clf, classes) if sigmoid else first_head(whole, before)
         trained, aside = training_samples(new, replayed, whole, clf.backbone.input_spec)
         if len(trained) < 2:
@@ -162,7 +162,7 @@ class FineTune(Training):
             self,
             start=start,
             old=len(clf.classes),
-            activation=clf.head.activation,
+            link=clf.head.link,
             anchors=Anchors(
                 self.distillation, self.feature_distillation, self.ewc, self._fisher(clf, memory, old, seed)
             ),
@@ -187,7 +187,7 @@ class FineTune(Training):
             carried = carry_memory(memory, rows.features, after.features, self.drift, trained.labels)
         else:
             carried = replace(memory, transported=clf.classes)
-        own = LinearHead.of(*last, start, clf.head.activation)
+        own = LinearHead.of(*last, start, clf.head.link, "trained")
         if memory.fisher is not None:
             carried = replace(carried, fisher=memory.fisher + fisher_of(backbone, own, new.take(~aside), seed))
         return Moved(backbone, measured(carried, fresh), fresh, own if stays else None, self._notes(learnt, complete))
@@ -228,7 +228,7 @@ class FineTune(Training):
         averaged = {name: self._mixed(before[name], value) for name, value in learnt.network.items()}
         if memory.fisher is None:
             return averaged
-        head = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.activation)
+        head = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.link, "trained")
         moved = clf.backbone.with_network(learnt.network)
         trust, distrust = memory.fisher.mean(), fisher_of(moved, head, trained, seed).mean()
         for name in averaged.keys() & trust.keys() & distrust.keys():
@@ -292,7 +292,7 @@ class FineTune(Training):
                 now = carry_memory(memory, known, after.features, self.drift, part.labels)
             start = first[0]
             if stays:
-                old = len(clf.classes) if clf.head.activation == "sigmoid" else len(classes)
+                old = len(clf.classes) if not clf.head.link.exclusive else len(classes)
                 kernel, bias = self._mixed_head(first[1:], (kernel, bias), old)
             else:
                 start, kernel, bias = first_head(measured(now, after.take(fresh)), after.take(fresh))

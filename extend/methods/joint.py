@@ -102,7 +102,7 @@ def retrain(
     aside |= np.isin(samples.keys, samples.keys[aside])  # Content held out for one class is trained on for none.
     kept, held = samples.take(~aside), samples.take(aside) if given is None else given
     before = features.extract(clf.backbone, kept, progress=progress)
-    if clf.head.activation == "sigmoid":
+    if not clf.head.link.exclusive:
         start, kernel, bias = old_columns(clf, samples.classes)
     else:
         start, kernel, bias = first_head(_memory(clf.backbone, before, clf, most), before)
@@ -114,7 +114,7 @@ def retrain(
         kept,
         how,
         start=start,
-        activation=clf.head.activation,
+        link=clf.head.link,
         measure=_watch(clf.backbone, judges, start) if len(judges) else None,
         seed=seed,
         progress=progress,
@@ -141,11 +141,11 @@ def retrain(
         memory = with_exemplars(
             replace(memory, exemplars=Exemplars(clf.memory.exemplars.limit)), samples, rows, backbone.input_spec
         )
-    own = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.activation)
+    own = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.link, "trained")
     if clf.memory is not None and clf.memory.fisher is not None:
         memory = replace(memory, fisher=fisher_of(backbone, own, kept, seed))
     trained: Head | None = None
-    if head is None or clf.head.activation == "sigmoid":
+    if head is None or not clf.head.link.exclusive:
         trained = own
     notes = [f"the network's training took {learnt.outcome.steps} steps on {len(kept)} samples"]
     if learnt.outcome.stopped:

@@ -17,6 +17,7 @@ from extend.data.features import Features
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
 from extend.heads.linear import LinearHead
+from extend.heads.links import Link
 from extend.memory.memory import Memory
 from extend.methods.base import statistics_of
 from extend.methods.stand_ins import raw_units, standardise, training_rows
@@ -69,7 +70,7 @@ class NewUnits:
         first = head.num_classes
         if self.old == "samples":
             memory = statistics_of(memory, "new_units with old='samples'")
-            if head.rows[0] < memory.offset and head.activation == "softmax":
+            if head.rows[0] < memory.offset and head.link.exclusive:
                 raise ArgumentError(
                     "new_units cannot draw old samples here: the old head acts on the penultimate features, the memory "
                     "describes the transformed ones; use a closed form (lda, ridge) or a backbone without transform"
@@ -109,13 +110,13 @@ class NewUnits:
             self.learning_rate,
             self.weight_decay,
             scale,
-            head.activation,
+            head.link,
         )
         kernel, bias = raw_units(np.asarray(kernel), np.asarray(bias), mean, spread)
         return head.append(kernel * scale, bias * scale, start)
 
 
-@partial(jax.jit, static_argnames=("count", "steps", "activation"))
+@partial(jax.jit, static_argnames=("count", "steps", "link"))
 def _train(
     rows: jax.Array,
     old_scores: jax.Array,
@@ -126,16 +127,13 @@ def _train(
     learning_rate: float,
     decay: float,
     scale: float,
-    activation: str,
+    link: Link,
 ) -> tuple[jax.Array, jax.Array]:
     def loss(units: tuple[jax.Array, jax.Array]) -> jax.Array:
         kernel, bias = units
         scores = jnp.concatenate([old_scores, scale * (rows @ kernel + bias)], axis=1)
-        if activation == "sigmoid":
-            target = jax.nn.one_hot(labels, scores.shape[1])
-            errors = optax.sigmoid_binary_cross_entropy(scores, target).sum(axis=1)
-        else:
-            errors = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
+        target = labels if link.exclusive else jax.nn.one_hot(labels, scores.shape[1])
+        errors = link.loss(scores, target)
         return (weights * errors).sum() + decay * (kernel**2).sum()
 
     optimiser = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))

@@ -12,8 +12,9 @@ from extend.backbone.extract import Progress
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.core.errors import ArgumentError
-from extend.heads.base import Activation, Head
+from extend.heads.base import Head
 from extend.heads.linear import LinearHead
+from extend.heads.links import Activation, link_named
 from extend.memory.memory import nothing
 from extend.memory.serialise import memory_bytes
 from extend.methods import Auto, Method
@@ -122,5 +123,5 @@ def replace_head(classifier: Classifier, classes: Sequence[str], *, activation: 
         raise ArgumentError(f"{len(names)} class given; a classifier needs at least two")
     backbone = classifier.backbone
     columns = np.zeros((backbone.feature_dim - backbone.offset, len(names)), np.float32)
-    head = LinearHead.of(columns, np.zeros(len(names)), backbone.offset, activation)
+    head = LinearHead.of(columns, np.zeros(len(names)), backbone.offset, link_named(activation))
     return Classifier(backbone, head, names, None, (Event("replace_head", names, "empty", 0, {}),))

@@ -127,7 +127,7 @@ def add_classes(
         memory = _memory(clf, fresh, real)
         rows = _without_held_out(_joined(fresh, real, classes), memory)
         # A file of another framework keeps its own last activation, whatever the columns are.
-        several = clf.head.activation == "sigmoid" and backbone.origin is None
+        several = not clf.head.link.exclusive and backbone.origin is None
         fitted = (fit_beside if several else fit)(clf.head, memory, rows, chosen, seed, max_forgetting)
         chosen = fitted.method
     head, budget = fitted.head, fitted.budget

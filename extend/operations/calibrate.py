@@ -17,7 +17,6 @@ from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
 from extend.heads.calibration import align_weights, bias_correction, temperature
 from extend.memory.serialise import memory_bytes
-from extend.methods.budget import plain
 from extend.report.measuring import held_out_evaluation, held_out_words
 from extend.report.report import Report
 
@@ -69,7 +68,7 @@ def calibrate(
     rows, labels = memory.held_out
     if "bias" in steps and len(np.unique(fresh[labels])) < 2:
         raise ArgumentError("bias correction compares old and new classes on held-out rows, and one of them has none")
-    if classifier.head.activation == "sigmoid":
+    if not classifier.head.link.exclusive:
         raise ArgumentError("calibration is of softmax scores; this head scores each class alone (sigmoid)")
     started = time.perf_counter()
     half = memory.choosing
@@ -83,7 +82,7 @@ def calibrate(
     before = held_out_evaluation(memory, classifier.head, classifier.classes)
     after = _together(parts) if len(parts) == 2 else held_out_evaluation(memory, head, classifier.classes)
     done = ", ".join(steps)
-    better = replace(classifier, head=plain(head), history=(*classifier.history, Event("calibrate", (), done, 0, {})))
+    better = replace(classifier, head=head.plain(), history=(*classifier.history, Event("calibrate", (), done, 0, {})))
     crossed = (
         ", each half corrected by the other" if len(parts) == 2 else ", the same that the correction was fitted on"
     )

@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from extend.classifier.classifier import Classifier
 from extend.core.errors import ArgumentError, FormatError
 from extend.formats.base import DenseHead, Foreign
 from extend.formats.dense import DenseNetwork
-from extend.formats.jax_export import onnx_writer as flax_onnx
-from extend.formats.jax_export import stablehlo_writer as stablehlo
+from extend.formats.jax_export import onnx_writer, stablehlo_writer
 from extend.formats.keras.legacy import to_keras_h5
 from extend.formats.matlab.model import to_mat
 from extend.formats.pmml.writer import to_pmml
 from extend.heads.base import Head
-from extend.heads.calibrated import Calibrated
 from extend.heads.linear import LinearHead
 
 
@@ -74,26 +71,26 @@ def memory_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def dense_head(origin: Origin, head: Head, classes: tuple[str, ...]) -> DenseHead:
-    """The head in the file's own dtype; columns that are still the file's own are its very numbers.
+    """Return the head in the file's own dtype; columns that are still the file's own are its very numbers.
 
-    Raises:
-        ValueError: a head of Gaussians.
+    Raises
+    ------
+    ArgumentError
+        The head is one of Gaussians.
     """
-    own = origin.model.head
-    linear = head.head if isinstance(head, Calibrated) else head
-    if not isinstance(linear, LinearHead):
+    own, linear = origin.model.head, head.as_linear()
+    if linear is None:
         raise ArgumentError(
             "the head is one of Gaussians, and a file of another framework holds a dense layer: add the classes with "
             "method='lda', 'ridge' or 'auto'"
         )
-    kernel, bias = (head if isinstance(head, Calibrated) else linear).dense(own.kernel.shape[0])
-    before = own.astype(np.float32)
+    kernel, bias = linear.dense(own.kernel.shape[0])
     written, shift = kernel.astype(own.kernel.dtype), bias.astype(own.bias.dtype)
-    for column, name in enumerate(classes):
-        if name in origin.classes:
+    origins = [block.origin for block in linear.blocks for _ in range(block.bias.shape[0])]
+    for column, (name, came_from) in enumerate(zip(classes, origins, strict=True)):
+        if came_from == "file":
             was = origin.classes.index(name)
-            if np.array_equal(kernel[:, column], before.kernel[:, was]) and bias[column] == before.bias[was]:
-                written[:, column], shift[column] = own.kernel[:, was], own.bias[was]
+            written[:, column], shift[column] = own.kernel[:, was], own.bias[was]
     return DenseHead(written, shift, own.activation)
 
 
@@ -115,20 +112,18 @@ def _export_flax(classifier: Classifier, target: Path) -> None:
     if not classifier.backbone.traceable:
         raise ArgumentError("the backbone is a function that JAX cannot trace: export what it calls with its own tools")
     backbone, head = classifier.backbone, classifier.head
-    inner = head.head if isinstance(head, Calibrated) else head
-    if isinstance(inner, LinearHead):  # One matrix for all columns: one layer in the file.
-        kernel, bias = (head if isinstance(head, Calibrated) else inner).dense(backbone.feature_dim)
-        head = LinearHead.of(kernel, bias, activation=head.activation)
+    if (linear := head.as_linear()) is not None:  # One matrix for all columns: one layer in the file.
+        head = LinearHead.of(*linear.dense(backbone.feature_dim), link=head.link)
 
     def score(x: Any) -> tuple[jax.Array, jax.Array]:
         logits = head.logits(backbone.apply(backbone.params, x))
-        probable = jax.nn.sigmoid(logits) if head.activation == "sigmoid" else jax.nn.softmax(logits)
+        probable = head.link.probabilities(logits)
         return logits, probable
 
     match target.suffix.lower():
         case ".onnx":
-            flax_onnx.write(score, backbone.input_spec, classifier.classes, target)
+            onnx_writer.write(score, backbone.input_spec, classifier.classes, target)
         case ".stablehlo":
-            stablehlo.write(score, backbone.input_spec, classifier.classes, target)
+            stablehlo_writer.write(score, backbone.input_spec, classifier.classes, target)
         case _:
             raise FormatError(f"{target}: a Flax classifier is written as .onnx or .stablehlo; checkpoints by save()")

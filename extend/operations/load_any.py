@@ -23,6 +23,7 @@ from extend.data.input_spec import InputSpec
 from extend.formats.base import DenseHead, Foreign, Input
 from extend.formats.registry import read
 from extend.heads.linear import LinearHead
+from extend.heads.links import link_named
 from extend.operations.export import Origin, dense_head, memory_folder
 from extend.operations.wrap import wrap
 
@@ -105,7 +106,7 @@ def open(
     if data is None:
         return clf
     measured = wrap(
-        clf.backbone, clf.classes, data, held_out=held_out, activation=clf.head.activation, progress=progress
+        clf.backbone, clf.classes, data, held_out=held_out, activation=clf.head.link, progress=progress
     )
     return replace(clf, memory=measured.memory, history=measured.history)
 
@@ -199,7 +200,9 @@ def _shape_of(data: Any, pictures: bool, size: int | None) -> Input | None:
 
 
 def _linear(head: DenseHead) -> LinearHead:
-    return LinearHead.of(head.kernel.astype(np.float32), head.bias.astype(np.float32), activation=head.activation)
+    return LinearHead.of(
+        head.kernel.astype(np.float32), head.bias.astype(np.float32), link=link_named(head.activation), origin="file"
+    )
 
 
 def _remembered(opened: Foreign, folder: Path, classes: Sequence[str] | None, spec: InputSpec) -> Classifier:

@@ -16,7 +16,7 @@ from extend.heads.linear import LinearHead
 from extend.heads.quadratic import QuadraticHead
 from extend.memory.memory import Memory, nothing
 from extend.memory.serialise import memory_bytes
-from extend.methods.budget import CLOSED, plain
+from extend.methods.budget import CLOSED
 from extend.report.measuring import measure
 from extend.report.report import Report
 
@@ -106,4 +106,4 @@ def refit(head: Head, memory: Memory, last: Event) -> Head | None:
     method = kind(**{key: value for key, value in inner["settings"].items() if key in known})
     fitted = method.fit(None, memory, nothing(memory), 0)
     assert isinstance(fitted, (LinearHead, QuadraticHead))  # Every closed form gives one of these.
-    return plain(replace(Calibrated.of(head), head=fitted))
+    return replace(Calibrated.of(head), head=fitted).plain()

@@ -22,7 +22,8 @@ from extend.classifier.serialise import build
 from extend.core.errors import ArgumentError
 from extend.data.features import Features
 from extend.data.input_spec import InputSpec
-from extend.heads.base import Activation, Head
+from extend.heads.base import Head
+from extend.heads.links import Activation, Link, link_named
 from extend.memory.exemplars import Exemplars
 from extend.memory.herding import with_exemplars
 from extend.memory.memory import Memory
@@ -51,7 +52,7 @@ def wrap(
     recursive: bool = False,
     exemplars: int = 0,
     fisher: bool = False,
-    activation: Activation = "softmax",
+    activation: Activation | Link = "softmax",
     head: str | None = None,
     call: Callable[..., Any] | None = None,
     variables: Mapping[str, Any] | None = None,
@@ -99,7 +100,7 @@ def wrap(
     if automatic and (data is None or isinstance(model, Backbone)):
         raise ArgumentError(f"{space}: 'auto' chooses by the base data, for a model: pass the model itself, and data=")
     backbone = build_with(**space) if not automatic else build_with(taps=())
-    if activation == "sigmoid" and backbone.own_head is None:
+    if not link_named(activation).exclusive and backbone.own_head is None:
         raise ArgumentError(
             "activation='sigmoid': this backbone has no head of its own (a function has none, a trained one lost it), "
             "and what is fitted here gives every input one class (softmax): use Backbone.from_function(..., head=...)"
@@ -109,7 +110,7 @@ def wrap(
     if data is None:
         if backbone.own_head is None:
             raise ArgumentError("a function has no head: pass data=(inputs, labels) so that one can be fitted")
-        bare = replace(backbone.own_head, activation=activation)
+        bare = replace(backbone.own_head, link=link_named(activation))
         return Classifier(backbone, bare, names, None, (Event("wrap", names, "own head", 0, {}),))
     samples = samples_of(data, spec, names, "data")
     if len(missing := np.flatnonzero(np.bincount(samples.labels, minlength=len(names)) == 0)):
@@ -141,7 +142,9 @@ def wrap(
     if recursive:
         memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
     settings: dict[str, Any] = {}
-    own: Head | None = replace(backbone.own_head, activation=activation) if backbone.own_head is not None else None
+    own: Head | None = (
+        replace(backbone.own_head, link=link_named(activation)) if backbone.own_head is not None else None
+    )
     how = "own head"
     if own is None:
         fresh = Features(rows, samples.labels, names, samples.keys)

@@ -59,7 +59,7 @@ def held_out_words(memory: Memory, head: Head) -> str:
 
 
 def _likeliest(head: Head) -> str:
-    return " (the likeliest class alone counts, though several may be right)" if head.activation == "sigmoid" else ""
+    return " (the likeliest class alone counts, though several may be right)" if not head.link.exclusive else ""
 
 
 def right(memory: Memory | None, head: Any, classes: tuple[str, ...], names: tuple[str, ...]) -> Mapping[str, float]:

@@ -10,13 +10,14 @@ import numpy as np
 
 from extend.backbone.flax import Backbone
 from extend.data.samples import Samples
+from extend.heads.links import Link
 from extend.training.augment import augment
 from extend.training.settings import Training
 
 
-def _targets(samples: Samples, k: int, old: int, activation: str) -> tuple[np.ndarray, np.ndarray]:
+def _targets(samples: Samples, k: int, old: int, link: Link) -> tuple[np.ndarray, np.ndarray]:
     """The rows to train on, and their targets: labels, or for a sigmoid several labels a content key."""
-    if activation != "sigmoid":
+    if link.exclusive:
         return np.arange(len(samples)), samples.labels
     _, first, place = np.unique(samples.keys, return_index=True, return_inverse=True)
     targets = np.zeros((len(first), k), np.int8)

@@ -18,6 +18,7 @@ from extend.backbone.flax import Backbone
 from extend.core.errors import ArgumentError
 from extend.data.images import Image
 from extend.data.samples import Samples
+from extend.heads.links import SOFTMAX, Link
 from extend.training.batches import _batches, _targets
 from extend.training.loop import Outcome, train
 from extend.training.objective import Anchors, _loss
@@ -46,7 +47,7 @@ def learn(
     *,
     start: int = 0,
     old: int = 0,
-    activation: str = "softmax",
+    link: Link = SOFTMAX,
     anchors: Anchors = Anchors(),
     draws: tuple[np.ndarray, np.ndarray] | None = None,
     measure: Callable[[Mapping[str, Any], np.ndarray, np.ndarray], Mapping[str, float]] | None = None,
@@ -58,7 +59,7 @@ def learn(
 
     Args:
         kernel, bias: the head to begin with, ``[d, k]`` and ``[k]``, on the features from column `start` on.
-        samples: to train on, labelled into the k classes. With ``activation="sigmoid"``, samples of the same content
+        samples: to train on, labelled into the k classes. Where classes do not exclude each other, samples of the same content
             are one with several labels; that a sample is *not* of one of the first `old` classes is not known then.
         old: the classes that `anchors` hold.
         draws: feature vectors ``[m, d]``, the columns that the head reads, and labels of classes without samples: they
@@ -93,7 +94,7 @@ def learn(
     if anchors.ewc:
         assert anchors.fisher is not None
         fixed["fisher"] = {name: jnp.asarray(value) for name, value in anchors.fisher.mean().items() if name in begun}
-    loss = _loss(backbone, how, anchors, start, old, activation, draws is not None, seed)
+    loss = _loss(backbone, how, anchors, start, old, link, draws is not None, seed)
 
     def update(state: Any, fixed: Any, batch: Any) -> tuple[Any, jax.Array]:
         def flat(vector: Any, head: Any) -> tuple[jax.Array, Any]:
@@ -123,7 +124,7 @@ def learn(
         head = state["head"]
         return measure(network_of(state), np.asarray(head["kernel"]), np.asarray(head["bias"]))
 
-    rows, targets = _targets(samples, kernel.shape[1], old, activation)
+    rows, targets = _targets(samples, kernel.shape[1], old, link)
     outcome = train(
         update,
         state,
@@ -135,7 +136,7 @@ def learn(
         patience=how.patience,
         folder=Path(how.state) if how.state else None,
         identity=_identity(
-            backbone, samples, how, anchors, [kernel, bias], [names, activation, start, old, seed], whole
+            backbone, samples, how, anchors, [kernel, bias], [names, link.name, start, old, seed], whole
         ),
         progress=progress,
     )

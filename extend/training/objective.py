@@ -8,10 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from extend.backbone.flax import Backbone
 from extend.core.kernel_gradient import with_matmul_kernel_gradient
+from extend.heads.links import Link
 from extend.memory.fisher import Fisher
 from extend.training.parameters import adapted
 from extend.training.settings import Training
@@ -37,7 +37,7 @@ class Anchors:
 
 
 def _loss(
-    backbone: Backbone, how: Training, anchors: Anchors, start: int, old: int, activation: str, drawn: bool, seed: int
+    backbone: Backbone, how: Training, anchors: Anchors, start: int, old: int, link: Link, drawn: bool, seed: int
 ) -> Callable[..., tuple[jax.Array, Any]]:
     anchored = bool((anchors.distillation and old) or anchors.features)
 
@@ -58,14 +58,14 @@ def _loss(
         rows, changed = features(network, fixed, x, key)
         rows = rows.astype(jnp.float32)
         scores = rows[:, start : start + len(head["kernel"])] @ head["kernel"] + head["bias"]
-        total = _cross_entropy(scores, batch["target"], activation).mean()
+        total = link.loss(scores, batch["target"]).mean()
         if drawn:
             apart = batch["draws"] @ head["kernel"] + head["bias"]
             wanted = batch["drawn"]
-            if activation == "sigmoid":  # Of the old classes what the head said before, and none of the new ones.
+            if not link.exclusive:  # Of the old classes what the head said before, and none of the new ones.
                 before = batch["draws"] @ fixed["head"]["kernel"] + fixed["head"]["bias"]
-                wanted = jax.nn.sigmoid(before) * (jnp.arange(before.shape[1]) < old)
-            total += _cross_entropy(apart, wanted, activation).mean()
+                wanted = link.probabilities(before) * (jnp.arange(before.shape[1]) < old)
+            total += link.loss(apart, wanted).mean()
         if anchored:
             before = jax.lax.stop_gradient(features(fixed["network"], fixed, batch["x"], None)[0])
             if anchors.features:
@@ -74,7 +74,7 @@ def _loss(
             if anchors.distillation and old:
                 first = fixed["head"]
                 teacher = before[:, start : start + len(first["kernel"])] @ first["kernel"] + first["bias"]
-                total += anchors.distillation * _distil(teacher[:, :old], scores[:, :old], anchors, activation)
+                total += anchors.distillation * link.distil(teacher[:, :old], scores[:, :old], anchors.temperature)
         if anchors.ewc:
             pulls = {
                 name: (fisher * (moved[name] - fixed["network"][name]) ** 2).sum()
@@ -85,26 +85,6 @@ def _loss(
         return total, {name: changed[name].astype(value.dtype) for name, value in statistics.items()}
 
     return loss
-
-
-def _cross_entropy(scores: jax.Array, target: jax.Array, activation: str) -> jax.Array:
-    """Of integer targets ``[n]``; or of several labels ``[n, k]`` (0 to 1, or -1 where it is not known)."""
-    if activation == "sigmoid":
-        known = target >= 0
-        return jnp.where(known, optax.sigmoid_binary_cross_entropy(scores, target.astype(scores.dtype)), 0).sum(axis=1)
-    return optax.softmax_cross_entropy_with_integer_labels(scores, target)
-
-
-def _distil(teacher: jax.Array, student: jax.Array, anchors: Anchors, activation: str) -> jax.Array:
-    """How far the student's old classes are from the teacher's, at least 0."""
-    t = anchors.temperature
-    if activation == "sigmoid":
-        wanted = jax.nn.sigmoid(teacher)
-        same = optax.sigmoid_binary_cross_entropy(teacher, wanted)
-        return (optax.sigmoid_binary_cross_entropy(student, wanted) - same).sum(axis=1).mean()
-    wanted = jax.nn.softmax(teacher / t)
-    difference = jax.nn.log_softmax(teacher / t) - jax.nn.log_softmax(student / t)
-    return t**2 * (wanted * difference).sum(axis=1).mean()
 
 
 def _half(leaf: Any) -> Any:

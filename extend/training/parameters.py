@@ -130,4 +130,4 @@ def fisher_of(backbone: Backbone, head: Head, samples: Samples, seed: int = 0) -
             yield batch, np.arange(small.batch_size) < len(rows)
 
     params = {name: network[name] for name in backbone.trainable}
-    return measure_fisher(scores, params, padded(), head.activation, seed)
+    return measure_fisher(scores, params, padded(), head.link, seed)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from extend.heads.links import link_named
 from extend.memory.fisher import Fisher, measure_fisher
 
 
@@ -10,7 +11,7 @@ def test_of_a_linear_model_it_is_the_formula(activation: str) -> None:
     x, kernel = rng.normal(size=(4000, 3)).astype(np.float32), rng.normal(size=(3, 2)).astype(np.float32)
     counts = np.ones(500, bool)
     batches = [(x[start : start + 500], counts) for start in range(0, 4000, 500)]
-    got = measure_fisher(lambda p, b: b @ p["kernel"], {"kernel": kernel}, batches, activation, 0)
+    got = measure_fisher(lambda p, b: b @ p["kernel"], {"kernel": kernel}, batches, link_named(activation), 0)
     scores = x @ kernel
     p = 1 / (1 + np.exp(-scores))
     if activation == "softmax":

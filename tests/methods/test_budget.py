@@ -210,7 +210,7 @@ def test_classes_that_do_not_exclude_each_other_stay_so() -> None:
     assert report.method == "new_units" and "do not exclude each other" in report.reason
     assert "the likeliest class alone counts" in report.measured_on
     p = more.predict_proba(x)
-    assert more.head.activation == "sigmoid" and np.array_equal(more.logits(x)[:, :2], clf.logits(x))
+    assert not more.head.link.exclusive and np.array_equal(more.logits(x)[:, :2], clf.logits(x))
     assert (p[160:, 2] > 0.5).mean() > 0.9 and (p[:160, 2] < 0.5).mean() > 0.9
     for method in ("lda", "ridge", "gaussian", "nearest_mean", "svm"):
         with pytest.raises(ValueError, match=r"gives every input one class .* use auto, new_units or imprint"):
@@ -218,7 +218,7 @@ def test_classes_that_do_not_exclude_each_other_stay_so() -> None:
     with pytest.raises(ValueError, match="none of these is new: only fine_tune, and joint"):
         extend.add_classes(clf, {"a": x[:20]}, on_existing="update")
     bare, _ = extend.add_classes(replace(clf, memory=None), {"c": x[160:]})
-    assert bare.head.activation == "sigmoid" and np.array_equal(bare.logits(x)[:, :2], clf.logits(x))
+    assert not bare.head.link.exclusive and np.array_equal(bare.logits(x)[:, :2], clf.logits(x))
 
 
 def test_columns_beside_a_sigmoid_that_reads_other_features() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 import extend
 from extend.heads.calibrated import Calibrated
+from extend.heads.links import SIGMOID
 from tests.conftest import blobs, identity, names
 
 
@@ -113,7 +114,7 @@ def test_bias_needs_held_out_rows_of_both_sides_and_sigmoid_is_refused() -> None
     few, _ = extend.add_classes(clf, {"few": x[y == 2][:8]}, method="lda")
     with pytest.raises(ValueError, match="one of them has none"):
         extend.calibrate(few, ("bias",), new="few")
-    inner = replace(Calibrated.of(clf.head).head, activation="sigmoid")
+    inner = replace(Calibrated.of(clf.head).head, link=SIGMOID)
     with pytest.raises(ValueError, match="sigmoid"):
         extend.calibrate(replace(clf, head=inner))
 

@@ -13,6 +13,7 @@ from extend import data
 from extend.backbone import extract as features
 from extend.backbone.flax import Backbone
 from extend.data.samples import Samples
+from extend.heads.links import SIGMOID
 from extend.memory.fisher import Fisher
 from extend.models import MLP, ResNet
 from extend.training.batches import _batches
@@ -120,9 +121,7 @@ def test_draws_of_several_labels_are_of_old_classes_as_before_and_of_no_new_one(
     kernel[:, :2] = np.random.default_rng(0).normal(size=(8, 2)) / 8
     how = Training("none", epochs=200, batch_size=60, head_learning_rate=0.05, weight_decay=0)
     old = rows.labels < 2
-    learnt = learn(
-        backbone, kernel, bias, rows.take(~old), how, old=2, activation="sigmoid", draws=(x[old], rows.labels[old])
-    )
+    learnt = learn(backbone, kernel, bias, rows.take(~old), how, old=2, link=SIGMOID, draws=(x[old], rows.labels[old]))
     before, now = (1 / (1 + np.exp(-(x[old] @ k + b))) for k, b in ((kernel, bias), (learnt.kernel, learnt.bias)))
     assert np.abs(now - before)[:, :2].mean() < 0.03 and now[:, 2].mean() < 0.1
     assert ((x[~old] @ learnt.kernel + learnt.bias)[:, 2] > 0).mean() > 0.9
@@ -238,7 +237,7 @@ def test_samples_of_the_same_content_have_several_labels() -> None:
         rows,
         Training(epochs=60, batch_size=40, learning_rate=1e-2, head_learning_rate=0.02),
         2,
-        activation="sigmoid",
+        link=SIGMOID,
     )
     moved = mlp().with_network(learnt.network)
     scores = features.extract(moved, data.unlabelled(both, spec(5))).features @ learnt.kernel + learnt.bias
@@ -274,7 +273,7 @@ def test_a_folder_lets_it_go_on(tmp_path: Any) -> None:
     with pytest.raises(ValueError, match="another training"):
         run(mlp(), samples(), replace(how, learning_rate=1e-5))
     with pytest.raises(ValueError, match="another training"):
-        run(mlp(), samples(), how, activation="sigmoid")
+        run(mlp(), samples(), how, link=SIGMOID)
 
 
 def test_a_folder_knows_its_optimiser(tmp_path: Any) -> None:

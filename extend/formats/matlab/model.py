@@ -32,7 +32,7 @@ from extend.formats.matlab.scan import BYTES, scan
 from extend.formats.pmml.parts import same_columns
 
 if TYPE_CHECKING:
-    from extend.heads.base import Activation
+    from extend.heads.links import Activation
 
 SNIPPET = (__doc__ or "").split("::\n\n")[1].split("\n\n")[0]
 TRANSFER = {"tansig": "tanh", "logsig": "logistic", "purelin": "identity", "poslin": "relu", "softmax": "softmax"}

@@ -18,7 +18,7 @@ from extend.formats.pmml.parts import Parts, laid_out, same_columns
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from extend.heads.base import Activation
+    from extend.heads.links import Activation
 
 WEIGHTS = 1 << 25
 """At most so many weights in all."""
