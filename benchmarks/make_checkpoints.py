@@ -64,7 +64,7 @@ def main() -> None:
         datasets.CIFAR8_NAMES,
         kept,
         held_out=held,
-        input_spec=datasets.CIFAR10,
+        inputs=datasets.CIFAR10,
         taps=CIFAR_TAPS,
         scatter="pooled",
     )

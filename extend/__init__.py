@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from extend.classifier.serialise import load
     from extend.core.errors import ArgumentError, CheckpointError, DataError, ExtendError, FormatError
     from extend.data.images import Image
+    from extend.data.input_spec import Array, Tree
     from extend.heads.linear import LinearHead
     from extend.memory.memory import Memory
     from extend.operations.adapt import adapt, replace_head
@@ -52,7 +53,9 @@ else:
         "CheckpointError": "core.errors",
         "DataError": "core.errors",
         "ExtendError": "core.errors",
+        "Array": "data.input_spec",
         "Image": "data.images",
+        "Tree": "data.input_spec",
         "FormatError": "core.errors",
         "LinearHead": "heads.linear",
         "Memory": "memory.memory",
@@ -88,6 +91,7 @@ def save(classifier: Classifier, path: Any) -> None:
 __version__ = "0.1.0"
 __all__ = [
     "ArgumentError",
+    "Array",
     "Backbone",
     "CheckpointError",
     "Classifier",
@@ -102,6 +106,7 @@ __all__ = [
     "Report",
     "Tap",
     "Training",
+    "Tree",
     "Width",
     "adapt",
     "add_classes",

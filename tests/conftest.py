@@ -7,7 +7,6 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from flax import nnx
@@ -15,6 +14,7 @@ from hypothesis import settings
 
 import extend
 from extend.classifier.classifier import Classifier
+from extend.data import Array
 from extend.models import MLP
 
 
@@ -81,8 +81,8 @@ def data_folder() -> Path:
     return Path(root)
 
 
-def spec(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, np.dtype(np.float32))
+def spec(*shape: int) -> Array:
+    return Array(shape)
 
 
 settings.register_profile("extend", deadline=None, derandomize=True)
@@ -93,6 +93,6 @@ def several_labels() -> tuple[extend.Classifier, np.ndarray]:
     """Classes a and b that do not exclude each other (sigmoid), and 80 inputs each of a, b and a third one."""
     x, _ = blobs(3, 80, 5)
     model = MLP(2, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
-    clf = extend.wrap(model, ["a", "b"], input_spec=spec(5), activation="sigmoid")
+    clf = extend.wrap(model, ["a", "b"], inputs=spec(5), activation="sigmoid")
     how = extend.Training(epochs=40, batch_size=40, learning_rate=1e-2, head_learning_rate=0.02)
     return extend.adapt(clf, {"a": x[:80], "b": x[80:160]}, training=how, head=None)[0], x

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from extend.backbone.flax import Backbone
 from extend.core.errors import ArgumentError
 from extend.data.features import Features
-from extend.data.samples import Samples
-
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+from extend.data.samples import Progress, Samples, shown
 
 
 def extract(
@@ -69,12 +67,9 @@ def finish(backbone: Backbone, joined: np.ndarray) -> np.ndarray:
 def batches(backbone: Backbone, samples: Samples, progress: Progress | None = None) -> Iterator[tuple[Any, np.ndarray]]:
     """Batches of one size, the last padded with zeros, each with the numbers of its rows."""
     size = backbone.batch_size
-    starts: Iterable[int] = range(0, len(samples), size)
-    if progress is not None:
-        starts = progress(starts, -(-len(samples) // size))
-    for start in starts:
+    for start in shown(range(0, len(samples), size), -(-len(samples) // size), progress):
         stop = min(start + size, len(samples))
-        batch = samples.batch(start, stop, backbone.input_spec)
+        batch = samples.batch(start, stop, backbone.inputs)
         yield jax.tree.map(lambda leaf: _pad(leaf, size), batch), np.arange(start, stop)
 
 

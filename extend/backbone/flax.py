@@ -20,7 +20,7 @@ from extend.backbone.feature_space import Space, Tap, Transform, Width
 from extend.backbone.network import Network, named_leaves, of_linen, of_nnx, outline
 from extend.backbone.recorder import Layer, choose_head
 from extend.core.errors import ArgumentError
-from extend.data.input_spec import InputSpec
+from extend.data.input_spec import InputSpec, input_spec
 from extend.heads.linear import LinearHead
 
 BATCH_SIZE = 256
@@ -37,7 +37,7 @@ class Backbone:
     Args:
         run: ``(network parameters, batch) -> (penultimate [n, p], tap outputs)``; pure where `traceable`.
         params: ``{"network": {path: array}, "space": {name: array}}``.
-        input_spec: what one input is.
+        inputs: what one input is.
         parts: p, and the width of each tap.
         space: taps, transform, width.
         description: JSON: how to build the network again.
@@ -54,7 +54,7 @@ class Backbone:
 
     run: Run
     params: dict[str, Any]
-    input_spec: InputSpec
+    inputs: InputSpec
     parts: tuple[int, ...]
     space: Space
     description: Mapping[str, Any]
@@ -72,7 +72,7 @@ class Backbone:
         cls,
         model: nnx.Module,
         num_classes: int,
-        input_spec: InputSpec,
+        inputs: InputSpec,
         head: str | None = None,
         call: Callable[[nnx.Module, Any], Any] | None = None,
         taps: Taps = (),
@@ -94,7 +94,7 @@ class Backbone:
         >>> Backbone.from_nnx(model, 3, jax.ShapeDtypeStruct((4,), np.float32)).feature_dim
         8
         """
-        return _assemble(cls, of_nnx(model, call), num_classes, input_spec, head, (taps, transform, width))
+        return _assemble(cls, of_nnx(model, call), num_classes, inputs, head, (taps, transform, width))
 
     @classmethod
     def from_linen(
@@ -102,7 +102,7 @@ class Backbone:
         model: nn.Module,
         variables: Mapping[str, Any],
         num_classes: int,
-        input_spec: InputSpec,
+        inputs: InputSpec,
         head: str | None = None,
         call: Callable[[nn.Module, Any, Any], Any] | None = None,
         taps: Taps = (),
@@ -115,13 +115,13 @@ class Backbone:
         True. Raises as `from_nnx`.
         """
         network = of_linen(model, variables, call)
-        return _assemble(cls, network, num_classes, input_spec, head, (taps, transform, width))
+        return _assemble(cls, network, num_classes, inputs, head, (taps, transform, width))
 
     @classmethod
     def from_function(
         cls,
         function: Callable[..., Any],
-        input_spec: InputSpec,
+        inputs: InputSpec,
         params: Any = None,
         head: LinearHead | None = None,
         transform: Transform | None = None,
@@ -145,6 +145,7 @@ class Backbone:
         >>> Backbone.from_function(lambda x: x[:, :2], spec).feature_dim
         2
         """
+        inputs = input_spec(inputs)
         names, leaves, structure = named_leaves(params)
 
         def run(network: Any, x: Any) -> tuple[jax.Array, tuple[jax.Array, ...]]:
@@ -156,7 +157,7 @@ class Backbone:
         shape: tuple[int, ...] = ()
         if traceable is not False:
             try:
-                shape = jax.eval_shape(lambda p, x: run(p, x)[0], network, _example(input_spec)).shape
+                shape = jax.eval_shape(lambda p, x: run(p, x)[0], network, inputs.structs(2)).shape
             except Exception:  # Foreign runtimes raise errors of their own when they meet a tracer.
                 if traceable:
                     raise
@@ -164,7 +165,7 @@ class Backbone:
             else:
                 traceable = True
         if not traceable:
-            zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), _example(input_spec))
+            zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), inputs.structs(2))
             shape = np.shape(run(network, zeros)[0])
         if len(shape) != 2 or shape[0] != 2:
             raise ArgumentError(f"the function returned shape {list(shape)} for 2 inputs; expected features [2, p]")
@@ -177,7 +178,7 @@ class Backbone:
         floats = tuple(
             name for name, leaf in network.items() if traceable and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
         )
-        return cls(run, values, input_spec, (shape[1],), space, kind, head, traceable, batch_size, trainable=floats)
+        return cls(run, values, inputs, (shape[1],), space, kind, head, traceable, batch_size, trainable=floats)
 
     @property
     def penultimate(self) -> int:
@@ -263,9 +264,10 @@ class Backbone:
 
 
 def _assemble(
-    cls: type[Backbone], network: Network, num_classes: int, input_spec: InputSpec, head: str | None, wanted: Wanted
+    cls: type[Backbone], network: Network, num_classes: int, inputs: InputSpec, head: str | None, wanted: Wanted
 ) -> Backbone:
     """Trace once to find the head and the feature sizes; `wanted` are taps, transform and width."""
+    inputs = input_spec(inputs)
     space = _space(*wanted, network.layers)
     candidates, tops = network.candidates, network.tops
     tap_paths = [tap.path for tap in space.taps]
@@ -285,7 +287,7 @@ def _assemble(
         called.update({path: some[-1][2] for path, some in made if some})
         return features, tuple(_single(c, p)[1] for c, p in zip(calls[split:end], tap_paths, strict=True))
 
-    penultimate, taps = jax.eval_shape(trace, network.params, _example(input_spec))
+    penultimate, taps = jax.eval_shape(trace, network.params, inputs.structs(2))
     chosen = found[0]
 
     def run(params: Any, x: Any) -> tuple[jax.Array, tuple[jax.Array, ...]]:
@@ -306,7 +308,7 @@ def _assemble(
     return cls(
         run,
         {"network": network.params, "space": space.init(sum(parts))},
-        input_spec,
+        inputs,
         tuple(parts),
         space,
         {"kind": network.kind, "head": chosen.path, "num_classes": num_classes, **network.builder},
@@ -350,7 +352,3 @@ def _space(taps: Taps, transform: Transform | None, width: int | Width | None, l
         if layers is not None and tap.path not in layers:
             raise ArgumentError(f"tap {tap.path!r} is not a layer of this model; there are: {', '.join(layers)}")
     return Space(wanted, transform, Width(width) if isinstance(width, int) else width)
-
-
-def _example(spec: InputSpec) -> Any:
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape), leaf.dtype), spec)

@@ -65,7 +65,7 @@ class Classifier:
 
     def features(self, x: Any) -> np.ndarray:
         """Features float32 ``[n, d]`` of inputs ``[n, *input shape]``."""
-        return features.extract(self.backbone, data.unlabelled(x, self.backbone.input_spec)).features
+        return features.extract(self.backbone, data.unlabelled(x, self.backbone.inputs)).features
 
     def logits(self, x: Any) -> np.ndarray:
         """Scores float32 ``[n, k]`` of inputs ``[n, *input shape]``."""

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from extend import data
-from extend.backbone.extract import Progress, batches, replicated
+from extend.backbone.extract import batches, replicated
 from extend.classifier.classifier import Classifier
-from extend.core.errors import ArgumentError
+from extend.data import Progress
 from extend.heads.base import Head
 
 BINS = 15
@@ -107,19 +107,16 @@ def evaluate(
     >>> extend.evaluate(clf, {"b": x[4:]}).accuracy
     1.0
     """
-    spec = classifier.backbone.input_spec
-    names = classifier.classes if isinstance(samples, tuple) and len(samples) == 2 else None
-    read = data.read(samples, spec, names=names, skip_broken=skip_broken, progress=progress)
-    if unknown := [name for name in read.classes if name not in classifier.classes]:
-        raise ArgumentError(f"class {unknown[0]!r} is not one of the classifier's: {', '.join(classifier.classes)}")
-    place = np.asarray([classifier.classes.index(name) for name in read.classes])
+    read = data.read_into(
+        classifier.classes, samples, classifier.backbone.inputs, "the data", skip_broken=skip_broken, progress=progress
+    )
     backbone = classifier.backbone
     join, finish = backbone.compiled
     params, put = replicated(backbone.params)
     tally = _empty(len(classifier.classes))
     for batch, rows in batches(backbone, read, progress):
         labels = np.full(backbone.batch_size, -1, np.int32)
-        labels[: len(rows)] = place[read.labels[rows]]
+        labels[: len(rows)] = read.labels[rows]
         tally = _step(tally, classifier.head, finish(params, join(params, put(batch))), labels)
     return _evaluation(classifier.classes, tally)
 

@@ -22,8 +22,7 @@ from extend.classifier.history import Event
 from extend.core import checkpoint
 from extend.core import orbax as foreign
 from extend.core.errors import ArgumentError, CheckpointError
-from extend.data.images import Image
-from extend.data.input_spec import InputSpec
+from extend.data.input_spec import InputSpec, input_spec, spec_from_dict
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
 from extend.heads.linear import Block, LinearHead
@@ -43,7 +42,7 @@ def save(classifier: Classifier, path: str | os.PathLike[str]) -> None:
         "space": backbone.space.to_dict(),
         "fingerprint": backbone.fingerprint,
         "batch_size": backbone.batch_size,
-        "input": _spec_to_json(backbone.input_spec),
+        "input": backbone.inputs.to_dict(),
         "head": head,
         "history": [asdict(event) for event in classifier.history],
         "versions": _versions(),
@@ -59,7 +58,7 @@ def load(
     model: Any = None,
     *,
     classes: Sequence[str] | None = None,
-    input_spec: InputSpec | None = None,
+    inputs: InputSpec | None = None,
     head: str | None = None,
     call: Callable[..., Any] | None = None,
     variables: Mapping[str, Any] | None = None,
@@ -69,10 +68,10 @@ def load(
     Args:
         path: a checkpoint folder.
         model: the network, where the checkpoint does not name one of `extend.models`: an NNX module, a Linen module
-            (with `variables`, or `input_spec` to initialise them), a function that returns one of these, or the
+            (with `variables`, or `inputs` to initialise them), a function that returns one of these, or the
             function from inputs to features that was wrapped. For a checkpoint of this package it is optional.
         classes: for a checkpoint that this package did not write: the names, in the order of the head's columns.
-        input_spec: for such a checkpoint: what one input is (`extend.Image` or ``jax.ShapeDtypeStruct``).
+        inputs: for such a checkpoint: what one input is (`extend.Image` or ``jax.ShapeDtypeStruct``).
         head, call: as for `Backbone.from_nnx` and `Backbone.from_linen`.
 
     Raises:
@@ -83,7 +82,7 @@ def load(
     >>> import tempfile, extend
     >>> from extend.models import MLP
     >>> model = MLP(2, inputs=4, rngs=nnx.Rngs(0))
-    >>> clf = extend.wrap(model, ["a", "b"], input_spec=jax.ShapeDtypeStruct((4,), np.float32))
+    >>> clf = extend.wrap(model, ["a", "b"], inputs=jax.ShapeDtypeStruct((4,), np.float32))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     clf.save(folder)
     ...     load(folder).classes
@@ -92,13 +91,13 @@ def load(
     if checkpoint.is_ours(path) or model is None:
         tree, description = checkpoint.load(path)
         return _rebuild(path, tree, description, model, call)
-    if classes is None or input_spec is None:
+    if classes is None or inputs is None:
         raise ArgumentError(
             f"{path} was not written by extend: pass classes=[...] (the names, in the order of the head's columns) and "
-            "input_spec= (extend.Image(...) for pictures, jax.ShapeDtypeStruct(shape, dtype) for arrays)"
+            "inputs= (extend.Image(...) for pictures, jax.ShapeDtypeStruct(shape, dtype) for arrays)"
         )
     names = tuple(map(str, classes))
-    backbone = build(model, len(names), input_spec, head=head, call=call, variables=variables)
+    backbone = build(model, len(names), inputs, head=head, call=call, variables=variables)
     wanted = {name: (np.shape(leaf), leaf.dtype) for name, leaf in backbone.params["network"].items()}
     backbone = _with_network(backbone, foreign.restore(path, wanted), path)
     assert backbone.own_head is not None  # from_nnx and from_linen always find one
@@ -108,7 +107,7 @@ def load(
 def build(
     model: Any,
     num_classes: int,
-    input_spec: InputSpec,
+    inputs: InputSpec,
     *,
     head: str | None = None,
     call: Callable[..., Any] | None = None,
@@ -126,15 +125,15 @@ def build(
             )
         model = made
     if isinstance(model, nnx.Module):
-        return Backbone.from_nnx(model, num_classes, input_spec, head, call, **space)
+        return Backbone.from_nnx(model, num_classes, inputs, head, call, **space)
     if variables is None:
-        example = jax.tree.map(lambda s: jnp.zeros((1, *s.shape), s.dtype), input_spec)
+        example = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), input_spec(inputs).structs(1))
         variables = model.init(jax.random.key(0), example, **evaluation_flags(model))
-    return Backbone.from_linen(model, variables, num_classes, input_spec, head, call, **space)
+    return Backbone.from_linen(model, variables, num_classes, inputs, head, call, **space)
 
 
 def _rebuild(path: Any, tree: dict[str, Any], saved: dict[str, Any], model: Any, call: Any) -> Classifier:
-    network, spec, space = saved["network"], spec_from_json(saved["input"]), Space.from_dict(saved["space"])
+    network, spec, space = saved["network"], spec_from_dict(saved["input"]), Space.from_dict(saved["space"])
     classes = tuple(saved["classes"])
     restored = _head_from_tree(tree, saved["head"])
     if restored.num_classes != len(classes):
@@ -265,31 +264,6 @@ def _head_from_tree(tree: Mapping[str, Any], saved: Mapping[str, Any]) -> Head:
         c = tree["calibration"]
         return Calibrated(head, c["scale"], c["offset"], np.float32(c["temperature"][0]))
     return head if old == 1 else replace(Calibrated.of(head), temperature=np.float32(old))
-
-
-_LEAF = str(jax.tree.structure(0))
-
-
-def _spec_to_json(spec: InputSpec) -> dict[str, Any]:
-    if isinstance(spec, Image):
-        return {"image": asdict(spec)}
-    leaves, structure = jax.tree.flatten(spec)
-    if isinstance(spec, Mapping):
-        return {"tree": {name: _spec_to_json(part) for name, part in spec.items()}}
-    if len(leaves) != 1 or str(structure) != _LEAF:
-        return {"list": [_spec_to_json(part) for part in spec]}
-    return {"shape": list(spec.shape), "dtype": np.dtype(spec.dtype).name}
-
-
-def spec_from_json(saved: dict[str, Any]) -> InputSpec:
-    if "image" in saved:
-        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in saved["image"].items()}
-        return Image(**fields)
-    if "tree" in saved:
-        return {name: spec_from_json(part) for name, part in saved["tree"].items()}
-    if "list" in saved:
-        return tuple(spec_from_json(part) for part in saved["list"])
-    return jax.ShapeDtypeStruct(tuple(saved["shape"]), jnp.dtype(saved["dtype"]))
 
 
 def _versions() -> dict[str, str]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from flax import nnx
 
@@ -27,7 +26,7 @@ from extend.training.from_scratch import Phase, Recipe, train
 
 BASE = tuple(str(digit) for digit in range(8))
 ALL = (*BASE, "8", "9")
-SPEC = jax.ShapeDtypeStruct((8, 8, 1), np.dtype(np.float32))
+SPEC = data.Array((8, 8, 1))
 RECIPE = Recipe((Phase(40),), batch_size=32, learning_rate=0.05, padding=1)
 TAPS = ("pooled",)
 
@@ -58,7 +57,7 @@ def train_base(split: int = 0) -> Classifier:
         BASE,
         (kept.inputs, kept.labels),
         held_out=(held.inputs, held.labels),
-        input_spec=SPEC,
+        inputs=SPEC,
         taps=TAPS,
         scatter="pooled",
     )
@@ -94,7 +93,7 @@ def joint(base: Classifier, split: int, bar: Bar = lambda steps, total, text: st
     started = time.perf_counter()
     model = train(ConvNet(10, rngs=nnx.Rngs(split)), x, y, RECIPE, seed=split, progress=bar)
     seconds = time.perf_counter() - started
-    after = evaluate(wrap(model, ALL, input_spec=SPEC), (x_test, y_test))
+    after = evaluate(wrap(model, ALL, inputs=SPEC), (x_test, y_test))
     old = y_test < 8
     return _summary("joint retraining", evaluate(base, (x_test[old], y_test[old])), after, seconds, [], len(x))
 

@@ -82,7 +82,7 @@ def _train(options: argparse.Namespace) -> None:
         samples.classes,
         kept,
         held_out=held if len(held) else 0,
-        input_spec=spec,
+        inputs=spec,
         taps=("stage2", "stage3"),
         scatter="pooled" if options.pooled else "class",
         exemplars=options.exemplars,
@@ -157,7 +157,7 @@ def _predict(options: argparse.Namespace) -> None:
     from extend import data
 
     clf = _open(options, "pictures")
-    names, inputs = data.read_pictures(options.pictures, clf.backbone.input_spec)
+    names, inputs = data.read_pictures(options.pictures, clf.backbone.inputs)
     probabilities = clf.predict_proba(inputs)
     results = []
     for name, row in zip(names, probabilities, strict=True):
@@ -226,7 +226,7 @@ def _open(options: argparse.Namespace, data: str) -> Any:
     names = options.classes.split(",") if options.classes else None
     clf = opening.open(options.checkpoint, classes=names, pixels=options.pixels, size=options.size, trust=options.trust)
     model = clf.backbone.origin.model
-    pictures = not isinstance(clf.backbone.input_spec, Image) and getattr(model.input, "picture", None)
+    pictures = not isinstance(clf.backbone.inputs, Image) and getattr(model.input, "picture", None)
     if pictures and data and not data.endswith(".npz"):
         raise ArgumentError(
             f"{options.checkpoint} takes pictures, and does not say how their pixels are scaled: pass --pixels "

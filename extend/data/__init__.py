@@ -3,19 +3,29 @@
 from extend.data.features import Features
 from extend.data.files import read_images, read_pictures
 from extend.data.images import Image
-from extend.data.input_spec import InputSpec, describe
-from extend.data.reader import read, unlabelled
-from extend.data.samples import Samples, content_key
+from extend.data.input_spec import HOW_TO_SAY, Array, Batch, InputSpec, Tree, input_spec, spec_from_dict
+from extend.data.labelled import Labelled
+from extend.data.reader import read, read_into, unlabelled
+from extend.data.samples import Progress, Samples, content_key, shown
 
 __all__ = [
+    "HOW_TO_SAY",
+    "Array",
+    "Batch",
     "Features",
     "Image",
     "InputSpec",
+    "Labelled",
+    "Progress",
     "Samples",
+    "Tree",
     "content_key",
-    "describe",
+    "input_spec",
     "read",
     "read_images",
+    "read_into",
     "read_pictures",
+    "shown",
+    "spec_from_dict",
     "unlabelled",
 ]

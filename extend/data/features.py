@@ -1,29 +1,29 @@
-"""TODO"""
+"""Feature vectors of labelled samples: what a backbone made of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Float, Int, UInt64
+
+from extend.data.labelled import Labelled
 
 
 @dataclass(frozen=True, eq=False)
-class Features:
-    """Features float32 ``[n, d]``, labels int64 ``[n]`` into `classes`, content keys uint64 ``[n]``."""
+class Features(Labelled):
+    """Feature vectors with labels into `classes` and the content keys of the samples that they are of.
 
-    features: np.ndarray
-    labels: np.ndarray
+    Examples
+    --------
+    >>> rows = Features(np.eye(2), np.array([0, 1]), ("a", "b"), np.arange(2, dtype=np.uint64))
+    >>> rows.take(rows.labels == 1).relabel(("c", "b")).labels.tolist()
+    [1]
+    """
+
+    features: Float[np.ndarray, "n d"]
+    labels: Int[np.ndarray, " n"]
     classes: tuple[str, ...]
-    keys: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, rows: np.ndarray) -> Features:
-        """These rows (numbers or a mask)."""
-        return Features(self.features[rows], self.labels[rows], self.classes, self.keys[rows])
-
-    def relabel(self, classes: tuple[str, ...]) -> Features:
-        """The same rows, labelled into `classes`, which must hold every class of these."""
-        place = np.asarray([classes.index(name) for name in self.classes], np.int64)
-        return replace(self, labels=place[self.labels], classes=classes)
+    keys: UInt64[np.ndarray, " n"]
+    rows_in: ClassVar[str] = "features"

@@ -1,22 +1,20 @@
-"""TODO"""
+"""Folders and archives of images by class, single pictures, and .npz files: what lies on disk, as samples."""
 
 from __future__ import annotations
 
 import os
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 from PIL import Image as Picture
 
 from extend.core.errors import DataError
-from extend.data.images import Image
-from extend.data.input_spec import InputSpec, describe
-from extend.data.samples import Samples, content_key
+from extend.data.input_spec import InputSpec
+from extend.data.samples import Progress, Samples, content_key, shown
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".zip")
 
@@ -48,7 +46,7 @@ def _files(path: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[tupl
         raise DataError(f"{path}: neither a folder nor an archive ({', '.join(ARCHIVES)})")
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
+def read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
@@ -72,7 +70,7 @@ def read_images(
     within: str = "",
     classes: Sequence[str] | None = None,
     skip_broken: bool = False,
-    progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
+    progress: Progress | None = None,
 ) -> Samples:
     """Read a folder or archive (tar, zip) of images; an image's class is the name of the folder that holds it.
 
@@ -81,8 +79,8 @@ def read_images(
         within: read only what lies below this folder inside it.
         classes: read only these classes; all by default, in alphabetical order.
     """
-    if not isinstance(spec, Image):
-        raise DataError(f"{path}: images were given, but this classifier's inputs are {describe(spec)}; give arrays")
+    if (image := spec.as_image()) is None:
+        raise DataError(f"{path}: images were given, but this classifier's inputs are {spec}; give arrays")
     found = sorted(_image_files(Path(path), within))
     folders = sorted({(name.parent.name, str(name.parent)) for name, _ in found})
     names = [name for name, _ in folders]
@@ -98,10 +96,10 @@ def read_images(
         raise DataError(f"{path}: no images found; expected one folder of images ({', '.join(SUFFIXES)}) a class")
     index = {name: number for number, name in enumerate(names)}
     pictures, labels, keys, skipped = [], [], [], []
-    for name, content in progress(kept, len(kept)) if progress else kept:
+    for name, content in shown(kept, len(kept), progress):
         content_bytes = content()
         try:
-            pictures.append(spec.read(content_bytes))
+            pictures.append(image.read(content_bytes))
         except BROKEN as error:
             if not skip_broken:
                 raise DataError(
@@ -125,8 +123,8 @@ def read_pictures(paths: Sequence[Path], spec: InputSpec) -> tuple[list[str], np
     Raises:
         ValueError: the classifier does not take images, a path does not exist, or an image cannot be read.
     """
-    if not isinstance(spec, Image):
-        raise DataError(f"images were given, but this classifier's inputs are {describe(spec)}")
+    if (image := spec.as_image()) is None:
+        raise DataError(f"images were given, but this classifier's inputs are {spec}")
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -138,7 +136,7 @@ def read_pictures(paths: Sequence[Path], spec: InputSpec) -> tuple[list[str], np
     pictures = []
     for file in files:
         try:
-            pictures.append(spec.read(file.read_bytes()))
+            pictures.append(image.read(file.read_bytes()))
         except BROKEN as error:
             raise DataError(f"{file} cannot be read as an image ({error})") from error
     return [str(file) for file in files], np.stack(pictures)

@@ -1,14 +1,17 @@
-"""TODO"""
+"""Pictures as inputs: decoded, resized, kept as 8-bit values, and normalised batch by batch."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import jax
 import numpy as np
 from PIL import Image as Picture
 from PIL import UnidentifiedImageError
+
+from extend.data.input_spec import Array, Batch, checked_shape, converted
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
@@ -46,6 +49,32 @@ class Image:
     @property
     def dtype(self) -> np.dtype[Any]:
         return np.dtype(np.float32)
+
+    def __str__(self) -> str:
+        return f"images {list(self.shape)} {self.dtype.name}"
+
+    def leaves(self) -> list[Array | Image]:
+        return [self]
+
+    def names(self) -> list[str]:
+        return ["pictures"]
+
+    def check(self, given: Any, what: str) -> np.ndarray:
+        """Return 8-bit pictures as they are, and anything else as float32 that is normalised already."""
+        array = checked_shape(given, self.shape, self.dtype, what)
+        return np.ascontiguousarray(array) if array.dtype == np.uint8 else converted(array, self.dtype, what)
+
+    def prepare(self, batch: Batch) -> Batch:
+        return self.normalise(batch) if batch.dtype == np.uint8 else batch
+
+    def structs(self, n: int, *, stored: bool = False) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((n, *self.shape), np.dtype(np.uint8) if stored else self.dtype)
+
+    def as_image(self) -> Image:
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"image": asdict(self)}
 
     def normalise(self, pictures: np.ndarray) -> np.ndarray:
         """8-bit pictures ``[n, height, width, channels]`` -> float32 inputs of the same shape."""

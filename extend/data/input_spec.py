@@ -1,20 +1,267 @@
-"""TODO"""
+"""What one input of a classifier is: an array, a picture, or a tree of these; and what is checked and prepared by it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
-from extend.data.images import Image
+from extend.core.errors import ArgumentError, DataError
 
-InputSpec = Any
-"""An `Image`, or a tree of ``jax.ShapeDtypeStruct``: the shape and dtype of one input, without the batch axis."""
+if TYPE_CHECKING:
+    from extend.data.images import Image
+
+Batch: TypeAlias = Any
+"""Inputs of n samples: an array ``[n, ...]``, or a dict, tuple or list of such arrays."""
+HOW_TO_SAY = (
+    "extend.Image(height, width, ...) for pictures, extend.Array(shape, dtype) for arrays, or some inputs as an example, "
+    "such as x[:1]"
+)
 
 
-def describe(spec: InputSpec) -> str:
-    """A spec in words, for messages."""
-    if isinstance(spec, Image):
-        return f"images {list(spec.shape)} {spec.dtype.name}"
-    return ", ".join(f"arrays {list(leaf.shape)} {np.dtype(leaf.dtype).name}" for leaf in jax.tree.leaves(spec))
+class InputSpec(Protocol):
+    """What one input is, without the batch axis."""
+
+    def leaves(self) -> list[Array | Image]:
+        """Return the parts that are one array each."""
+        ...
+
+    def names(self) -> list[str]:
+        """Return a name for each of these parts, for a file that names its inputs."""
+        ...
+
+    def check(self, given: Any, what: str) -> Batch:
+        """Return the inputs as arrays of the right shapes and dtypes; `what` names them in errors.
+
+        Raises
+        ------
+        DataError
+            Shape, dtype or number of arrays differ, there are no samples, or some hold NaN or infinity.
+        """
+        ...
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Return a batch of checked inputs as the backbone takes it; pictures are normalised here."""
+        ...
+
+    def structs(self, n: int, *, stored: bool = False) -> PyTree[jax.ShapeDtypeStruct]:
+        """Return shape and dtype of n inputs, as the backbone takes them or (`stored`) as they are kept."""
+        ...
+
+    def as_image(self) -> Image | None:
+        """Return the `Image` if inputs are pictures, else None."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spec for JSON; `spec_from_dict` reads it back."""
+        ...
+
+
+@dataclass(frozen=True)
+class Array:
+    """Inputs are arrays of one shape and dtype.
+
+    Parameters
+    ----------
+    shape
+        The shape of one input, without the batch axis.
+    dtype
+        A NumPy dtype, or its name.
+
+    Examples
+    --------
+    >>> Array((4,)).check([[1, 2, 3, 4]], "the inputs").dtype
+    dtype('float32')
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any] = np.dtype(np.float32)
+
+    def __post_init__(self) -> None:
+        try:
+            shape, dtype = tuple(int(axis) for axis in self.shape), np.dtype(self.dtype)
+        except TypeError as error:
+            raise ArgumentError(
+                f"Array({self.shape!r}, {self.dtype!r}): expected a shape such as (4,) and a dtype such as 'float32'"
+            ) from error
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "dtype", dtype)
+
+    def __str__(self) -> str:
+        return f"arrays {list(self.shape)} {self.dtype.name}"
+
+    def leaves(self) -> list[Array | Image]:
+        return [self]
+
+    def names(self) -> list[str]:
+        return ["inputs"]
+
+    def check(self, given: Any, what: str) -> np.ndarray:
+        return converted(checked_shape(given, self.shape, self.dtype, what), self.dtype, what)
+
+    def prepare(self, batch: Batch) -> Batch:
+        return batch
+
+    def structs(self, n: int, *, stored: bool = False) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((n, *self.shape), self.dtype)
+
+    def as_image(self) -> None:
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"shape": list(self.shape), "dtype": self.dtype.name}
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Inputs are several arrays each: a dict of them by name, or a tuple.
+
+    Parameters
+    ----------
+    parts
+        What each of them is: `Array`, `Image` or `Tree`.
+
+    Examples
+    --------
+    >>> Tree({"ids": Array((8,), "int32"), "mask": Array((8,), "int32")}).structs(2)["ids"].shape
+    (2, 8)
+    """
+
+    parts: Mapping[str, InputSpec] | tuple[InputSpec, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ArgumentError(
+                "Tree() holds no part; expected names and what each is, such as {'x': extend.Array((4,))}"
+            )
+        if isinstance(self.parts, Mapping):
+            parts: Any = {str(name): input_spec(self.parts[name]) for name in sorted(self.parts)}
+        else:
+            parts = tuple(input_spec(part) for part in self.parts)
+        object.__setattr__(self, "parts", parts)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.leaves()))
+
+    def items(self) -> Iterator[tuple[Any, InputSpec]]:
+        """Return each part with its name, or its place in a tuple."""
+        return iter(self.parts.items() if isinstance(self.parts, Mapping) else enumerate(self.parts))
+
+    def _built(self, made: Mapping[Any, Any]) -> Any:
+        return dict(made) if isinstance(self.parts, Mapping) else tuple(made.values())
+
+    def leaves(self) -> list[Array | Image]:
+        return [leaf for _, part in self.items() for leaf in part.leaves()]
+
+    def names(self) -> list[str]:
+        count = len(self.leaves())
+        if isinstance(self.parts, Mapping) and count == len(self.parts):
+            return list(self.parts)
+        return ["inputs"] if count == 1 else [f"inputs_{number}" for number in range(count)]
+
+    def check(self, given: Any, what: str) -> Batch:
+        arrays, wanted = jax.tree.leaves(given), self.leaves()
+        if len(arrays) != len(wanted):
+            raise DataError(f"{what}: {len(arrays)} arrays given; expected {len(wanted)}: {self}")
+        checked = [leaf.check(array, what) for array, leaf in zip(arrays, wanted, strict=True)]
+        if len({len(array) for array in checked}) > 1:
+            raise DataError(f"{what}: the arrays have different lengths {[len(array) for array in checked]}")
+        return jax.tree.unflatten(jax.tree.structure(self.structs(1)), checked)
+
+    def prepare(self, batch: Batch) -> Batch:
+        return self._built({name: part.prepare(batch[name]) for name, part in self.items()})
+
+    def structs(self, n: int, *, stored: bool = False) -> PyTree[jax.ShapeDtypeStruct]:
+        return self._built({name: part.structs(n, stored=stored) for name, part in self.items()})
+
+    def as_image(self) -> None:
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        made = {name: part.to_dict() for name, part in self.items()}
+        return {"tree": made} if isinstance(self.parts, Mapping) else {"list": list(made.values())}
+
+
+def input_spec(given: Any) -> InputSpec:
+    """Return what one input is, from the forms in which users say it.
+
+    Parameters
+    ----------
+    given
+        `Array`, `Image` or `Tree`; ``jax.ShapeDtypeStruct``; a dict, tuple or list of these; or inputs ``[n, ...]`` as
+        an example, of which the batch axis is left out.
+
+    Raises
+    ------
+    ArgumentError
+        It is none of these.
+
+    Examples
+    --------
+    >>> input_spec(np.zeros((3, 4), np.float64))
+    Array(shape=(4,), dtype=dtype('float32'))
+    """
+    if hasattr(given, "structs"):
+        return cast(InputSpec, given)
+    if isinstance(given, jax.ShapeDtypeStruct):
+        return Array(given.shape, given.dtype)
+    if isinstance(given, Mapping | tuple | list) and given and not _is_plain_numbers(given):
+        return Tree(dict(given) if isinstance(given, Mapping) else tuple(given))
+    array = np.asarray(given) if given is not None else np.zeros(())
+    if array.ndim < 1 or array.dtype.kind not in "biuf":
+        raise ArgumentError(f"inputs is {type(given).__name__}; expected {HOW_TO_SAY}")
+    return Array(array.shape[1:], np.dtype(np.float32) if array.dtype.kind == "f" else array.dtype)
+
+
+def spec_from_dict(saved: Mapping[str, Any]) -> InputSpec:
+    """Read back what `InputSpec.to_dict` gave."""
+    from extend.data.images import Image
+
+    if "image" in saved:
+        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in saved["image"].items()}
+        return Image(**fields)
+    if "tree" in saved:
+        return Tree({name: spec_from_dict(part) for name, part in saved["tree"].items()})
+    if "list" in saved:
+        return Tree(tuple(spec_from_dict(part) for part in saved["list"]))
+    return Array(tuple(saved["shape"]), jax.numpy.dtype(saved["dtype"]))
+
+
+def checked_shape(given: Any, shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> np.ndarray:
+    """Return the inputs as an array ``[n, *shape]`` of numbers, n at least 1."""
+    wanted = ", ".join(map(str, ("n", *shape)))
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise DataError(f"{what}: samples of different shapes; expected [{wanted}]") from error
+    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+        raise DataError(f"{what}: dtype {array.dtype} given; expected {dtype.name}")
+    if array.ndim and len(array) == 0:
+        raise DataError(f"{what}: no samples given; at least one is needed")
+    if array.shape[1:] != shape or not array.ndim:
+        hint = "; add a leading axis for a single sample" if array.shape == shape else ""
+        raise DataError(f"{what}: shape {list(array.shape)} given; expected [{wanted}]{hint}")
+    return array
+
+
+def converted(array: np.ndarray, dtype: np.dtype[Any], what: str) -> np.ndarray:
+    """Return the array in this dtype; refuse NaN, infinity, and fractions where integers are expected."""
+    if dtype.kind in "iu" and array.dtype.kind == "f":
+        raise DataError(f"{what}: dtype {array.dtype} given; expected {dtype.name}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+        raise DataError(f"{what}: {len(bad)} samples hold NaN or infinity, the first at row {bad[0]}")
+    return np.ascontiguousarray(array, dtype)
+
+
+def _is_plain_numbers(given: Any) -> bool:
+    """Whether a list or tuple is nested numbers, which are an example, and not several inputs."""
+    if isinstance(given, Mapping):
+        return False
+    return all(
+        isinstance(part, int | float) or (isinstance(part, list | tuple) and _is_plain_numbers(part)) for part in given
+    )

@@ -1,9 +1,9 @@
-"""TODO"""
+"""The one way in for a user's data: arrays, a mapping of names to arrays, a folder or an archive become `Samples`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,9 @@ import jax
 import numpy as np
 
 from extend.core.errors import DataError
-from extend.data.files import _read_npz, read_images
-from extend.data.images import Image
-from extend.data.input_spec import InputSpec, describe
-from extend.data.samples import Samples, _array_keys
+from extend.data.files import read_images, read_npz
+from extend.data.input_spec import InputSpec
+from extend.data.samples import Progress, Samples, array_keys
 
 
 def read(
@@ -23,54 +22,101 @@ def read(
     *,
     names: Sequence[str] | None = None,
     skip_broken: bool = False,
-    progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
+    progress: Progress | None = None,
 ) -> Samples:
     """Bring a user's data to checked `Samples`.
 
-    Args:
-        data: `Samples`; ``{name: inputs}``, or the path of an .npz file with one array a class; ``(inputs, labels)``
-            with the labels class names, or integers into `names`; ``(inputs, labels, names)``; or the path of a folder
-            or archive that holds one folder of images a class.
-        spec: what one input is. Inputs are ``[n, *shape]``; for an `Image`, uint8 arrays are pictures to normalise.
-        names: what integer labels mean.
-        skip_broken: leave out images that cannot be read, and list them in `Samples.skipped`.
-        progress: wraps the iteration over image files (`total` given), such as a progress bar.
+    Parameters
+    ----------
+    data
+        `Samples`; ``{name: inputs}``, or the path of an .npz file with one array for each class; ``(inputs, labels)``
+        with class names as labels, or integers into `names`; ``(inputs, labels, names)``; or the path of a folder or
+        archive that holds one folder of images for each class.
+    spec
+        What one input is. Inputs are ``[n, *shape]``; where they are pictures, uint8 arrays are normalised later.
+    names
+        What integer labels mean.
+    skip_broken
+        Leave out images that cannot be read, and list them in `Samples.skipped`.
+    progress
+        Wraps the iteration over image files, such as ``tqdm.tqdm``.
 
-    Raises:
-        ValueError: wrong shape or dtype, NaN or infinity, no samples, integer labels without names, a folder without
-            images, an image that cannot be read. The message says what was given and what was expected.
+    Raises
+    ------
+    DataError
+        Wrong shape or dtype, NaN or infinity, no samples, integer labels without names, a folder without images, an
+        image that cannot be read. The message says what was given and what was expected.
+
+    Examples
+    --------
+    >>> from extend.data import Array
+    >>> read({"a": np.zeros((2, 3)), "b": np.ones((1, 3))}, Array((3,))).labels.tolist()
+    [0, 0, 1]
     """
     if isinstance(data, Samples):
         return data
-    if isinstance(data, (str, os.PathLike)):
+    if isinstance(data, str | os.PathLike):
         if Path(data).suffix.lower() != ".npz":
             return read_images(data, spec, skip_broken=skip_broken, progress=progress)
-        data = _read_npz(Path(data))
+        data = read_npz(Path(data))
     if isinstance(data, Mapping):
         if not data:
             raise DataError("no classes given: the mapping of names to samples is empty")
-        parts = [_checked(inputs, spec, f"class {name!r}") for name, inputs in data.items()]
-        counts = [_count(part) for part in parts]
+        parts = [spec.check(inputs, f"class {name!r}") for name, inputs in data.items()]
+        labels = np.repeat(np.arange(len(parts)), [_count(part) for part in parts])
         inputs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-        labels = np.repeat(np.arange(len(parts)), counts)
-        return Samples(inputs, labels, _names(data), _array_keys(inputs))
+        return Samples(inputs, labels, _names(data), array_keys(inputs))
     if isinstance(data, tuple) and len(data) in (2, 3):
-        inputs = _checked(data[0], spec, "the samples")
+        inputs = spec.check(data[0], "the samples")
         labels, classes = _labels(data[1], data[2] if len(data) == 3 else names, _count(inputs))
-        return Samples(inputs, labels, classes, _array_keys(inputs))
+        return Samples(inputs, labels, classes, array_keys(inputs))
     raise DataError(
         f"data is a {type(data).__name__}; expected {{name: array}}, (inputs, labels) with class names as labels, "
         "(inputs, integer labels, names), or the path of a folder or archive with one folder of images a class"
     )
 
 
-def unlabelled(inputs: Any, spec: InputSpec) -> Samples:
-    """Checked inputs without labels: arrays ``[n, *shape]``. The labels are all 0.
+def read_into(
+    classes: Sequence[str],
+    data: Any,
+    spec: InputSpec,
+    what: str,
+    *,
+    hint: str = "",
+    skip_broken: bool = False,
+    progress: Progress | None = None,
+) -> Samples:
+    """Read a user's data, labelled into `classes`; integer labels are places in them.
 
-    Raises:
-        ValueError: wrong shape or dtype, NaN or infinity, no samples.
+    Parameters
+    ----------
+    what, hint
+        What the data are, such as ``"held_out"``, and what to do about a class that is not known; for messages.
+
+    Raises
+    ------
+    DataError
+        As `read`; or a class is not one of `classes`.
+
+    Examples
+    --------
+    >>> from extend.data import Array
+    >>> read_into(("a", "b"), (np.zeros((2, 3)), [1, 0]), Array((3,)), "data").labels.tolist()
+    [1, 0]
     """
-    checked = _checked(inputs, spec, "the inputs")
+    samples = read(data, spec, names=tuple(classes), skip_broken=skip_broken, progress=progress)
+    return samples.relabel(classes, what, hint)
+
+
+def unlabelled(inputs: Any, spec: InputSpec) -> Samples:
+    """Return checked inputs without labels, which are all 0.
+
+    Raises
+    ------
+    DataError
+        Wrong shape or dtype, NaN or infinity, no samples.
+    """
+    checked = spec.check(inputs, "the inputs")
     count = _count(checked)
     return Samples(checked, np.zeros(count, np.int64), ("",), np.zeros(count, np.uint64))
 
@@ -105,43 +151,3 @@ def _labels(labels: Any, names: Sequence[str] | None, count: int) -> tuple[np.nd
 
 def _count(inputs: Any) -> int:
     return len(jax.tree.leaves(inputs)[0])
-
-
-def _checked(inputs: Any, spec: InputSpec, what: str) -> Any:
-    """The inputs as arrays of the spec's dtype; an error says both shapes where they differ."""
-    leaves, structure = jax.tree.flatten(spec)
-    single = len(leaves) == 1 and str(structure) == str(jax.tree.structure(0))
-    given = [inputs] if single else jax.tree.leaves(inputs)
-    if len(given) != len(leaves):
-        raise DataError(f"{what}: {len(given)} arrays given; expected {len(leaves)}: {describe(spec)}")
-    checked = [_checked_array(array, leaf, what) for array, leaf in zip(given, leaves, strict=True)]
-    if len({len(array) for array in checked}) > 1:
-        raise DataError(f"{what}: the arrays have different lengths {[len(array) for array in checked]}")
-    return jax.tree.unflatten(structure, checked)
-
-
-def _checked_array(given: Any, leaf: Any, what: str) -> np.ndarray:
-    try:
-        array = np.asarray(given)
-    except ValueError as error:
-        raise DataError(f"{what}: samples of different shapes; expected [n, {_dims(leaf.shape)}]") from error
-    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
-        raise DataError(f"{what}: dtype {array.dtype} given; expected {np.dtype(leaf.dtype).name}")
-    if array.ndim and len(array) == 0:
-        raise DataError(f"{what}: no samples given; at least one is needed")
-    if array.shape[1:] != tuple(leaf.shape):
-        hint = "; add a leading axis for a single sample" if array.shape == tuple(leaf.shape) else ""
-        raise DataError(f"{what}: shape {list(array.shape)} given; expected [n, {_dims(leaf.shape)}]{hint}")
-    wanted = np.dtype(leaf.dtype)
-    if isinstance(leaf, Image) and array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
-    if wanted.kind in "iu" and array.dtype.kind == "f":
-        raise DataError(f"{what}: dtype {array.dtype} given; expected {wanted.name}")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
-        raise DataError(f"{what}: {len(bad)} samples hold NaN or infinity, the first at row {bad[0]}")
-    return np.ascontiguousarray(array, wanted)
-
-
-def _dims(shape: Sequence[int]) -> str:
-    return ", ".join(map(str, shape))

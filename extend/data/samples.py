@@ -1,47 +1,79 @@
-"""What a user hands in, checked and brought to one form: arrays, ``{name: array}``, or a folder or archive of images.
+"""Checked samples: inputs, labels into named classes, and a content key for each sample.
 
-Everything becomes `Samples`: inputs, integer labels, class names, and a content key for every sample. The key is the
-start of the SHA-256 of the image file's bytes, or of the array's bytes, so it depends on nothing but the sample.
+The key is the start of the SHA-256 of the image file's bytes, or of the array's bytes, so it depends on nothing but the
+sample.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
 
 import jax
 import numpy as np
+from jaxtyping import Int, UInt64
 
-from extend.data.images import Image
-from extend.data.input_spec import InputSpec
+from extend.data.input_spec import Batch, InputSpec
+from extend.data.labelled import Labelled
 
 
-@dataclass(frozen=True)
-class Samples:
-    """Checked samples: a tree of arrays ``[n, ...]``, labels int64 ``[n]`` into `classes`, content keys uint64 ``[n]``.
+class Progress(Protocol):
+    """What wraps an iteration to show how far it is: ``tqdm.tqdm``, or a function like it."""
 
-    Pictures stay 8-bit until `batch` normalises them.
+    def __call__(self, steps: Iterable[Any], /, *, total: int) -> Iterable[Any]:
+        """Return the steps, which are `total` in number, one by one."""
+        ...
+
+
+def shown(steps: Iterable[Any], total: int, progress: Progress | None) -> Iterable[Any]:
+    """Return the steps, wrapped by `progress` if there is one."""
+    return steps if progress is None else progress(steps, total=total)
+
+
+@dataclass(frozen=True, eq=False)
+class Samples(Labelled):
+    """Checked inputs with labels into `classes` and content keys.
+
+    Parameters
+    ----------
+    inputs
+        A tree of arrays ``[n, ...]``. Pictures stay 8-bit until `batch` normalises them.
+    skipped
+        Image files that could not be read and were left out.
+
+    Examples
+    --------
+    >>> Samples(np.eye(2), np.array([0, 1]), ("a", "b"), np.arange(2, dtype=np.uint64)).present
+    ('a', 'b')
     """
 
-    inputs: Any
-    labels: np.ndarray
+    inputs: Batch
+    labels: Int[np.ndarray, " n"]
     classes: tuple[str, ...]
-    keys: np.ndarray
+    keys: UInt64[np.ndarray, " n"]
     skipped: tuple[str, ...] = ()
+    rows_in: ClassVar[str] = "inputs"
 
-    def __len__(self) -> int:
-        return len(self.keys)
+    def batch(self, start: int, stop: int, spec: InputSpec) -> Batch:
+        """Return rows ``start:stop`` as the backbone takes them."""
+        return spec.prepare(jax.tree.map(lambda a: a[start:stop], self.inputs))
 
-    def take(self, rows: np.ndarray) -> Samples:
-        """The samples at these row numbers (or where this mask is true)."""
-        inputs = jax.tree.map(lambda a: a[rows], self.inputs)
-        return Samples(inputs, self.labels[rows], self.classes, self.keys[rows], self.skipped)
+    def prepared(self, spec: InputSpec) -> Samples:
+        """Return these samples with all inputs as the backbone takes them."""
+        return replace(self, inputs=self.batch(0, len(self), spec))
 
-    def batch(self, start: int, stop: int, spec: InputSpec) -> Any:
-        """Rows ``start:stop`` as the backbone wants them."""
-        rows = jax.tree.map(lambda a: a[start:stop], self.inputs)
-        return spec.normalise(rows) if isinstance(spec, Image) and rows.dtype == np.uint8 else rows
+    @property
+    def dtypes(self) -> list[np.dtype[Any]]:
+        """The dtype of each array of the inputs."""
+        return [leaf.dtype for leaf in jax.tree.leaves(self.inputs)]
+
+    def join(self, other: Samples, spec: InputSpec) -> Samples:
+        """Return both; where one holds 8-bit pictures and the other arrays, both become arrays."""
+        if self.dtypes == other.dtypes:
+            return self.concatenate(other)
+        return self.prepared(spec).concatenate(other.prepared(spec))
 
 
 def content_key(*parts: bytes | memoryview) -> np.uint64:
@@ -52,6 +84,7 @@ def content_key(*parts: bytes | memoryview) -> np.uint64:
     return np.uint64(int.from_bytes(digest.digest()[:8], "big"))
 
 
-def _array_keys(inputs: Any) -> np.ndarray:
+def array_keys(inputs: Batch) -> UInt64[np.ndarray, " n"]:
+    """Return the content key of each row of a tree of arrays."""
     leaves = jax.tree.leaves(inputs)
     return np.asarray([content_key(*(leaf[i].tobytes() for leaf in leaves)) for i in range(len(leaves[0]))], np.uint64)

@@ -1,14 +1,14 @@
-"""TODO"""
+"""Exemplars chosen by herding: which real inputs stand for a class, and how they come back as samples."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import jax
 import numpy as np
 
 from extend.data.features import Features
+from extend.data.input_spec import InputSpec
 from extend.data.samples import Samples
 from extend.memory.exemplars import Exemplars, exemplars_each
 from extend.memory.memory import Memory
@@ -34,7 +34,7 @@ def herd(features: np.ndarray, count: int) -> np.ndarray:
     return np.asarray(chosen, np.int64)
 
 
-def with_exemplars(memory: Memory, samples: Samples, features: Features, spec: Any) -> Memory:
+def with_exemplars(memory: Memory, samples: Samples, features: Features, spec: InputSpec) -> Memory:
     """The memory with the samples that herding chooses of each class, if it keeps exemplars; held-out ones are never.
 
     Args:
@@ -68,12 +68,12 @@ def with_exemplars(memory: Memory, samples: Samples, features: Features, spec: A
     return replace(memory, exemplars=kept.add(tuple(leaf[rows] for leaf in leaves), *parts, len(memory.classes)))
 
 
-def exemplar_samples(memory: Memory, spec: Any) -> Samples | None:
+def exemplar_samples(memory: Memory, spec: InputSpec) -> Samples | None:
     """The exemplars as samples of the memory's classes; None if there are none."""
     kept: Exemplars | None = memory.exemplars
     if kept is None or kept.leaves is None or not len(kept):
         return None
-    inputs = jax.tree.unflatten(jax.tree.structure(spec), kept.leaves)
+    inputs = jax.tree.unflatten(jax.tree.structure(spec.structs(1)), kept.leaves)
     return Samples(inputs, kept.labels, memory.classes, kept.keys)
 
 
@@ -87,7 +87,7 @@ def in_turns(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return order[np.argsort(turn, kind="stable")]
 
 
-def check_limit(limit: int, samples: Samples, k: int, spec: Any, kept: Exemplars | None) -> None:
+def check_limit(limit: int, samples: Samples, k: int, spec: InputSpec, kept: Exemplars | None) -> None:
     """Refuse, before the long work, a limit of exemplars that is less than one input for each of k classes.
 
     Raises:

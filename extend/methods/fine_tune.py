@@ -10,9 +10,9 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 
 from extend.backbone import extract as features
-from extend.backbone.extract import Progress
 from extend.classifier.classifier import Classifier
 from extend.core.errors import ArgumentError
+from extend.data import Progress
 from extend.data.features import Features
 from extend.data.samples import Samples
 from extend.heads.linear import LinearHead
@@ -28,10 +28,8 @@ from extend.methods.moved_backbone import (
     carry_memory,
     checked_head,
     first_head,
-    joined,
     measured,
     old_columns,
-    together,
     training_samples,
 )
 from extend.methods.new_units import ForgettingWarning
@@ -133,7 +131,7 @@ class FineTune(Training):
         met = features.extract(clf.backbone, replayed, progress=progress) if replayed is not None else None
         sigmoid = not clf.head.link.exclusive
         start, kernel, bias = old_columns(clf, classes) if sigmoid else first_head(whole, before)
-        trained, aside = training_samples(new, replayed, whole, clf.backbone.input_spec)
+        trained, aside = training_samples(new, replayed, whole, clf.backbone.inputs)
         if len(trained) < 2:
             raise ArgumentError(
                 f"{len(trained)} sample to train a backbone on; give at least two, or use a closed form (method='auto')"
@@ -150,7 +148,7 @@ class FineTune(Training):
             )
         rows = before.take(~aside).relabel(classes)
         if met is not None:
-            rows = together(rows, met.relabel(classes), classes)
+            rows = rows.concatenate(met.relabel(classes))
         held = new.take(aside)
         stays = sigmoid or self.head is None
         measure = self._watch(clf, memory, rows, trained, held, classes, (start, kernel, bias), stays)
@@ -333,14 +331,14 @@ def _replayed(clf: Classifier, old: Samples | None, whole: Memory) -> Samples | 
     parts = []
     if old is not None:
         parts.append(old.take(~whole.holds(old.keys)))
-    if clf.memory is not None and (kept := exemplar_samples(clf.memory, clf.backbone.input_spec)) is not None:
+    if clf.memory is not None and (kept := exemplar_samples(clf.memory, clf.backbone.inputs)) is not None:
         parts.append(kept.take(~whole.holds(kept.keys)))
     parts = [part for part in parts if len(part)]
     if not parts:
         return None
     both = parts[0]
     for part in parts[1:]:
-        both = joined(both, part, whole.classes, clf.backbone.input_spec)
+        both = both.join(part, clf.backbone.inputs).relabel(whole.classes)
     return both
 
 

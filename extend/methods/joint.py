@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from extend.backbone import extract as features
-from extend.backbone.extract import Progress
 from extend.backbone.flax import Backbone
 from extend.classifier.classifier import Classifier
 from extend.core.errors import ArgumentError
+from extend.data import Progress
 from extend.data.features import Features
 from extend.data.samples import Samples
 from extend.heads.base import Head
@@ -24,7 +24,7 @@ from extend.memory.rows import MOST, choosing, held_out_rows
 from extend.methods.auto import Auto
 from extend.methods.base import Method
 from extend.methods.lda import oas, shared_strength
-from extend.methods.moved_backbone import Moved, checked_head, first_head, joined, old_columns
+from extend.methods.moved_backbone import Moved, checked_head, first_head, old_columns
 from extend.methods.ridge import gcv
 from extend.training.learn import check_training, learn
 from extend.training.parameters import fisher_of
@@ -77,7 +77,7 @@ class Joint(Training):
         assert old is not None
         classes = clf.classes + tuple(name for name in new.classes if name not in clf.classes)
         return retrain(
-            clf, joined(old, new, classes, clf.backbone.input_spec), self, self.head, seed, progress, len(new)
+            clf, old.join(new, clf.backbone.inputs).relabel(classes), self, self.head, seed, progress, len(new)
         )
 
 
@@ -139,7 +139,7 @@ def retrain(
         memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
     if clf.memory is not None and clf.memory.exemplars is not None:
         memory = with_exemplars(
-            replace(memory, exemplars=Exemplars(clf.memory.exemplars.limit)), samples, rows, backbone.input_spec
+            replace(memory, exemplars=Exemplars(clf.memory.exemplars.limit)), samples, rows, backbone.inputs
         )
     own = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.link, "trained")
     if clf.memory is not None and clf.memory.fisher is not None:

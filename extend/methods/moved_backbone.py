@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import numpy as np
 
 from extend.backbone.flax import Backbone
@@ -73,26 +72,6 @@ def carry_memory(memory: Memory, before: np.ndarray, after: np.ndarray, kind: Ki
     return memory.transport(fitted(slice(offset, None)), own)
 
 
-def joined(one: Samples, two: Samples, classes: tuple[str, ...], spec: Any) -> Samples:
-    """Both, labelled into `classes`; where one holds 8-bit pictures and the other arrays, both become arrays."""
-    dtypes = [[leaf.dtype for leaf in jax.tree.leaves(part.inputs)] for part in (one, two)]
-    if dtypes[0] != dtypes[1]:
-        one, two = (replace(part, inputs=part.batch(0, len(part), spec)) for part in (one, two))
-    inputs = jax.tree.map(lambda a, b: np.concatenate([a, b]), one.inputs, two.inputs)
-    places = [np.asarray([classes.index(name) for name in part.classes]) for part in (one, two)]
-    labels = np.concatenate([places[0][one.labels], places[1][two.labels]])
-    return Samples(inputs, labels, classes, np.concatenate([one.keys, two.keys]))
-
-
-def together(one: Features, two: Features, classes: tuple[str, ...]) -> Features:
-    return Features(
-        np.concatenate([one.features, two.features]),
-        np.concatenate([one.labels, two.labels]),
-        classes,
-        np.concatenate([one.keys, two.keys]),
-    )
-
-
 def training_samples(new: Samples, replayed: Samples | None, memory: Memory, spec: Any) -> tuple[Samples, np.ndarray]:
     """What is trained on, labelled into the memory's classes, and which new samples are held out: bool ``[n]``.
 
@@ -102,7 +81,7 @@ def training_samples(new: Samples, replayed: Samples | None, memory: Memory, spe
     labelled = replace(new, labels=place[new.labels], classes=memory.classes)
     aside = memory.holds(new.keys)
     kept = labelled.take(~aside)
-    return (kept if replayed is None else joined(kept, replayed, memory.classes, spec)), aside
+    return (kept if replayed is None else kept.join(replayed, spec)), aside
 
 
 def measured(memory: Memory, fresh: Features) -> Memory:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from extend.backbone.extract import Progress
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.core.errors import ArgumentError
+from extend.data import Progress, read_into
 from extend.heads.base import Head
 from extend.heads.linear import LinearHead
 from extend.heads.links import Activation, link_named
@@ -22,7 +22,6 @@ from extend.methods.base import settings_of
 from extend.methods.budget import fit, name_of
 from extend.methods.joint import retrain
 from extend.methods.moved_backbone import checked_head
-from extend.operations.wrap import samples_of
 from extend.report.measuring import held_out_evaluation, held_out_words
 from extend.report.report import Report
 from extend.training.settings import Training
@@ -67,17 +66,19 @@ def adapt(
     >>> from flax import nnx
     >>> x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32) + np.eye(4)[np.repeat([0, 1, 2], 20)] * 4
     >>> model = extend.models.MLP(3, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))
-    >>> clf = extend.wrap(model, ["a", "b", "c"], input_spec=jax.ShapeDtypeStruct((4,), np.float32))
+    >>> clf = extend.wrap(model, ["a", "b", "c"], inputs=jax.ShapeDtypeStruct((4,), np.float32))
     >>> clf, report = extend.adapt(clf, (x, np.repeat([0, 1, 2], 20)), training=Training(epochs=2, batch_size=16))
     >>> clf.memory is not None
     True
     """
     checked_head(head)
-    spec, names = classifier.backbone.input_spec, classifier.classes
-    samples = samples_of(data, spec, names, "data", skip_broken, progress)
-    if len(missing := np.flatnonzero(np.bincount(samples.labels, minlength=len(names)) == 0)):
-        raise ArgumentError(f"data has no samples of class {names[missing[0]]!r}; every class needs some")
-    held = None if held_out is None else samples_of(held_out, spec, names, "held_out", skip_broken, progress)
+    spec, names = classifier.backbone.inputs, classifier.classes
+    samples = read_into(names, data, spec, "data", skip_broken=skip_broken, progress=progress).check_every_class("data")
+    held = (
+        None
+        if held_out is None
+        else read_into(names, held_out, spec, "held_out", skip_broken=skip_broken, progress=progress)
+    )
     started = time.perf_counter()
     moved = retrain(classifier, samples, training, head, seed, progress, given=held)
     memory = moved.memory
@@ -114,7 +115,7 @@ def replace_head(classifier: Classifier, classes: Sequence[str], *, activation: 
     >>> import jax, extend
     >>> from flax import nnx
     >>> model = extend.models.MLP(2, inputs=4, rngs=nnx.Rngs(0))
-    >>> clf = extend.wrap(model, ["a", "b"], input_spec=jax.ShapeDtypeStruct((4,), np.float32))
+    >>> clf = extend.wrap(model, ["a", "b"], inputs=jax.ShapeDtypeStruct((4,), np.float32))
     >>> replace_head(clf, ["x", "y", "z"]).head.num_classes
     3
     """

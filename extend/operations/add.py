@@ -12,11 +12,11 @@ import numpy as np
 
 from extend import data, methods
 from extend.backbone import extract as features
-from extend.backbone.extract import Progress
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.classifier.serialise import load
 from extend.core.errors import ArgumentError
+from extend.data import Progress
 from extend.data.features import Features
 from extend.heads.trade_off import checked_limit
 from extend.memory.herding import check_limit, with_exemplars
@@ -85,7 +85,7 @@ def add_classes(
         checked_limit(max_forgetting)
     if on_existing not in ("error", "update"):
         raise ArgumentError(f"on_existing is {on_existing!r}; expected 'error' or 'update'")
-    spec = clf.backbone.input_spec
+    spec = clf.backbone.inputs
     samples = data.read(new, spec, skip_broken=skip_broken, progress=progress)
     existing = [name for name in samples.classes if name in clf.classes]
     if existing and on_existing == "error":
@@ -228,24 +228,16 @@ def _moved(
 def _read_old(clf: Classifier, old: Any) -> data.Samples | None:
     if old is None:
         return None
-    names = clf.classes if isinstance(old, tuple) and len(old) == 2 else None
-    samples = data.read(old, clf.backbone.input_spec, names=names)
-    if unknown := [name for name in samples.classes if name not in clf.classes]:
-        numbered = clf.backbone.origin is not None and clf.classes == tuple(map(str, range(len(clf.classes))))
-        hint = ": the file names none; pass classes= (--classes) in the order of its outputs" if numbered else ""
-        raise ArgumentError(f"old= holds class {unknown[0]!r}, which is not one of {', '.join(clf.classes)}{hint}")
-    return samples
+    numbered = clf.backbone.origin is not None and clf.classes == tuple(map(str, range(len(clf.classes))))
+    hint = "the file names none; pass classes= (--classes) in the order of its outputs" if numbered else ""
+    return data.read_into(clf.classes, old, clf.backbone.inputs, "old=", hint=hint)
 
 
 def _read_validation(clf: Classifier, added: tuple[str, ...], validation: Any) -> data.Samples | None:
     if validation is None:
         return None
     classes = clf.classes + tuple(name for name in added if name not in clf.classes)
-    names = classes if isinstance(validation, tuple) and len(validation) == 2 else None
-    samples = data.read(validation, clf.backbone.input_spec, names=names)
-    if unknown := [name for name in samples.classes if name not in classes]:
-        raise ArgumentError(f"validation= holds class {unknown[0]!r}, which is not one of {', '.join(classes)}")
-    return samples
+    return data.read_into(classes, validation, clf.backbone.inputs, "validation=")
 
 
 def _warn_of_single(samples: data.Samples) -> None:
@@ -275,31 +267,21 @@ def _memory(clf: Classifier, fresh: Features, real: Features | None) -> Memory |
 
 def _covers(samples: data.Samples, classes: tuple[str, ...]) -> bool:
     """Whether there are samples of every class."""
-    return set(classes) <= {samples.classes[label] for label in np.unique(samples.labels)}
+    return set(classes) <= set(samples.present)
 
 
 def _measured(clf: Classifier, real: Features) -> Memory:
     """The memory of a classifier that had none, from real samples of every class."""
     real = real.relabel(clf.classes)
-    missing = np.flatnonzero(np.bincount(real.labels, minlength=len(clf.classes)) == 0)
-    if len(missing):
-        raise ArgumentError(f"old= has no samples of class {clf.classes[missing[0]]!r}; every old class is needed")
+    real.check_every_class("old=")
     return Memory.of(
         Features(real.features, real.labels, clf.classes, real.keys), offset=clf.backbone.offset, trained_on=True
     )
 
 
 def _joined(fresh: Features, real: Features | None, classes: tuple[str, ...]) -> Features:
-    fresh = fresh.relabel(classes)
-    if real is None:
-        return fresh
-    real = real.relabel(classes)
-    return Features(
-        np.concatenate([fresh.features, real.features]),
-        np.concatenate([fresh.labels, real.labels]),
-        classes,
-        np.concatenate([fresh.keys, real.keys]),
-    )
+    whole = fresh if real is None else fresh.concatenate(real)
+    return whole.relabel(classes)
 
 
 def _without_held_out(rows: Features, memory: Memory | None) -> Features:

@@ -122,8 +122,8 @@ def _export_flax(classifier: Classifier, target: Path) -> None:
 
     match target.suffix.lower():
         case ".onnx":
-            onnx_writer.write(score, backbone.input_spec, classifier.classes, target)
+            onnx_writer.write(score, backbone.inputs, classifier.classes, target)
         case ".stablehlo":
-            stablehlo_writer.write(score, backbone.input_spec, classifier.classes, target)
+            stablehlo_writer.write(score, backbone.inputs, classifier.classes, target)
         case _:
             raise FormatError(f"{target}: a Flax classifier is written as .onnx or .stablehlo; checkpoints by save()")

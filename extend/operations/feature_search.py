@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from extend.backbone import extract as features
-from extend.backbone.extract import Progress
 from extend.backbone.feature_space import Space, Tap, Width
 from extend.backbone.flax import Backbone
 from extend.core.errors import ArgumentError
+from extend.data import Progress
 from extend.data.features import Features
 from extend.data.samples import Samples
 from extend.heads.calibration import class_weights, temperature

@@ -8,18 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
 
-from extend.backbone.extract import Progress
 from extend.backbone.flax import Backbone
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
-from extend.classifier.serialise import load, spec_from_json
+from extend.classifier.serialise import load
 from extend.core import checkpoint
 from extend.core.errors import ArgumentError, FormatError
-from extend.data.images import Image
-from extend.data.input_spec import InputSpec
+from extend.data import Array, Image, InputSpec, Progress, Tree, input_spec, spec_from_dict
 from extend.formats.base import DenseHead, Foreign, Input
 from extend.formats.registry import read
 from extend.heads.linear import LinearHead
@@ -46,7 +43,7 @@ def open(
     *,
     model: Any = None,
     classes: Sequence[str] | None = None,
-    input_spec: InputSpec | None = None,
+    inputs: InputSpec | None = None,
     pixels: Pixels | None = None,
     size: int | None = None,
     head: str | None = None,
@@ -66,7 +63,7 @@ def open(
         model: for a file of PyTorch weights: the module, or a function that makes it.
         classes: names, in the order of the model's outputs, where the file has none or others are wanted; by default
             "0", "1", ...
-        input_spec: what one input is, where the file does not say: `extend.Image`, or ``jax.ShapeDtypeStruct``, in
+        inputs: what one input is, where the file does not say: `extend.Image`, or ``jax.ShapeDtypeStruct``, in
             the model's own layout of axes. Pictures are brought to the model's layout.
         pixels: instead: inputs are pictures of the model's own size, and this is how their pixels are scaled: a name in
             `PIXELS`.
@@ -85,29 +82,28 @@ def open(
     >>> clf.classes, clf.predict(x[:1]).tolist()
     (('a', 'b', 'c'), ['a'])
     """
+    inputs = None if inputs is None else input_spec(inputs)
     beside = _beside(source)
-    saved = spec_from_json(checkpoint.describe(beside)["input"]) if beside is not None else None
-    shape = _shape(saved if input_spec is None else input_spec) or _shape_of(data, pixels is not None, size)
+    saved = spec_from_dict(checkpoint.describe(beside)["input"]) if beside is not None else None
+    shape = _shape(saved if inputs is None else inputs) or _shape_of(data, pixels is not None, size)
     opened = read(source, model=model, shape=shape, head=head, trust=trust)
     names = _names(opened, classes)
     if pixels is not None:
-        if input_spec is not None:
-            raise ArgumentError("pixels= describes pictures, and so does input_spec=: give one of them")
-        input_spec = picture(opened, pixels, size)
+        if inputs is not None:
+            raise ArgumentError("pixels= describes pictures, and so does inputs=: give one of them")
+        inputs = picture(opened, pixels, size)
     if beside is None or saved is None:
-        backbone = _backbone(opened, input_spec if input_spec is not None else _spec(opened), names)
+        backbone = _backbone(opened, inputs if inputs is not None else _spec(opened), names)
         clf = Classifier(backbone, _linear(opened.head), names, None, (Event("wrap", names, "own head", 0, {}),))
     else:
-        if input_spec is not None and input_spec != saved:
+        if inputs is not None and inputs != saved:
             raise ArgumentError(
-                f"{beside} says that inputs are {saved}; {input_spec} is given: move the folder away to begin anew"
+                f"{beside} says that inputs are {saved}; {inputs} is given: move the folder away to begin anew"
             )
         clf = _remembered(opened, beside, classes, saved)
     if data is None:
         return clf
-    measured = wrap(
-        clf.backbone, clf.classes, data, held_out=held_out, activation=clf.head.link, progress=progress
-    )
+    measured = wrap(clf.backbone, clf.classes, data, held_out=held_out, activation=clf.head.link, progress=progress)
     return replace(clf, memory=measured.memory, history=measured.history)
 
 
@@ -172,17 +168,19 @@ def _spec(opened: Foreign) -> InputSpec:
     parts = opened.input if isinstance(opened.input, Mapping) else {"": opened.input}
     if any(axis is None for part in parts.values() for axis in part.shape):
         raise ArgumentError(
-            f"the model takes {_words(opened)}, where ? is any length: pass input_spec=jax.ShapeDtypeStruct(shape, "
+            f"the model takes {_words(opened)}, where ? is any length: pass inputs=jax.ShapeDtypeStruct(shape, "
             "dtype), without the batch axis, or pixels= and size= for pictures"
         )
-    specs = {name: jax.ShapeDtypeStruct(part.shape, part.dtype) for name, part in parts.items()}
-    return specs if isinstance(opened.input, Mapping) else specs[""]
+    specs = {name: Array(tuple(map(int, filter(None, part.shape))), part.dtype) for name, part in parts.items()}
+    return Tree(specs) if isinstance(opened.input, Mapping) else specs[""]
 
 
-def _shape(spec: InputSpec) -> Any:
+def _shape(spec: Any) -> Any:
     """What a PyTorch module is run with, to find its head: ``Input``, or a dict of them."""
-    if spec is None or isinstance(spec, Mapping):
-        return spec and {name: _shape(part) for name, part in spec.items()}
+    if spec is None:
+        return None
+    if isinstance(spec, Tree):
+        return {name: _shape(part) for name, part in spec.items()}
     if isinstance(spec, Image):
         return Input((spec.channels, spec.height, spec.width), spec.dtype, channels_first=True)
     channels_first = len(spec.shape) == 3 and spec.shape[0] in (1, 3)
@@ -196,7 +194,7 @@ def _shape_of(data: Any, pictures: bool, size: int | None) -> Input | None:
     shape = np.shape(data[0])[1:] if isinstance(data, tuple) and hasattr(data[0], "shape") else ()
     if pictures and len(shape) == 3:
         return Input((shape[2], *shape[:2]), np.dtype(np.float32), channels_first=True)
-    return _shape(jax.ShapeDtypeStruct(shape, data[0].dtype)) if shape else None
+    return _shape(Array(shape, data[0].dtype)) if shape else None
 
 
 def _linear(head: DenseHead) -> LinearHead:

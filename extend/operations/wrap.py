@@ -7,21 +7,17 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import flax.linen as nn
-import jax
-import numpy as np
 from flax import nnx
 
-from extend import data as data_
 from extend.backbone import extract as features
-from extend.backbone.extract import Progress
 from extend.backbone.feature_space import Transform, Width
 from extend.backbone.flax import Backbone, Taps
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.classifier.serialise import build
 from extend.core.errors import ArgumentError
+from extend.data import HOW_TO_SAY, InputSpec, Progress, input_spec, read_into
 from extend.data.features import Features
-from extend.data.input_spec import InputSpec
 from extend.heads.base import Head
 from extend.heads.links import Activation, Link, link_named
 from extend.memory.exemplars import Exemplars
@@ -44,7 +40,7 @@ def wrap(
     data: Any = None,
     *,
     held_out: Any = None,
-    input_spec: InputSpec | None = None,
+    inputs: InputSpec | None = None,
     taps: Taps | Literal["auto"] = (),
     transform: Transform | Literal["auto"] | None = None,
     width: int | Width | Literal["auto"] | None = None,
@@ -68,7 +64,7 @@ def wrap(
             labels are places in `classes`. The memory is measured from them; without them the classifier has none.
         held_out: ``(inputs, labels)`` that the model was **not** trained on, to measure with. None: some of `data` are
             held out by their content hash, and figures are marked as optimistic. A number: how many a class, or 0.
-        input_spec: what one input is: `extend.Image`, or ``jax.ShapeDtypeStruct``; read off `data` if they are arrays.
+        inputs: what one input is: `extend.Image`, or ``jax.ShapeDtypeStruct``; read off `data` if they are arrays.
         taps, transform, width: the feature space, see `extend.Tap`, `extend.Width`; taps and "standardise" are scaled
             by `data`. ``"auto"`` chooses by held-out samples (see `extend.operations.feature_search`); the history tells what was tried.
         scatter: ``"class"`` keeps a scatter matrix a class, ``"pooled"`` one for all.
@@ -81,16 +77,16 @@ def wrap(
         head, call: see `Backbone.from_nnx`.
 
     Raises:
-        ValueError: the head is not found, bad samples, a class without samples, neither `data` nor `input_spec`, a
+        ValueError: the head is not found, bad samples, a class without samples, neither `data` nor `inputs`, a
             sigmoid for a backbone without a head, or `exemplars` are less than one sample a class.
 
     >>> from extend.models import MLP
     >>> model = MLP(2, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))
-    >>> wrap(model, ["a", "b"], input_spec=jax.ShapeDtypeStruct((4,), np.float32)).memory is None
+    >>> wrap(model, ["a", "b"], inputs=jax.ShapeDtypeStruct((4,), np.float32)).memory is None
     True
     """
     names = tuple(map(str, classes))
-    spec = input_spec if input_spec is not None else _spec_of(model, data)
+    spec = input_spec(inputs) if inputs is not None else _spec_of(model, data)
     space: dict[str, Any] = {"taps": taps, "transform": transform, "width": width}
     automatic = any(isinstance(part, str) and part == "auto" for part in space.values())
 
@@ -112,13 +108,11 @@ def wrap(
             raise ArgumentError("a function has no head: pass data=(inputs, labels) so that one can be fitted")
         bare = replace(backbone.own_head, link=link_named(activation))
         return Classifier(backbone, bare, names, None, (Event("wrap", names, "own head", 0, {}),))
-    samples = samples_of(data, spec, names, "data")
-    if len(missing := np.flatnonzero(np.bincount(samples.labels, minlength=len(names)) == 0)):
-        raise ArgumentError(f"data has no samples of class {names[missing[0]]!r}; every class needs some")
+    samples = read_into(names, data, spec, "data").check_every_class("data")
     given = held_out is not None and not isinstance(held_out, int)
     kept = None
     if given:
-        kept = samples_of(held_out, spec, names, "held_out")
+        kept = read_into(names, held_out, spec, "held_out")
     tried: tuple[str, ...] = ()
     if automatic:
         chosen = choose(build_with, samples, kept, taps, transform, width, progress)
@@ -187,35 +181,14 @@ def _backbone(
 
 
 def _spec_of(model: Any, data: Any) -> InputSpec:
-    """The shape and dtype of one input, from the data."""
+    """Read what one input is off the data."""
     if isinstance(model, Backbone):
-        return model.input_spec
+        return model.inputs
     first = None
     if isinstance(data, Mapping) and data:
         first = next(iter(data.values()))
     elif isinstance(data, tuple) and data:
         first = data[0]
     if first is None or (not hasattr(first, "__len__") and not hasattr(first, "shape")):
-        raise ArgumentError(
-            "what one input is, is not known: pass input_spec=extend.Image(height, width, ...) for pictures, or "
-            "jax.ShapeDtypeStruct(shape, dtype) for arrays"
-        )
-    array = np.asarray(first)
-    return jax.ShapeDtypeStruct(array.shape[1:], np.dtype(np.float32) if array.dtype.kind == "f" else array.dtype)
-
-
-def samples_of(
-    data: Any,
-    spec: InputSpec,
-    names: tuple[str, ...],
-    what: str,
-    skip_broken: bool = False,
-    progress: Progress | None = None,
-) -> data_.Samples:
-    """A user's samples of these classes, labelled into them; `what` they are, for messages."""
-    pair = isinstance(data, tuple) and len(data) == 2
-    samples = data_.read(data, spec, names=names if pair else None, skip_broken=skip_broken, progress=progress)
-    if unknown := [name for name in samples.classes if name not in names]:
-        raise ArgumentError(f"{what} holds class {unknown[0]!r}, which is not one of {', '.join(names)}")
-    place = np.asarray([names.index(name) for name in samples.classes])
-    return replace(samples, labels=place[samples.labels], classes=names)
+        raise ArgumentError(f"what one input is, is not known: pass inputs={HOW_TO_SAY}")
+    return input_spec(first)

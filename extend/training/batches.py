@@ -36,7 +36,7 @@ def _batches(
     draws: tuple[np.ndarray, np.ndarray] | None,
     seed: int,
 ) -> Callable[[int, int], Any]:
-    spec, size = backbone.input_spec, how.batch_size
+    spec, size = backbone.inputs, how.batch_size
     labels = samples.labels[rows]
 
     def order(epoch: int) -> np.ndarray:

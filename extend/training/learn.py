@@ -13,10 +13,9 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from extend.backbone.extract import Progress
 from extend.backbone.flax import Backbone
 from extend.core.errors import ArgumentError
-from extend.data.images import Image
+from extend.data import Progress
 from extend.data.samples import Samples
 from extend.heads.links import SOFTMAX, Link
 from extend.training.batches import _batches, _targets
@@ -155,7 +154,7 @@ def check_training(backbone: Backbone, how: Training) -> tuple[str, ...]:
     names = select(backbone, how.select)
     if how.lora and names:
         adapters({name: backbone.params["network"][name] for name in names}, how.lora, 0)
-    if (how.padding or how.flip) and not isinstance(backbone.input_spec, Image):
+    if (how.padding or how.flip) and backbone.inputs.as_image() is None:
         raise ArgumentError("padding and flip are for pictures, and this classifier's inputs are arrays")
     if not how.frozen_statistics and backbone.learn is None:
         raise ArgumentError(
@@ -167,7 +166,7 @@ def check_training(backbone: Backbone, how: Training) -> tuple[str, ...]:
 
 def _statistics(backbone: Backbone, samples: Samples) -> tuple[str, ...]:
     """The names of the arrays that training mode changes and no gradient does; their dtypes are floating."""
-    batch = samples.batch(0, min(2, len(samples)), backbone.input_spec)
+    batch = samples.batch(0, min(2, len(samples)), backbone.inputs)
     _, changed = jax.eval_shape(
         lambda p, x: backbone.apply_in_training(p, x, jax.random.key(0)), backbone.params, batch
     )

@@ -23,6 +23,7 @@ import numpy as np
 
 from extend.core import checkpoint
 from extend.core.errors import ArgumentError
+from extend.data import Progress, shown
 from extend.training import state as resuming
 from extend.training.state import Identity
 
@@ -63,7 +64,7 @@ def train(
     patience: int | None = None,
     folder: Path | None = None,
     identity: Identity = Identity(),
-    progress: Callable[[Iterable[int], int], Iterable[int]] | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Run ``update(state, fixed, batch) -> (state, loss)`` for some epochs.
 
@@ -116,14 +117,14 @@ def train(
             if patience is not None and since >= patience:
                 break
             numbers: Iterable[int] = range(begun, per_epoch)
-            shown: Any = progress(numbers, per_epoch - begun) if progress is not None else numbers
+            bar: Any = shown(numbers, per_epoch - begun, progress)
             older, done = tally, begun
-            _show(shown, f"epoch {epoch + 1}/{epochs}" + _words(log))
-            for number, batch in zip(shown, _ahead(batches, epoch, range(begun, per_epoch)), strict=True):
+            _show(bar, f"epoch {epoch + 1}/{epochs}" + _words(log))
+            for number, batch in zip(bar, _ahead(batches, epoch, range(begun, per_epoch)), strict=True):
                 earlier, state, tally = step(earlier, state, tally, fixed, batch)
                 done = number + 1
                 if number % EVERY == EVERY - 1:
-                    _show(shown, f"epoch {epoch + 1}/{epochs} loss {float(older['last']):.3f}" + _words(log))
+                    _show(bar, f"epoch {epoch + 1}/{epochs} loss {float(older['last']):.3f}" + _words(log))
                     if int(older["bad"]) >= 0:
                         break
                     older = tally

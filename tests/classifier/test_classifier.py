@@ -61,7 +61,7 @@ def test_an_operation_changes_nothing_old(network: Classifier, fourth: np.ndarra
     ],
 )
 def test_shipped_networks_are_rebuilt_from_the_file_alone(model, shape: tuple[int, ...], tmp_path: Path) -> None:
-    clf = extend.wrap(model(), names(3), input_spec=spec(*shape))
+    clf = extend.wrap(model(), names(3), inputs=spec(*shape))
     clf.save(tmp_path / "c")
     x = np.random.default_rng(0).normal(size=(9, *shape)).astype(np.float32)
     restored = extend.load(tmp_path / "c")
@@ -69,7 +69,7 @@ def test_shipped_networks_are_rebuilt_from_the_file_alone(model, shape: tuple[in
 
 
 def test_own_networks_are_passed_or_made_by_a_function(tmp_path: Path) -> None:
-    clf = extend.wrap(Own(nnx.Rngs(1)), names(3), input_spec=spec(5))
+    clf = extend.wrap(Own(nnx.Rngs(1)), names(3), inputs=spec(5))
     extend.save(clf, tmp_path / "c")
     with pytest.raises(ValueError, match=r"'Own' is not one of extend.models .*pass it"):
         extend.load(tmp_path / "c")
@@ -81,7 +81,7 @@ def test_own_networks_are_passed_or_made_by_a_function(tmp_path: Path) -> None:
 
 def test_linen_models_and_functions_come_back(tmp_path: Path) -> None:
     module = LinenNet()
-    clf = extend.wrap((module, module.init(jax.random.key(0), X)), names(3), input_spec=spec(5))
+    clf = extend.wrap((module, module.init(jax.random.key(0), X)), names(3), inputs=spec(5))
     clf.save(tmp_path / "linen")
     assert np.array_equal(extend.load(tmp_path / "linen", model=module).logits(X), clf.logits(X))
     x, y = blobs(3, 30, 5)
@@ -125,7 +125,7 @@ def test_a_functions_parameters_come_back_in_their_containers(tmp_path: Path) ->
 
 def test_things_that_are_no_model(tmp_path: Path) -> None:
     x, y = blobs(3, 30, 5)
-    extend.wrap(Own(nnx.Rngs(1)), names(3), input_spec=spec(5)).save(tmp_path / "own")
+    extend.wrap(Own(nnx.Rngs(1)), names(3), inputs=spec(5)).save(tmp_path / "own")
     extend.wrap(identity, names(3), (x, y)).save(tmp_path / "function")
     with pytest.raises(ValueError, match="model is int; expected a Flax module"):
         extend.load(tmp_path / "own", model=3)
@@ -136,10 +136,10 @@ def test_things_that_are_no_model(tmp_path: Path) -> None:
 
 def test_image_preprocessing_is_saved(tmp_path: Path) -> None:
     image = extend.Image(8, 8, 3, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), resize="box")
-    clf = extend.wrap(ResNet(3, depth=8, width=2, rngs=nnx.Rngs(1)), names(3), input_spec=image)
+    clf = extend.wrap(ResNet(3, depth=8, width=2, rngs=nnx.Rngs(1)), names(3), inputs=image)
     clf.save(tmp_path / "c")
     restored = extend.load(tmp_path / "c")
-    assert restored.backbone.input_spec == image
+    assert restored.backbone.inputs == image
     pictures = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
     assert np.array_equal(restored.logits(pictures), clf.logits(image.normalise(pictures)))
 
@@ -152,10 +152,10 @@ def test_trees_of_inputs_are_saved(tmp_path: Path) -> None:
 
     rng = np.random.default_rng(0)
     x = {"ids": rng.integers(0, 9, (40, 4)), "pair": (rng.normal(size=(40, 2)), rng.normal(size=(40, 1)))}
-    clf = extend.wrap(function, names(2), (x, np.repeat([0, 1], 20)), input_spec=wanted)
+    clf = extend.wrap(function, names(2), (x, np.repeat([0, 1], 20)), inputs=wanted)
     clf.save(tmp_path / "c")
     restored = extend.load(tmp_path / "c", model=function)
-    assert restored.backbone.input_spec == wanted
+    assert restored.backbone.inputs == wanted
     assert np.array_equal(restored.logits(x), clf.logits(x))
 
 

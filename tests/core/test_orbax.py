@@ -112,7 +112,7 @@ def test_nnx_trees(tmp_path: Path, write: Write, layout: str) -> None:
     elif layout != "pure":
         tree = {"epoch": np.asarray(1), "network": {"weights": tree}}
     write(tmp_path / "c", tree)
-    clf = extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=CLASSES, input_spec=spec(4))
+    clf = extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=CLASSES, inputs=spec(4))
     assert np.allclose(clf.logits(X), expected, atol=1e-6)
 
 
@@ -124,7 +124,7 @@ def test_an_nnx_state_as_it_is(tmp_path: Path, write: Write) -> None:
     if write is v1:  # Orbax's new interface takes arrays, not NNX's random keys.
         state = nnx.filter_state(state, nnx.Not(nnx.RngState))
     write(tmp_path / "c", state)
-    clf = extend.load(tmp_path / "c", model=lambda: Net(nnx.Rngs(0)), classes=CLASSES, input_spec=spec(4))
+    clf = extend.load(tmp_path / "c", model=lambda: Net(nnx.Rngs(0)), classes=CLASSES, inputs=spec(4))
     assert np.allclose(clf.logits(X), expected, atol=1e-6)
 
 
@@ -144,7 +144,7 @@ def test_linen_trees(tmp_path: Path, write: Write, layout: str) -> None:
     elif layout == "inside":
         tree = {"state": tree, "config": {"lr": np.asarray(0.1)}}
     write(tmp_path / "c", tree)
-    clf = extend.load(tmp_path / "c", model=net, classes=CLASSES, input_spec=spec(4))
+    clf = extend.load(tmp_path / "c", model=net, classes=CLASSES, inputs=spec(4))
     assert np.allclose(clf.logits(X), expected, atol=1e-6)
 
 
@@ -152,7 +152,7 @@ def test_the_model_in_it_twice_is_an_error(tmp_path: Path) -> None:
     tree = pure(nnx.state(nnx_net()[0]))
     v0(tmp_path / "c", {"params": tree, "ema_params": tree})
     with pytest.raises(CheckpointError, match="more than once, under 'ema_params', 'params'"):
-        extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=CLASSES, input_spec=spec(4))
+        extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=CLASSES, inputs=spec(4))
 
 
 def test_a_mismatch_names_the_path_and_both_shapes(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_mismatch_names_the_path_and_both_shapes(tmp_path: Path) -> None:
     tree["out"]["kernel"] = np.zeros((6, 5), np.float32)
     v0(tmp_path / "c", tree)
     with pytest.raises(CheckpointError, match=r"'out.kernel' has shape \[6, 5\]; the model expects \[6, 3\]"):
-        extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=CLASSES, input_spec=spec(4))
+        extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=CLASSES, inputs=spec(4))
 
 
 def test_a_missing_parameter_is_named(tmp_path: Path) -> None:
@@ -168,20 +168,20 @@ def test_a_missing_parameter_is_named(tmp_path: Path) -> None:
     del tree["norm"]
     v0(tmp_path / "c", tree)
     with pytest.raises(CheckpointError, match=r"'norm.*' is missing; the model expects shape \[6\]"):
-        extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=CLASSES, input_spec=spec(4))
+        extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=CLASSES, inputs=spec(4))
 
 
 def test_another_model_entirely(tmp_path: Path) -> None:
     v0(tmp_path / "c", {"dense": {"w": np.zeros((2, 2))}})
     with pytest.raises(CheckpointError, match=r"none of the model's parameters is in it; it holds 'dense.w'"):
-        extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=CLASSES, input_spec=spec(4))
+        extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=CLASSES, inputs=spec(4))
 
 
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such checkpoint folder"):
-        extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=CLASSES, input_spec=spec(4))
+        extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=CLASSES, inputs=spec(4))
     with pytest.raises(CheckpointError, match="no Orbax checkpoint here"):
-        extend.load(tmp_path, model=Net(nnx.Rngs(0)), classes=CLASSES, input_spec=spec(4))
+        extend.load(tmp_path, model=Net(nnx.Rngs(0)), classes=CLASSES, inputs=spec(4))
 
 
 def test_classes_and_inputs_must_be_told(tmp_path: Path) -> None:
@@ -189,12 +189,12 @@ def test_classes_and_inputs_must_be_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="pass classes="):
         extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)))
     with pytest.raises(ValueError, match="the head was not found"):
-        extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=["a", "b"], input_spec=spec(4))
+        extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=["a", "b"], inputs=spec(4))
 
 
 def test_a_restored_checkpoint_learns_a_class(tmp_path: Path) -> None:
     v0(tmp_path / "c", pure(nnx.state(nnx_net()[0])))
-    clf = extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=CLASSES, input_spec=spec(4))
+    clf = extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=CLASSES, inputs=spec(4))
     rng = np.random.default_rng(0)
     old = (rng.normal(size=(60, 4)), [CLASSES[i % 3] for i in range(60)])
     wider, _ = extend.add_classes(clf, {"d": rng.normal(size=(20, 4)) + 5}, old=old)

@@ -126,11 +126,11 @@ def test_runtime_gives_what_jax_gives(name: str, tmp_path: Path) -> None:
     assert own is not None
     head = Calibrated.of(own.append(kernel, np.float32([0.1, -0.2])))
     clf = Classifier(backbone, head, tuple("abcdefg"))
-    shape, dtype = backbone.input_spec.shape, backbone.input_spec.dtype
+    shape, dtype = backbone.inputs.shape, backbone.inputs.dtype
     drawn = rng.integers(0, 11, (7, *shape)) if dtype == np.int32 else rng.normal(size=(7, *shape))
     x = drawn.astype(dtype)
     path = tmp_path / "model.onnx"
-    flax_onnx.write(score_of(clf), backbone.input_spec, clf.classes, path)
+    flax_onnx.write(score_of(clf), backbone.inputs, clf.classes, path)
     onnx.checker.check_model(onnx.load(path), full_check=True)
     expected = clf.logits(x)
     for n in (1, 7):
@@ -144,13 +144,13 @@ def test_runtime_gives_what_jax_gives(name: str, tmp_path: Path) -> None:
 def test_the_shipped_digits_extended_by_two_classes(method: Any, tmp_path: Path) -> None:
     images, labels = load_digits(return_X_y=True)
     clf = extend.load(DIGITS)
-    x = (images / 16).reshape(-1, *clf.backbone.input_spec.shape).astype(np.float32)
+    x = (images / 16).reshape(-1, *clf.backbone.inputs.shape).astype(np.float32)
     if isinstance(method, extend.methods.Gaussian):
         old = labels < 8
         clf = extend.wrap(clf.backbone, clf.classes, (x[old], labels[old]), scatter="class")
     clf, _ = extend.add_classes(clf, {"8": x[labels == 8][:100], "9": x[labels == 9][:100]}, method=method)
     path = tmp_path / "digits.onnx"
-    flax_onnx.write(score_of(clf), clf.backbone.input_spec, clf.classes, path)
+    flax_onnx.write(score_of(clf), clf.backbone.inputs, clf.classes, path)
     expected = clf.logits(x)
     logits, _ = run(path, x)
     assert np.abs(logits - expected).max() < 1e-5 * np.abs(expected).max()
@@ -175,9 +175,9 @@ def test_pictures_are_normalised_inside(order: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_shipped_resnet_on_pictures(tmp_path: Path) -> None:
     clf = extend.load(CIFAR)
-    pictures = np.random.default_rng(0).integers(0, 256, (32, *clf.backbone.input_spec.shape)).astype(np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 256, (32, *clf.backbone.inputs.shape)).astype(np.uint8)
     path = tmp_path / "cifar.onnx"
-    flax_onnx.write(score_of(clf), clf.backbone.input_spec, clf.classes, path)
+    flax_onnx.write(score_of(clf), clf.backbone.inputs, clf.classes, path)
     expected = clf.logits(pictures)
     assert np.abs(run(path, pictures)[0] - expected).max() < 1e-5 * np.abs(expected).max()
 

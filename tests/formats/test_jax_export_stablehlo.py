@@ -91,7 +91,7 @@ def test_a_fresh_process_with_jax_alone_gives_the_same(name: str, tmp_path: Path
         logits = clf.head.logits(clf.backbone.apply(clf.backbone.params, batch))
         return logits, jax.nn.softmax(logits)
 
-    stablehlo.write(score, clf.backbone.input_spec, clf.classes, tmp_path / "model.stablehlo")
+    stablehlo.write(score, clf.backbone.inputs, clf.classes, tmp_path / "model.stablehlo")
     np.save(tmp_path / "x.npy", x)
     (tmp_path / "read.py").write_text(READER)
     command = [sys.executable, "-I", "read.py", "model.stablehlo", "x.npy", "made.npz"]

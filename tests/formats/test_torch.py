@@ -357,7 +357,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
     attempt(both, "more than once, under 'model.', 'ema.'")
     with pytest.raises(FormatError, match="model="):
         format.open(tmp_path / "net.pt", input=(4,))
-    with pytest.raises(FormatError, match=r"input_spec=.*\(3, 224, 224\).*pixels="):
+    with pytest.raises(FormatError, match=r"inputs=.*\(3, 224, 224\).*pixels="):
         format.open(net())
     with pytest.raises(FormatError, match="model= gave a int"):
         format.open(tmp_path / "net.pt", model=lambda: 3, input=(4,))

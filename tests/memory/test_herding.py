@@ -14,7 +14,7 @@ def test_exemplars_are_the_herded_samples_and_none_is_held_out() -> None:
     x, y = blobs(3, 100, 5)
     clf = extend.wrap(identity, names(3), (x, y), exemplars=3 * 7 * 20)
     assert clf.memory is not None
-    kept = exemplar_samples(clf.memory, clf.backbone.input_spec)
+    kept = exemplar_samples(clf.memory, clf.backbone.inputs)
     assert kept is not None and np.bincount(kept.labels).tolist() == [7] * 3
     samples = data.read((x, y, tuple(names(3))), spec(5))
     free = ~held_out_rows(samples.keys, samples.labels)
@@ -41,7 +41,7 @@ def test_pictures_and_arrays_mix() -> None:
     pictures = rng.integers(0, 255, (60, 8, 8, 3)).astype(np.uint8)
     model = ResNet(2, depth=8, width=4, rngs=nnx.Rngs(0))
     labels = np.repeat([0, 1], 30)
-    clf = extend.wrap(model, ["a", "b"], (pictures, labels), input_spec=image, exemplars=100 * 192)
+    clf = extend.wrap(model, ["a", "b"], (pictures, labels), inputs=image, exemplars=100 * 192)
     more, _ = extend.add_classes(clf, {"c": image.normalise(pictures[:30])})
     assert more.memory is not None
     kept = exemplar_samples(more.memory, image)

@@ -226,7 +226,7 @@ def test_columns_beside_a_sigmoid_that_reads_other_features() -> None:
     x, y = blobs(4, 120, 5)
     old = {"a": x[y == 0], "b": x[y == 1], "c": x[y == 2]}
     model = MLP(3, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
-    clf = extend.wrap(model, list(old), old, activation="sigmoid", transform="standardise", input_spec=spec(5))
+    clf = extend.wrap(model, list(old), old, activation="sigmoid", transform="standardise", inputs=spec(5))
     more, report = extend.add_classes(clf, {"d": x[y == 3]})
     p = more.predict_proba(x)[:, 3]
     assert report.method == "new_units" and np.array_equal(more.logits(x)[:, :3], clf.logits(x))

@@ -31,7 +31,7 @@ def base(**options: Any) -> tuple[Classifier, np.ndarray, np.ndarray]:
     first = np.arange(len(y)) % 2 == 0
     old = first & (y < 3)
     model = MLP(3, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
-    clf = extend.wrap(model, names(3), input_spec=spec(5))
+    clf = extend.wrap(model, names(3), inputs=spec(5))
     training = extend.Training(epochs=20, batch_size=64, learning_rate=1e-2)
     clf, _ = extend.adapt(clf, (x[old], y[old]), training=training)
     if options:
@@ -248,7 +248,7 @@ def test_a_sigmoid_beside_a_transform() -> None:
     x, _ = blobs(3, 80, 5)
     model = MLP(2, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
     data = {"a": x[:80], "b": x[80:160]}
-    clf = extend.wrap(model, ["a", "b"], data, activation="sigmoid", transform="standardise", input_spec=spec(5))
+    clf = extend.wrap(model, ["a", "b"], data, activation="sigmoid", transform="standardise", inputs=spec(5))
     with pytest.warns(ForgettingWarning, match="nothing holds the new classes' scores down"):
         more, _ = extend.add_classes(clf, {"c": x[160:]}, method=replace(QUICK, head_learning_rate=0.02))
     assert more.predict_proba(x).shape == (240, 3)

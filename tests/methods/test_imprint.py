@@ -69,7 +69,7 @@ def test_far_better_than_new_columns_on_new_data_alone_on_digits() -> None:
 
 def test_a_budget_without_memory_is_kept_on_the_pseudo_sample_and_says_so() -> None:
     x = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
-    clf = extend.wrap(extend.models.MLP(3, inputs=4, rngs=nnx.Rngs(0)), ["a", "b", "c"], input_spec=spec(4))
+    clf = extend.wrap(extend.models.MLP(3, inputs=4, rngs=nnx.Rngs(0)), ["a", "b", "c"], inputs=spec(4))
     _, report = extend.add_classes(clf, {"d": x}, max_forgetting=0.05)
     assert report.budget is not None and report.budget.guaranteed is None
     assert "pseudo-sample" in str(report) and report.method == "imprint"

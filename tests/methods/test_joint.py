@@ -43,7 +43,7 @@ def test_what_it_may_call_unseen() -> None:
 def test_it_needs_all_data() -> None:
     x, y = blobs(4, 40, 5)
     model = MLP(3, inputs=5, hidden=(8,), rngs=nnx.Rngs(0))
-    clf = extend.wrap(model, names(3), input_spec=spec(5))
+    clf = extend.wrap(model, names(3), inputs=spec(5))
     with pytest.raises(ValueError, match=r"joint trains on all data: .*'class 0' has none.*fine_tune"):
         extend.add_classes(clf, {"new": x[y == 3]}, method="joint")
     some = {"class 0": x[y == 0], "class 2": x[y == 2]}

@@ -14,7 +14,7 @@ HOW = extend.Training(epochs=20, batch_size=32, learning_rate=1e-2, head_learnin
 def start() -> tuple[extend.Classifier, np.ndarray, np.ndarray]:
     x, y = blobs(4, 200, 5, spread=1.0)
     model = MLP(3, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
-    return extend.wrap(model, names(3), input_spec=spec(5)), x, y
+    return extend.wrap(model, names(3), inputs=spec(5)), x, y
 
 
 def test_adapted_once_then_extended_in_closed_form() -> None:

@@ -111,7 +111,7 @@ def test_unknown_names(plain: Classifier, fourth: np.ndarray) -> None:
 def test_real_old_samples_make_a_memory(fourth: np.ndarray) -> None:
     x, y = blobs(4, 40, 5)
 
-    clf = extend.wrap(MLP(3, inputs=5, hidden=(8,), rngs=nnx.Rngs(0)), names(3), input_spec=spec(5))
+    clf = extend.wrap(MLP(3, inputs=5, hidden=(8,), rngs=nnx.Rngs(0)), names(3), inputs=spec(5))
     wider, report = extend.add_classes(clf, {"new": fourth}, old=(x[y < 3], y[y < 3]), method="lda")
     assert wider.memory is not None and wider.memory.total.tolist() == [40] * 4
     assert "optimistic" in report.measured_on
@@ -139,7 +139,7 @@ def test_a_checkpoint_path_and_a_folder_of_images(tmp_path: Path) -> None:
             Picture.fromarray(pixels).save(tmp_path / ("new" if name == "c" else "old") / name / f"{i}.png")
     model = ResNet(2, depth=8, width=4, rngs=nnx.Rngs(0))
     image = extend.Image(8, 8)
-    clf = extend.wrap(model, ["a", "b"], tmp_path / "old", input_spec=image, taps=["stage1"])
+    clf = extend.wrap(model, ["a", "b"], tmp_path / "old", inputs=image, taps=["stage1"])
     clf.save(tmp_path / "c")
     wider, report = extend.add_classes(tmp_path / "c", tmp_path / "new", method="lda")
     assert wider.classes == ("a", "b", "c") and report.samples == 12

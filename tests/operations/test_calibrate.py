@@ -81,7 +81,7 @@ def test_retune_needs_a_memory_and_a_closed_form() -> None:
     from extend.models import MLP
     from tests.conftest import spec
 
-    bare = extend.wrap(MLP(2, inputs=5, rngs=nnx.Rngs(0)), names(2), input_spec=spec(5))
+    bare = extend.wrap(MLP(2, inputs=5, rngs=nnx.Rngs(0)), names(2), inputs=spec(5))
     with pytest.raises(ValueError, match="has none"):
         extend.retune(bare)
     with pytest.raises(ValueError, match="has none"):

@@ -69,7 +69,7 @@ def test_gaussians_are_refused() -> None:
 
 def test_a_function_and_a_wrong_suffix(tmp_path: Path) -> None:
     x, y = blobs(2, 40, 5)
-    host = extend.Backbone.from_function(identity, extend.wrap(identity, names(2), (x, y)).backbone.input_spec)
+    host = extend.Backbone.from_function(identity, extend.wrap(identity, names(2), (x, y)).backbone.inputs)
     clf = extend.wrap(host, names(2), (x, y))
     with pytest.raises(FormatError, match=r"\.onnx or \.stablehlo"):
         extend.export(clf, tmp_path / "model.tflite")
@@ -82,7 +82,7 @@ def test_a_function_and_a_wrong_suffix(tmp_path: Path) -> None:
 def test_a_flax_classifier_goes_out_and_comes_back(tmp_path: Path) -> None:
     x, y = blobs(3, 40, 5)
     model = MLP(2, inputs=5, hidden=(16,), rngs=nnx.Rngs(0))
-    clf = extend.wrap(model, names(2), input_spec=jax.ShapeDtypeStruct((5,), np.float32))
+    clf = extend.wrap(model, names(2), inputs=jax.ShapeDtypeStruct((5,), np.float32))
     opened = extend.open(extend.export(clf, tmp_path / "model.onnx"))
     assert opened.classes == clf.classes
     np.testing.assert_allclose(opened.predict_proba(x), clf.predict_proba(x), atol=1e-6)
@@ -98,7 +98,7 @@ def test_a_flax_classifier_goes_out_and_comes_back(tmp_path: Path) -> None:
 
 def test_a_checkpoint_becomes_stablehlo(tmp_path: Path) -> None:
     x, _ = blobs(2, 10, 5)
-    clf = extend.wrap(MLP(2, inputs=5, rngs=nnx.Rngs(0)), names(2), input_spec=jax.ShapeDtypeStruct((5,), np.float32))
+    clf = extend.wrap(MLP(2, inputs=5, rngs=nnx.Rngs(0)), names(2), inputs=jax.ShapeDtypeStruct((5,), np.float32))
     with zipfile.ZipFile(extend.export(clf, tmp_path / "model.stablehlo")) as archive:
         assert json.loads(archive.read("classes.json")) == names(2)
         served = jax.export.deserialize(bytearray(archive.read("model.stablehlo")))

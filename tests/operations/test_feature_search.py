@@ -81,4 +81,4 @@ def test_what_automatic_choice_needs() -> None:
     with pytest.raises(ValueError, match="found no layer to tap"):
         extend.wrap(identity, names(3), (x, y), taps="auto")
     with pytest.raises(ValueError, match="'auto' chooses by the base data"):
-        extend.wrap(MLP(3, inputs=5, rngs=nnx.Rngs(0)), names(3), input_spec=spec(5), taps="auto")
+        extend.wrap(MLP(3, inputs=5, rngs=nnx.Rngs(0)), names(3), inputs=spec(5), taps="auto")

@@ -131,7 +131,7 @@ def test_pixels_are_for_pictures(mlp: MLPClassifier) -> None:
         extend.open(mlp, pixels="unit")
     spec = jax.ShapeDtypeStruct((5,), np.float32)
     with pytest.raises(ValueError, match="give one of them"):
-        extend.open(mlp, pixels="unit", input_spec=spec)
+        extend.open(mlp, pixels="unit", inputs=spec)
 
 
 def test_inspect_tells_what_will_work(mlp: MLPClassifier, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_pytorch_module_and_what_tells_the_shape_of_its_inputs(tmp_path: Path)
     x, y = data()
     net = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
     torch.save(net.state_dict(), tmp_path / "net.pt")
-    with pytest.raises(FormatError, match="input_spec="):
+    with pytest.raises(FormatError, match="inputs="):
         extend.open(net)
     clf = extend.open(tmp_path / "net.pt", model=net, classes=NAMES, data=(x[y < 3], y[y < 3]))
     assert clf.memory is not None and "memory of 180 samples" in repr(clf)
@@ -177,7 +177,7 @@ def test_pictures_tell_the_shape_by_their_size() -> None:
     np.testing.assert_array_equal(
         extend.open(net, pixels="imagenet", data=(x, np.arange(40) % 2)).logits(x), clf.logits(x)
     )
-    image = clf.backbone.input_spec
+    image = clf.backbone.inputs
     expected = net(torch.from_numpy(image.normalise(x).transpose(0, 3, 1, 2).copy())).detach().numpy()
     np.testing.assert_allclose(clf.logits(x), expected, rtol=1e-4, atol=1e-5)
 

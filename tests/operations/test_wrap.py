@@ -75,13 +75,13 @@ def test_a_function_gets_a_head_from_the_data() -> None:
     clf = extend.wrap(identity, names(3), (X, Y))
     assert extend.evaluate(clf, (X, Y)).accuracy > 0.95
     with pytest.raises(ValueError, match="a function has no head: pass data="):
-        extend.wrap(identity, names(3), input_spec=spec(5))
+        extend.wrap(identity, names(3), inputs=spec(5))
     with pytest.raises(ValueError, match="a function has no layers to tap"):
         extend.wrap(identity, names(3), (X, Y), taps=["x"])
 
 
 def test_without_data_it_says_what_it_cannot_do() -> None:
-    clf = extend.wrap(mlp(), names(3), input_spec=spec(5))
+    clf = extend.wrap(mlp(), names(3), inputs=spec(5))
     assert clf.memory is None
     for method in ("lda", "ridge", "nearest_mean", "gaussian", "svm", "new_units"):
         with pytest.raises(ValueError, match=r"needs a memory of the old classes.*pass old=\(x, y\)"):
@@ -104,11 +104,11 @@ def test_strengths_are_frozen_when_wrapping() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"data": None}, "what one input is, is not known: pass input_spec="),
+        ({"data": None}, "what one input is, is not known: pass inputs="),
         ({"data": (X, Y + 1)}, "labels run from 1 to 3, but there are 3 names"),
         ({"data": (X[Y < 2], Y[Y < 2])}, "data has no samples of class 'class 2'"),
         ({"data": {"cow": X}}, "data holds class 'cow', which is not one of class 0"),
-        ({"data": "photos/"}, "pass input_spec=extend.Image"),
+        ({"data": "photos/"}, "pass inputs=extend.Image"),
     ],
 )
 def test_bad_input(arguments: dict, message: str) -> None:

@@ -7,7 +7,7 @@ under "classes", as JSON. An operation that is not in `flax_onnx_ops.RULES` is a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import numpy as np
 from jax.extend import core
 
 from extend.core.errors import FormatError, MissingExtraError
-from extend.data.images import Image
 from extend.data.input_spec import InputSpec
 from extend.formats.base import replace_file
 from extend.formats.jax_export.onnx_builder import Graph, Value, known
@@ -72,7 +71,7 @@ def write(score: Score, spec: InputSpec, classes: Sequence[str], path: Path) -> 
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(argument)
     inputs = [
         Value(name, tuple(var.aval.shape), np.dtype(var.aval.dtype))
-        for name, var in zip(_names(spec, len(closed.jaxpr.invars)), closed.jaxpr.invars, strict=True)
+        for name, var in zip(spec.names(), closed.jaxpr.invars, strict=True)
     ]
     graph = Graph(onnx, inputs[0].name)
     made = _lower(graph, closed.jaxpr, [*map(known, closed.consts), *inputs])
@@ -104,14 +103,6 @@ def _model(graph: Graph, inputs: Sequence[Value], outputs: Sequence[Value], clas
     onnx.helper.set_model_props(model, {"classes": json.dumps(list(classes), ensure_ascii=False)})
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)
-
-
-def _names(spec: InputSpec, count: int) -> list[str]:
-    if isinstance(spec, Image):
-        return ["pictures"]
-    if isinstance(spec, Mapping) and count == len(spec):
-        return [str(name) for name in sorted(spec)]
-    return ["inputs"] if count == 1 else [f"inputs_{number}" for number in range(count)]
 
 
 def _lower(graph: Graph, jaxpr: Any, arguments: Sequence[Value]) -> list[Value]:

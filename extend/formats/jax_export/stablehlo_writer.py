@@ -21,11 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from jax import export
 
 from extend.core.errors import FormatError, MissingExtraError
-from extend.data.images import Image
 from extend.data.input_spec import InputSpec
 from extend.formats.base import replace_file
 
@@ -90,11 +88,10 @@ def batched(score: Score, spec: InputSpec, classes: Sequence[str]) -> tuple[Call
         FormatError: JAX cannot trace the function, or its columns are not the classes.
     """
     (size,) = export.symbolic_shape("b")
-    dtype = np.dtype(np.uint8) if isinstance(spec, Image) else None
-    argument = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape), dtype or leaf.dtype), spec)
+    argument = spec.structs(size, stored=True)  # type: ignore[arg-type]  # JAX takes a symbol for a size.
 
     def inputs(x: Any) -> Any:
-        return spec.normalise(x) if isinstance(spec, Image) else x
+        return spec.prepare(x)
 
     def whole(x: Any) -> dict[str, jax.Array]:
         logits, probabilities = score(inputs(x))

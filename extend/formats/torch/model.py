@@ -186,7 +186,7 @@ def _inputs(given: Any, module: Any) -> Input | Mapping[str, Input]:
         return given
     if given is None:
         raise FormatError(
-            f"{type(module).__name__}: the shape of one input is needed: pass input_spec=jax.ShapeDtypeStruct((3, 224, "
+            f"{type(module).__name__}: the shape of one input is needed: pass inputs=jax.ShapeDtypeStruct((3, 224, "
             "224), 'float32'), or pixels= and size=224 for pictures"
         )
     shape = tuple(given)
