@@ -1,0 +1,44 @@
+"""What a method makes of a classifier and new samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from extend.backbone.flax import Backbone
+from extend.data.features import Features
+from extend.heads.base import Head
+from extend.memory.memory import Memory
+
+
+@dataclass(frozen=True, eq=False)
+class Extended:
+    """A backbone, a head for old and new classes, and the memory of both.
+
+    Parameters
+    ----------
+    backbone
+        The classifier's own, or the one that a training moved.
+    head
+        The head for all classes, the old ones first.
+    memory
+        The memory of all classes; None where there is none.
+    fresh
+        The features of the new samples, in the space of `backbone`.
+    method, settings
+        The name of the method that gave the head (of a choice, the one taken), and its hyper-parameters for the recipe.
+    reason
+        Why this method was taken, in words; empty if it was asked for.
+    notes
+        What else the report says.
+    """
+
+    backbone: Backbone
+    head: Head
+    memory: Memory | None
+    fresh: Features
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    notes: tuple[str, ...] = ()
