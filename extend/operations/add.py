@@ -14,7 +14,6 @@ from extend import data, methods
 from extend.backbone import extract as features
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
-from extend.classifier.serialise import load
 from extend.core.errors import ArgumentError
 from extend.data import Progress
 from extend.data.features import Features
@@ -27,6 +26,7 @@ from extend.methods import Auto, FineTune, Joint
 from extend.methods.base import settings_of
 from extend.methods.budget import AnyMethod, Fitted, fit, fit_beside, name_of, resolve
 from extend.methods.moved_backbone import Moved
+from extend.operations.load_any import as_classifier
 from extend.report.measuring import measure, right, since_learnt
 from extend.report.notes import fine_tuning_advice
 from extend.report.report import Report
@@ -79,7 +79,7 @@ def add_classes(
     >>> clf.predict(x[:9:3]).tolist()
     ['a', 'b', 'c']
     """
-    clf = classifier if isinstance(classifier, Classifier) else load(classifier)
+    clf = as_classifier(classifier)
     chosen = asked = _writable(resolve(method), clf)
     if max_forgetting is not None:
         checked_limit(max_forgetting)
@@ -127,7 +127,7 @@ def add_classes(
         memory = _memory(clf, fresh, real)
         rows = _without_held_out(_joined(fresh, real, classes), memory)
         # A file of another framework keeps its own last activation, whatever the columns are.
-        several = not clf.head.link.exclusive and backbone.origin is None
+        several = not clf.head.link.exclusive and backbone.own_format is None
         fitted = (fit_beside if several else fit)(clf.head, memory, rows, chosen, seed, max_forgetting)
         chosen = fitted.method
     head, budget = fitted.head, fitted.budget
@@ -142,7 +142,7 @@ def add_classes(
     before, after, measured_on = measure(clf, extended, check)
     notes = list(fitted.notes)
     notes += [f"{len(samples.skipped)} broken images left out: {', '.join(samples.skipped)}"] if samples.skipped else []
-    if clf.backbone.origin is not None and before is not None and before.accuracy < 1.5 / len(clf.classes):
+    if backbone.own_format is not None and before is not None and before.accuracy < 1.5 / len(clf.classes):
         notes.append(
             f"the model got {before.accuracy:.0%} of its own classes right, which is chance: check pixels= (--pixels), "
             "and the order of classes= (--classes)"
@@ -154,7 +154,7 @@ def add_classes(
         cost = budget.guaranteed if budget.guaranteed is not None else budget.forgetting
     if added and existing:
         notes.append(f"more samples joined {', '.join(existing)}")
-    if isinstance(asked, Auto) and backbone.trainable and added and budget is None:
+    if isinstance(asked, Auto) and backbone.can_train and added and budget is None:
         everything = kept is not None and _covers(kept, clf.classes)
         advice = fine_tuning_advice(before, after, added, passed - started, everything)
         notes += [advice] if advice else []
@@ -193,7 +193,7 @@ def add_classes(
 
 def _writable(method: AnyMethod, clf: Classifier) -> AnyMethod:
     """`Auto` without Gaussians where the classifier is to go back to a format that holds dense layers only."""
-    if clf.backbone.origin is None or not isinstance(method, Auto):
+    if clf.backbone.own_format is None or not isinstance(method, Auto):
         return method
     return replace(method, candidates=tuple(one for one in method.candidates if not isinstance(one, methods.Gaussian)))
 
@@ -230,7 +230,7 @@ def _moved(
 def _read_old(clf: Classifier, old: Any) -> data.Samples | None:
     if old is None:
         return None
-    numbered = clf.backbone.origin is not None and clf.classes == tuple(map(str, range(len(clf.classes))))
+    numbered = clf.backbone.own_format is not None and clf.classes == tuple(map(str, range(len(clf.classes))))
     hint = "the file names none; pass classes= (--classes) in the order of its outputs" if numbered else ""
     return data.read_into(clf.classes, old, clf.backbone.inputs, "old=", hint=hint)
 
