@@ -15,7 +15,7 @@ __all__ = ["open", "write"]
 
 
 def open(path: Path) -> OnnxModel:
-    """Open it, and compute the features of one input of zeros, as `extend.open` does."""
+    """Open it, and compute the features of one input of zeros, as `extend.load` does."""
     found = onnx.open(path)
     inputs = found.input if isinstance(found.input, dict) else {"": found.input}
     zeros = {name: np.zeros((1, *(size or 8 for size in one.shape)), one.dtype) for name, one in inputs.items()}
