@@ -1,4 +1,4 @@
-"""Arguments that several commands declare in the same words."""
+"""Arguments that several commands declare in the same words, and the types of their values."""
 
 from __future__ import annotations
 
@@ -22,9 +22,29 @@ def add_command(commands: Commands, name: str, run: Run, summary: str) -> argpar
     return parser
 
 
+def whole(least: int) -> Callable[[str], int]:
+    """The type of an argument that is a whole number of at least `least`."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is too small; give {least} or more")
+        return value
+
+    return number
+
+
+def positive(text: str) -> float:
+    """The type of an argument that is a finite number above zero."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Declare ``--seed``."""
-    parser.add_argument("--seed", type=int, default=0, help="seed of every random choice (default 0)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="seed of every random choice (default 0)")
 
 
 def add_skip_broken(parser: argparse.ArgumentParser) -> None:
@@ -42,5 +62,5 @@ def add_model_file(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("for files of other frameworks (docs/formats.md)")
     files.add_argument("--classes", help="the classes' names, with commas, in the order of the outputs")
     files.add_argument("--pixels", choices=PIXELS, help="how 8-bit pixels are scaled: as they are, to 0..1, -1..1, ...")
-    files.add_argument("--size", type=int, help="height and width of pictures, if the file leaves them open")
+    files.add_argument("--size", type=whole(1), help="height and width of pictures, if the file leaves them open")
     add_trust(files)

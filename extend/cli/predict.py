@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extend.cli.arguments import add_command, add_model_file
+from extend.cli.arguments import add_command, add_model_file, whole
 from extend.cli.model_files import open_classifier
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(commands, "predict", run, "name the class of images")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("pictures", type=Path, nargs="+", help="image files, or folders of them")
-    parser.add_argument("--top", type=int, default=3, help="how many classes to print (default 3)")
+    parser.add_argument("--top", type=whole(1), default=3, help="how many classes to print (default 3)")
     add_model_file(parser)
 
 

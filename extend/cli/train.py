@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extend.cli.arguments import add_command, add_seed, add_skip_broken
+from extend.cli.arguments import add_command, add_seed, add_skip_broken, positive, whole
 from extend.cli.terminal import bar, bar_of, say
 from extend.core.errors import ArgumentError
 
@@ -24,12 +24,12 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(commands, "train", run, "train a first classifier from a folder of images by class")
     parser.add_argument("photos", type=Path, help="folder or archive with one folder of images a class")
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
-    parser.add_argument("--size", type=int, default=32, help="images are resized to SIZE x SIZE (default 32)")
+    parser.add_argument("--size", type=whole(1), default=32, help="images are resized to SIZE x SIZE (default 32)")
     parser.add_argument("--grey", action="store_true", help="read images in grey instead of colour")
-    parser.add_argument("--epochs", type=int, default=20, help="passes over the images (default 20)")
+    parser.add_argument("--epochs", type=whole(1), default=20, help="passes over the images (default 20)")
     parser.add_argument("--depth", type=int, default=20, help="layers of the ResNet: 8, 14, 20, 32, ... (default 20)")
-    parser.add_argument("--batch-size", type=int, default=128, help="images a step (default 128)")
-    parser.add_argument("--learning-rate", type=float, default=0.1, help="highest learning rate (default 0.1)")
+    parser.add_argument("--batch-size", type=whole(1), default=128, help="images a step (default 128)")
+    parser.add_argument("--learning-rate", type=positive, default=0.1, help="highest learning rate (default 0.1)")
     parser.add_argument("--no-flip", dest="flip", action="store_false", help="do not mirror images (text, digits)")
     parser.add_argument("--pooled", action="store_true", help="keep one scatter matrix for all classes: smaller files")
     parser.add_argument("--exemplars", type=int, default=0, help="bytes of images to keep for fine_tune (default 0)")

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from extend.classifier.serialise import spec_from_json
 from extend.core import checkpoint
 from extend.core.errors import ArgumentError
 from extend.data.input_spec import InputSpec
@@ -37,7 +38,8 @@ def inspect(
     model
         For a file of PyTorch weights: the module, or a function that makes it.
     inputs
-        For PyTorch: what one input is, with which the module is run to find its head.
+        For PyTorch: what one input is; the module is run on such an input to find its head. A file that `extend.export`
+        wrote needs none.
     head
         PyTorch, transformers and ONNX: path or name of the last layer, if it is not found by itself.
     trust
@@ -96,9 +98,12 @@ def _checkpoint(path: Path) -> dict[str, Any]:
 
 def _foreign(source: Any, model: Any, inputs: InputSpec | None, head: str | None, trust: bool) -> dict[str, Any]:
     """What a model of another framework says of itself, and what the folder beside its file adds."""
-    opened = read(source, model=model, shape=_shape(inputs), head=head, trust=trust)
     beside = _beside(source)
-    names = tuple(checkpoint.describe(beside)["classes"]) if beside is not None else _names(opened, None)
+    saved = None if beside is None else checkpoint.describe(beside)
+    if inputs is None and saved is not None:
+        inputs = spec_from_json(saved["input"])
+    opened = read(source, model=model, shape=_shape(inputs), head=head, trust=trust)
+    names = _names(opened, None) if saved is None else saved["classes"]
     d, k = opened.head.kernel.shape
     found = {
         "format": opened.format,
