@@ -119,7 +119,9 @@ def test_wrong_inputs_of_a_classifier_are_refused(clf: Classifier, wrong: str, i
 
 
 @pytest.mark.parametrize(
-    "model", [None, 3, "text", "no/such/file.onnx", [1], object(), dict, np.zeros(3)], ids=lambda model: repr(model)[:20]
+    "model",
+    [None, 3, "text", "no/such/file.onnx", [1], object(), dict, np.zeros(3)],
+    ids=lambda model: repr(model)[:20],
 )
 def test_wrap_refuses_what_is_no_model(model: Any) -> None:
     refused(lambda: extend.wrap(model, names(3), OLD))
