@@ -182,4 +182,14 @@ def _summary(
 ) -> Report:
     fit = sum(step.fit_seconds for step in steps) if steps else seconds
     count = sum(step.samples for step in steps) or samples
-    return Report("add", ("8", "9"), method, "", before, after, None, "validation samples", seconds, fit, count, 0)
+    return Report(
+        action="add",
+        classes=("8", "9"),
+        method=method,
+        before=before,
+        after=after,
+        measured_on="validation samples",
+        seconds=seconds,
+        fit_seconds=fit,
+        samples=count,
+    )

@@ -74,25 +74,28 @@ def save_picture(report: Report, path: str | os.PathLike[str]) -> None:
 
 
 def draw_accuracy(
-    axes: Axes, before: Mapping[str, float], after: Mapping[str, float], marked: Collection[str], marked_as: str
+    axes: Axes, before: Mapping[str, float], after: Mapping[str, float], marked: Collection[str] = (), called: str = ""
 ) -> None:
     """Draw the accuracy of each class before (grey) and after (blue, or orange for the marked classes).
 
-    A class that is gone has a grey bar alone, a class that has come a coloured one.
+    A class that is gone has a grey bar alone, a class that has come a coloured one. `called` names the marked classes
+    in the legend.
     """
     names = list(dict.fromkeys([*before, *after]))
     place = {name: i for i, name in enumerate(names)}
-    shift, width = (0.2, 0.4) if before else (0.0, 0.6)
-    if before:
-        axes.bar(
-            [place[n] - shift for n in before], [100 * v for v in before.values()], width, color="0.75", label="before"
-        )
-    colours = ["tab:orange" if name in marked else "tab:blue" for name in after]
-    label = f"after (orange: {marked_as})" if "tab:orange" in colours else "after"
-    axes.bar([place[n] + shift for n in after], [100 * v for v in after.values()], width, color=colours, label=label)
+    width, shift = (0.4, 0.2) if before else (0.6, 0.0)
+    groups = [
+        (before, -shift, "0.75", "before"),
+        ({name: value for name, value in after.items() if name not in marked}, shift, "tab:blue", "after"),
+        ({name: value for name, value in after.items() if name in marked}, shift, "tab:orange", f"{called} after"),
+    ]
+    for values, where, colour, label in groups:
+        if values:
+            at = [place[name] + where for name in values]
+            axes.bar(at, [100 * value for value in values.values()], width, color=colour, label=label)
     _name(axes, "x", names, 45 if max(map(len, names)) > 3 else 0)
     axes.set(ylabel="accuracy, %", ylim=(0, 120), title="accuracy by class")
-    axes.legend(loc="upper center", ncols=2)
+    axes.legend(loc="upper center", ncols=3)
 
 
 def draw_trade_off(axes: Axes, budget: Budget) -> None:

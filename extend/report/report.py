@@ -22,12 +22,12 @@ Action = Literal[
 class _Words(NamedTuple):
     """How a report names an action, the classes that it was about, and the others.
 
-    `subjects` is None where the action was about all classes, or about one that is gone.
+    `subjects` is empty where the action was about all classes, or about one that is gone.
     """
 
     done: str
     others: str
-    subjects: str | None = None
+    subjects: str = ""
 
 
 _WORDS: dict[Action, _Words] = {
@@ -63,8 +63,8 @@ class ReportDict(TypedDict):
     measured_on: str
     n_measured: int
     intervals: dict[str, list[float]]
-    worst: tuple[str, float] | None
-    confused: list[tuple[str, str, int]]
+    worst: list[str | float] | None
+    confused: list[list[str | int]]
     samples: int
     bytes: int
     notes: list[str]
@@ -152,11 +152,11 @@ class Report:
     @property
     def subjects(self) -> tuple[str, ...]:
         """The classes that `new` is about: those of an action that was about some classes that are there after it."""
-        return self.classes if self.subject_words is not None else ()
+        return self.classes if self.subject_words else ()
 
     @property
-    def subject_words(self) -> str | None:
-        """How the text calls `subjects`, such as "new classes"; None where an action has none."""
+    def subject_words(self) -> str:
+        """How the text calls `subjects`, such as "new classes"; empty where an action has none."""
         return _WORDS[self.action].subjects
 
     @property
@@ -249,8 +249,8 @@ class Report:
             "measured_on": self.measured_on,
             "n_measured": self.n_measured,
             "intervals": {key: list(value) for key, value in self.intervals().items()},
-            "worst": self.worst,
-            "confused": self.confused(),
+            "worst": list(self.worst) if self.worst is not None else None,
+            "confused": [list(pair) for pair in self.confused()],
             "samples": self.samples,
             "bytes": self.bytes,
             "notes": list(self.notes),
