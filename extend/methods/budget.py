@@ -12,8 +12,9 @@ from extend.core.errors import ArgumentError
 from extend.data.features import Features
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
+from extend.heads.forgetting import Budget
 from extend.heads.scoring import head_scores
-from extend.heads.trade_off import Budget, checked_limit, conformal, effective_rows, lower_bound, place, upper_bound
+from extend.heads.trade_off import checked_limit, conformal, effective_rows, lower_bound, place, upper_bound
 from extend.memory.memory import Memory
 from extend.methods import Auto, FineTune, Imprint, Joint, Method, NewUnits
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from extend.classifier.classifier import Classifier
+from extend.classifier.evaluation import held_out_evaluation
 from extend.classifier.history import Event
 from extend.core.errors import ArgumentError
 from extend.data import Progress, read_into
@@ -22,7 +23,7 @@ from extend.methods.base import settings_of
 from extend.methods.budget import fit, name_of
 from extend.methods.joint import retrain
 from extend.methods.moved_backbone import checked_head
-from extend.report.measuring import held_out_evaluation, held_out_words
+from extend.report.notes import held_out_words
 from extend.report.report import Report
 from extend.training.settings import Training
 
@@ -97,10 +98,19 @@ def adapt(
     after = held_out_evaluation(memory, fitted, names)
     event = Event("adapt", names, how, len(samples), after.by_class if after is not None else {}, settings)
     report = Report(
-        "adapt", names, how, reason, before, after, None,
-        held_out_words(memory, fitted) if after else "nothing", seconds, seconds, len(samples),
-        memory_bytes(memory), moved.notes,
-    )  # fmt: skip
+        action="adapt",
+        classes=names,
+        method=how,
+        reason=reason,
+        before=before,
+        after=after,
+        measured_on=held_out_words(memory, fitted) if after is not None else "nothing",
+        seconds=seconds,
+        fit_seconds=seconds,
+        samples=len(samples),
+        bytes=memory_bytes(memory),
+        notes=moved.notes,
+    )
     return Classifier(moved.backbone, fitted, names, memory, (*classifier.history, event)), report
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from extend import data, methods
 from extend.backbone import extract as features
 from extend.classifier.classifier import Classifier
+from extend.classifier.evaluation import before_and_after, held_out_evaluation, since_learnt
 from extend.classifier.history import Event
 from extend.classifier.serialise import load
 from extend.core.errors import ArgumentError
@@ -27,9 +28,8 @@ from extend.methods import Auto, FineTune, Joint
 from extend.methods.base import settings_of
 from extend.methods.budget import AnyMethod, Fitted, fit, fit_beside, name_of, resolve
 from extend.methods.moved_backbone import Moved
-from extend.report.measuring import measure, right, since_learnt
-from extend.report.notes import fine_tuning_advice
-from extend.report.report import Report
+from extend.report.notes import fine_tuning_advice, measured_on
+from extend.report.report import Action, Report
 
 
 def add_classes(
@@ -133,13 +133,14 @@ def add_classes(
     head, budget = fitted.head, fitted.budget
     now = time.perf_counter()
 
-    action = "add" if added else "update"
+    action: Action = "add" if added else "update"
     if memory is not None:
         memory = with_exemplars(_limited(memory, exemplars), samples, fresh, spec)
         if not known and kept is not None and memory.exemplars is not None:
             memory = with_exemplars(memory, kept, features.extract(backbone, kept), spec)
     extended = Classifier(backbone, head, classes, memory, clf.history)
-    before, after, measured_on = measure(clf, extended, check)
+    before, after = before_and_after(clf, extended, check)
+    learnt = {name: value for event in clf.history for name, value in event.right.items()}
     notes = list(fitted.notes)
     notes += [f"{len(samples.skipped)} broken images left out: {', '.join(samples.skipped)}"] if samples.skipped else []
     if clf.backbone.origin is not None and before is not None and before.accuracy < 1.5 / len(clf.classes):
@@ -161,28 +162,29 @@ def add_classes(
         advice = fine_tuning_advice(before, after, added, passed - started, everything)
         notes += [advice] if advice else []
     report = Report(
-        action,
-        added or samples.classes,
-        name_of(chosen),
-        fitted.reason,
-        before,
-        after,
-        since_learnt(clf, after) if check is None else None,
-        measured_on,
-        now - started,
-        now - fit_started,
-        len(samples),
-        memory_bytes(memory),
-        tuple(notes),
-        budget,
-        sum(spent) if budget is not None and cost is not None else None,
+        action=action,
+        classes=added or samples.classes,
+        method=name_of(chosen),
+        reason=fitted.reason,
+        before=before,
+        after=after,
+        forgetting_since_learnt=since_learnt(learnt, after) if check is None else None,
+        measured_on=measured_on(extended, after, validated=check is not None),
+        seconds=now - started,
+        fit_seconds=now - fit_started,
+        samples=len(samples),
+        bytes=memory_bytes(memory),
+        notes=tuple(notes),
+        budget=budget,
+        forgetting_total=sum(spent) if budget is not None and cost is not None else None,
     )
+    held_out = held_out_evaluation(memory, head, classes)
     event = Event(
         action,
         added or samples.classes,
         name_of(chosen),
         len(samples),
-        right(memory, head, classes, added),
+        {name: value for name, value in held_out.by_class.items() if name in added} if held_out is not None else {},
         settings_of(chosen) | ({"head": fitted.head_method} if fitted.head_method else {}),
         cost,
     )

@@ -10,14 +10,14 @@ from typing import Literal
 import numpy as np
 
 from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import Evaluation, evaluate_features
+from extend.classifier.evaluation import Evaluation, evaluate_features, held_out_evaluation
 from extend.classifier.history import Event
 from extend.core.errors import ArgumentError
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
 from extend.heads.calibration import align_weights, bias_correction, temperature
 from extend.memory.serialise import memory_bytes
-from extend.report.measuring import held_out_evaluation, held_out_words
+from extend.report.notes import held_out_words
 from extend.report.report import Report
 
 Step = Literal["weights", "bias", "temperature"]
@@ -91,7 +91,15 @@ def calibrate(
         ("budgets were kept before this correction; they may not be after it",) if set(steps) - {"temperature"} else ()
     )
     report = Report(
-        "calibrate", (), done, "", before, after, None, measured_on, seconds, seconds, 0, memory_bytes(memory), notes
+        action="calibrate",
+        method=done,
+        before=before,
+        after=after,
+        measured_on=measured_on,
+        seconds=seconds,
+        fit_seconds=seconds,
+        bytes=memory_bytes(memory),
+        notes=notes,
     )
     return better, report
 

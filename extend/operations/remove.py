@@ -8,6 +8,7 @@ from typing import Any
 
 from extend import methods
 from extend.classifier.classifier import Classifier
+from extend.classifier.evaluation import before_and_after
 from extend.classifier.history import Event
 from extend.core.errors import ArgumentError
 from extend.heads.base import Head
@@ -17,7 +18,7 @@ from extend.heads.quadratic import QuadraticHead
 from extend.memory.memory import Memory, nothing
 from extend.memory.serialise import memory_bytes
 from extend.methods.budget import CLOSED
-from extend.report.measuring import measure
+from extend.report.notes import measured_on
 from extend.report.report import Report
 
 
@@ -55,7 +56,7 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
             )
     head: Head = classifier.head.drop([column])
     last = next((event for event in reversed(classifier.history) if event.action != "calibrate"), None)
-    how = "dropping its column"
+    how = "its column dropped"
     if memory is not None and last is not None and (fitted := refit(head, memory, last)) is not None:
         head, how = fitted, last.method
     now = time.perf_counter()
@@ -68,21 +69,18 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
     settings = last.settings if last is not None and how == last.method else {}
     done = Event("remove", (), how, 0, {}, settings)
     smaller = Classifier(classifier.backbone, head, classes, memory, (*scrubbed, done))
-    _, after, measured_on = measure(classifier, smaller, None)
+    before, after = before_and_after(classifier, smaller, None)
     report = Report(
-        "remove",
-        (name,),
-        how,
-        "",
-        None,
-        after,
-        None,
-        measured_on,
-        now - started,
-        now - started,
-        0,
-        memory_bytes(memory),
-        tuple(notes),
+        action="remove",
+        classes=(name,),
+        method=how,
+        before=before,
+        after=after,
+        measured_on=measured_on(smaller, after, validated=False),
+        seconds=now - started,
+        fit_seconds=now - started,
+        bytes=memory_bytes(memory),
+        notes=tuple(notes),
     )
     return smaller, report
 

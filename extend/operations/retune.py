@@ -6,13 +6,14 @@ import time
 from dataclasses import replace
 
 from extend.classifier.classifier import Classifier
+from extend.classifier.evaluation import held_out_evaluation
 from extend.classifier.history import Event
 from extend.core.errors import ArgumentError
 from extend.memory.serialise import memory_bytes
 from extend.methods.lda import oas, shared_strength
 from extend.methods.ridge import gcv
 from extend.operations.remove import refit
-from extend.report.measuring import held_out_evaluation, held_out_words
+from extend.report.notes import held_out_words
 from extend.report.report import Report
 
 
@@ -53,7 +54,14 @@ def retune(classifier: Classifier) -> tuple[Classifier, Report]:
     budgeted = any(event.risk is not None for event in classifier.history)
     notes = ("offsets of earlier budgets stay as they are; what they guaranteed was of the old strengths",)
     report = Report(
-        "retune", (), last.method, "", before, after, None, held_out_words(memory, head), seconds, seconds, 0,
-        memory_bytes(memory), notes if budgeted else (),
-    )  # fmt: skip
+        action="retune",
+        method=last.method,
+        before=before,
+        after=after,
+        measured_on=held_out_words(memory, head) if after is not None else "nothing",
+        seconds=seconds,
+        fit_seconds=seconds,
+        bytes=memory_bytes(memory),
+        notes=notes if budgeted else (),
+    )
     return replace(tuned, history=(*classifier.history, event)), report

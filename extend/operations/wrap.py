@@ -13,6 +13,7 @@ from extend.backbone import extract as features
 from extend.backbone.feature_space import Transform, Width
 from extend.backbone.flax import Backbone, Taps
 from extend.classifier.classifier import Classifier
+from extend.classifier.evaluation import held_out_evaluation
 from extend.classifier.history import Event
 from extend.classifier.serialise import build
 from extend.core.errors import ArgumentError
@@ -30,7 +31,6 @@ from extend.methods.budget import name_of
 from extend.methods.lda import oas, shared_strength
 from extend.methods.ridge import gcv
 from extend.operations.feature_search import choose
-from extend.report.measuring import held_out_evaluation
 from extend.training.parameters import fisher_of
 
 

@@ -12,7 +12,7 @@ from extend.heads.calibrated import Calibrated
 from extend.heads.linear import LinearHead
 from extend.heads.trade_off import place
 from extend.methods import LDA
-from extend.methods.budget import plain, resolve
+from extend.methods.budget import resolve
 from extend.models import MLP
 from tests.conftest import blobs, identity, names, several_labels, spec
 
@@ -150,7 +150,7 @@ def test_the_picture_and_the_numbers_hold_the_curve(tmp_path: object) -> None:
 
 def test_a_calibration_that_changes_nothing_is_left_out() -> None:
     head = LinearHead.of(np.eye(2), np.zeros(2))
-    assert plain(Calibrated.of(head)) is head and plain(head) is head
+    assert Calibrated.of(head).plain() is head and head.plain() is head
     assert resolve("lda") == LDA()
 
 
