@@ -1,4 +1,4 @@
-"""What one input of a classifier is: an array, a picture, or a tree of these; and what is checked and prepared by it."""
+"""What one input of a classifier is: an array, a picture or a tree of these; inputs are checked and prepared by it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 Batch: TypeAlias = Any
 """Inputs of n samples: an array ``[n, ...]``, or a dict, tuple or list of such arrays."""
+FLOAT32 = np.dtype(np.float32)
 HOW_TO_SAY = (
-    "extend.Image(height, width, ...) for pictures, extend.Array(shape, dtype) for arrays, or some inputs as an example, "
-    "such as x[:1]"
+    "extend.Image(height, width, ...) for pictures, extend.Array(shape, dtype) for arrays, or inputs as an "
+    "example, such as x[:1]"
 )
 
 
@@ -79,7 +80,7 @@ class Array:
     """
 
     shape: tuple[int, ...]
-    dtype: np.dtype[Any] = np.dtype(np.float32)
+    dtype: np.dtype[Any] = FLOAT32
 
     def __post_init__(self) -> None:
         try:
