@@ -14,7 +14,7 @@ def test_of_a_linear_model_it_is_the_formula(activation: str) -> None:
     got = measure_fisher(lambda p, b: b @ p["kernel"], {"kernel": kernel}, batches, link_named(activation), 0)
     scores = x @ kernel
     p = 1 / (1 + np.exp(-scores))
-    if activation == SOFTMAX:
+    if activation == "softmax":
         p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     expected = (x**2).T @ (p * (1 - p)) / len(x)  # The variance of (drawn - p) x, over draws.
     assert got.count == 4000
