@@ -59,8 +59,8 @@ def add_classes(
         validation: labelled samples to measure on, in place of the memory's held-out features.
         on_existing: what to do with a name that exists: ``"error"``, or ``"update"`` to add its samples to the class.
         max_forgetting: the share of old examples that may turn wrong, such as 0.01; the new classes' scores are raised
-        or
-            lowered by the largest common offset within it (see `extend.heads.trade_off`). It is spent: ask for what you accept.
+            or lowered by the largest common offset within it (see `extend.heads.trade_off`). Ask for what you accept:
+            all of it is used.
         exemplars: from now on keep so many bytes of real samples, all classes together, for `extend.methods.FineTune`
             to replay; 0: none. Nothing changes by default. Old classes of which none were kept have none.
         seed: of every random choice.

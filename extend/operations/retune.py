@@ -26,7 +26,7 @@ def retune(classifier: Classifier) -> tuple[Classifier, Report]:
     Raises:
         ValueError: there is no memory, or the head is not of a closed form.
 
-    >>> import extend
+    >>> import numpy as np, extend
     >>> x = np.random.default_rng(0).normal(size=(90, 4)).astype("float32")
     >>> clf = extend.wrap(lambda x: x, ["a", "b"], (x[:60], np.repeat([0, 1], 30)))
     >>> clf, _ = extend.add_classes(clf, {"c": x[60:]}, method="lda")

@@ -80,6 +80,7 @@ def wrap(
         ValueError: the head is not found, bad samples, a class without samples, neither `data` nor `inputs`, a
             sigmoid for a backbone without a head, or `exemplars` are less than one sample a class.
 
+    >>> import jax, numpy as np
     >>> from extend.models import MLP
     >>> model = MLP(2, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))
     >>> wrap(model, ["a", "b"], inputs=jax.ShapeDtypeStruct((4,), np.float32)).memory is None

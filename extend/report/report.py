@@ -14,6 +14,7 @@ from extend.heads.forgetting import Budget, BudgetDict
 from extend.report.figures import save_picture
 
 Interval = tuple[float, float]
+"""The two ends of an interval."""
 Action = Literal[
     "add", "update", "remove", "rename", "merge", "calibrate", "retune", "adapt", "replace_head", "wrap"
 ]  # fmt: skip

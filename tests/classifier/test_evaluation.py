@@ -61,7 +61,7 @@ def test_labels_by_name_and_by_mapping(plain: Classifier) -> None:
 
 
 def test_unknown_labels_are_named(plain: Classifier) -> None:
-    with pytest.raises(ValueError, match="class 'horse' is not one of the classifier's: class 0"):
+    with pytest.raises(ValueError, match="class 'horse', which is not one of class 0"):
         extend.evaluate(plain, {"horse": np.zeros((2, 5))})
 
 
