@@ -34,8 +34,10 @@ def is_ours(path: str | os.PathLike[str]) -> bool:
 def save(path: str | os.PathLike[str], tree: Tree, description: Mapping[str, Any]) -> None:
     """Write nested dicts of arrays (string keys) and a JSON description; replaces an earlier checkpoint at once.
 
-    Raises:
-        CheckpointError: it could not be written (no room, no permission, another writer); what was there is unchanged.
+    Raises
+    ------
+    CheckpointError
+        It could not be written (no room, no permission, another writer); what was there is unchanged.
     """
     folder = Path(path).absolute()
     data = folder / f"data-{uuid.uuid4().hex}"
@@ -81,8 +83,10 @@ def save(path: str | os.PathLike[str], tree: Tree, description: Mapping[str, Any
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read back what `save` wrote: nested dicts of NumPy arrays, and the description.
 
-    Raises:
-        CheckpointError: missing, truncated or changed (every file is compared with its sum), or of a newer format.
+    Raises
+    ------
+    CheckpointError
+        Missing, truncated or changed (every file is compared with its sum), or of a newer format.
     """
     folder = Path(path).absolute()
     for _ in range(3):  # A writer may replace the checkpoint between our two reads.

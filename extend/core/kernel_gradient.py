@@ -29,9 +29,13 @@ def with_matmul_kernel_gradient(function: Callable[..., Any]) -> Callable[..., A
     to float32's rounding. Only for two-dimensional convolutions of ``[n, height, width, channels]`` without groups and
     dilation; others, those in loops, and all on other devices stay as they are.
 
-    Args:
-        function: of arrays or trees of arrays, that JAX can trace.
+    Parameters
+    ----------
+    function
+        Of arrays or trees of arrays, that JAX can trace.
 
+    Examples
+    --------
     >>> kernel, x = jnp.ones((3, 3, 1, 2)), jnp.ones((4, 8, 8, 1))
     >>> def score(kernel):
     ...     return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")).sum()

@@ -22,12 +22,16 @@ def restore(path: str | os.PathLike[str], wanted: Mapping[str, tuple[tuple[int, 
     The folder may be one checkpoint, or a `CheckpointManager`'s with steps (the highest is taken). Whatever prefix
     holds most of the model's paths is taken for the model; other things saved beside it are not read.
 
-    Args:
-        wanted: dotted path -> (shape, dtype) of every array of the model.
+    Parameters
+    ----------
+    wanted
+        Dotted path -> (shape, dtype) of every array of the model.
 
-    Raises:
-        CheckpointError: nothing found, an array is missing or has another shape (path and both shapes are named), or
-            several parts of the checkpoint fit equally well.
+    Raises
+    ------
+    CheckpointError
+        Nothing found, an array is missing or has another shape (path and both shapes are named), or several parts of
+        the checkpoint fit equally well.
     """
     folder = Path(path).absolute()
     if not folder.is_dir():

@@ -20,15 +20,24 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 class Image:
     """How a picture becomes an input: resized, scaled, normalised; float32 ``[height, width, channels]``.
 
-    Args:
-        height, width: pixels of one input.
-        channels: 3 (RGB) or 1 (grey).
-        scale: factor on the 8-bit values, before normalisation.
-        mean, std: per channel (or one value for all), after scaling.
-        resize: ``"bilinear"``, ``"bicubic"``, ``"nearest"``, ``"box"`` or ``"lanczos"``, Pillow's filters.
-        order: ``"rgb"``, or ``"bgr"`` for networks that want blue first (Caffe's, OpenCV's); `mean` and `std` are in
-            that order then. 8-bit pictures are RGB all the same.
+    Parameters
+    ----------
+    height, width
+        Pixels of one input.
+    channels
+        3 (RGB) or 1 (grey).
+    scale
+        Factor on the 8-bit values, before normalisation.
+    mean, std
+        Per channel (or one value for all), after scaling.
+    resize
+        ``"bilinear"``, ``"bicubic"``, ``"nearest"``, ``"box"`` or ``"lanczos"``, Pillow's filters.
+    order
+        ``"rgb"``, or ``"bgr"`` for networks that want blue first (Caffe's, OpenCV's); `mean` and `std` are in that
+        order then. 8-bit pictures are RGB all the same.
 
+    Examples
+    --------
     >>> Image(32, 32).shape
     (32, 32, 3)
     """

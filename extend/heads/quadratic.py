@@ -22,7 +22,7 @@ QUADRATIC = ("centre", "whiten", "square", "linear", "bias", "factor", "shift", 
 class QuadraticHead:
     """A head of one Gaussian for each class.
 
-    With ``z = (x - centre) whiten`` the scores are ``z^2 @ square + z @ linear + bias + (z @ factor - shift)^2 @ owner``.
+    With ``z = (x - centre) whiten``, scores are ``z^2 @ square + z @ linear + bias + (z @ factor - shift)^2 @ owner``.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from typing import Any
 from extend.core import checkpoint
 from extend.core.errors import ArgumentError
 from extend.data import spec_from_dict
-from extend.data.inputs import InputSpec
+from extend.data.input_spec import InputSpec
 from extend.formats.registry import read
 from extend.operations.load_any import _beside, _names, _shape, _words
 
