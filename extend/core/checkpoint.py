@@ -24,6 +24,7 @@ from extend.core.errors import CheckpointError
 
 FORMAT = 1
 Tree = Mapping[str, Any]
+Json = dict[str, Any]
 
 
 def is_ours(path: str | os.PathLike[str]) -> bool:
@@ -31,7 +32,7 @@ def is_ours(path: str | os.PathLike[str]) -> bool:
     return (Path(path) / "manifest").is_file()
 
 
-def save(path: str | os.PathLike[str], tree: Tree, description: Mapping[str, Any]) -> None:
+def save(path: str | os.PathLike[str], tree: Tree, description: Mapping[str, object]) -> None:
     """Write nested dicts of arrays (string keys) and a JSON description; replaces an earlier checkpoint at once.
 
     Raises
@@ -80,7 +81,7 @@ def save(path: str | os.PathLike[str], tree: Tree, description: Mapping[str, Any
         raise CheckpointError(f"{folder}: could not be saved ({error}); what was there before is unchanged") from error
 
 
-def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def load(path: str | os.PathLike[str]) -> tuple[Json, Json]:
     """Read back what `save` wrote: nested dicts of NumPy arrays, and the description.
 
     Raises
@@ -102,7 +103,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     for name, checksum in expected.items():
         if _sum(data / name) != checksum:
             raise CheckpointError(f"{data / name}: damaged (its SHA-256 differs); restore the checkpoint from a copy")
-    tree: dict[str, Any] = {}
+    tree: Json = {}
     if any(name.endswith("_METADATA") for name in expected):
         tree = read_orbax(data)
     for name, (shape, dtype) in content["empty"].items():
@@ -114,7 +115,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     return tree, content["description"]
 
 
-def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+def describe(path: str | os.PathLike[str]) -> Json:
     """The description alone, without reading the arrays."""
     return _manifest(Path(path).absolute())["description"]
 
@@ -136,7 +137,7 @@ def _map(function: Any, tree: Any) -> Any:
     return None if tree is None else function(tree)
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def _manifest(folder: Path) -> Json:
     file = folder / "manifest"
     try:
         content = file.read_bytes()
@@ -160,12 +161,12 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _split(tree: Tree) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(tree: Tree) -> tuple[Json, Json]:
     """The arrays, and the shapes and dtypes of those without elements, which Orbax does not take."""
-    empty: dict[str, Any] = {}
+    empty: Json = {}
 
-    def walk(node: Tree, path: tuple[str, ...]) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def walk(node: Tree, path: tuple[str, ...]) -> Json:
+        result: Json = {}
         for key, value in node.items():
             if isinstance(value, Mapping):
                 result[key] = walk(value, (*path, key))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import numpy as np
 from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
-from extend.data.input_spec import Array, Batch, checked_shape, converted
+from extend.data.input_spec import Array, Batch, Json, checked_shape, converted
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
@@ -56,7 +56,7 @@ class Image:
         return (self.height, self.width, self.channels)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype:
         return np.dtype(np.float32)
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class Image:
     def names(self) -> list[str]:
         return ["pictures"]
 
-    def check(self, given: Any, what: str) -> np.ndarray:
+    def check(self, given: object, what: str) -> np.ndarray:
         """Return 8-bit pictures as they are, and anything else as float32 that is normalised already."""
         array = checked_shape(given, self.shape, self.dtype, what)
         return np.ascontiguousarray(array) if array.dtype == np.uint8 else converted(array, self.dtype, what)
@@ -82,7 +82,7 @@ class Image:
     def as_image(self) -> Image:
         return self
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         return {"image": asdict(self)}
 
     def normalise(self, pictures: np.ndarray) -> np.ndarray:

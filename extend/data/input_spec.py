@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from extend.data.images import Image
 
 Batch: TypeAlias = Any
+Json: TypeAlias = dict[str, Any]
 """Inputs of n samples: an array ``[n, ...]``, or a dict, tuple or list of such arrays."""
 FLOAT32 = np.dtype(np.float32)
 HOW_TO_SAY = (
@@ -35,7 +36,7 @@ class InputSpec(Protocol):
         """Return a name for each of these parts, for a file that names its inputs."""
         ...
 
-    def check(self, given: Any, what: str) -> Batch:
+    def check(self, given: object, what: str) -> Batch:
         """Return the inputs as arrays of the right shapes and dtypes; `what` names them in errors.
 
         Raises
@@ -57,7 +58,7 @@ class InputSpec(Protocol):
         """Return the `Image` if inputs are pictures, else None."""
         ...
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return the spec for JSON; `spec_from_dict` reads it back."""
         ...
 
@@ -80,7 +81,7 @@ class Array:
     """
 
     shape: tuple[int, ...]
-    dtype: np.dtype[Any] = FLOAT32
+    dtype: np.dtype = FLOAT32
 
     def __post_init__(self) -> None:
         try:
@@ -101,7 +102,7 @@ class Array:
     def names(self) -> list[str]:
         return ["inputs"]
 
-    def check(self, given: Any, what: str) -> np.ndarray:
+    def check(self, given: object, what: str) -> np.ndarray:
         return converted(checked_shape(given, self.shape, self.dtype, what), self.dtype, what)
 
     def prepare(self, batch: Batch) -> Batch:
@@ -113,7 +114,7 @@ class Array:
     def as_image(self) -> None:
         return None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         return {"shape": list(self.shape), "dtype": self.dtype.name}
 
 
@@ -140,7 +141,7 @@ class Tree:
                 "Tree() holds no part; expected names and what each is, such as {'x': extend.Array((4,))}"
             )
         if isinstance(self.parts, Mapping):
-            parts: Any = {str(name): input_spec(self.parts[name]) for name in sorted(self.parts)}
+            parts: object = {str(name): input_spec(self.parts[name]) for name in sorted(self.parts)}
         else:
             parts = tuple(input_spec(part) for part in self.parts)
         object.__setattr__(self, "parts", parts)
@@ -148,11 +149,11 @@ class Tree:
     def __str__(self) -> str:
         return ", ".join(map(str, self.leaves()))
 
-    def items(self) -> Iterator[tuple[Any, InputSpec]]:
+    def items(self) -> Iterator[tuple[str | int, InputSpec]]:
         """Return each part with its name, or its place in a tuple."""
         return iter(self.parts.items() if isinstance(self.parts, Mapping) else enumerate(self.parts))
 
-    def _built(self, made: Mapping[Any, Any]) -> Any:
+    def _built(self, made: Mapping[str | int, Batch]) -> Batch:
         return dict(made) if isinstance(self.parts, Mapping) else tuple(made.values())
 
     def leaves(self) -> list[Array | Image]:
@@ -164,7 +165,7 @@ class Tree:
             return list(self.parts)
         return ["inputs"] if count == 1 else [f"inputs_{number}" for number in range(count)]
 
-    def check(self, given: Any, what: str) -> Batch:
+    def check(self, given: object, what: str) -> Batch:
         arrays, wanted = jax.tree.leaves(given), self.leaves()
         if len(arrays) != len(wanted):
             raise DataError(f"{what}: {len(arrays)} arrays given; expected {len(wanted)}: {self}")
@@ -182,12 +183,12 @@ class Tree:
     def as_image(self) -> None:
         return None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         made = {name: part.to_dict() for name, part in self.items()}
         return {"tree": made} if isinstance(self.parts, Mapping) else {"list": list(made.values())}
 
 
-def input_spec(given: Any) -> InputSpec:
+def input_spec(given: object) -> InputSpec:
     """Return what one input is, from the forms in which users say it.
 
     Parameters
@@ -218,12 +219,12 @@ def input_spec(given: Any) -> InputSpec:
     return Array(array.shape[1:], np.dtype(np.float32) if array.dtype.kind == "f" else array.dtype)
 
 
-def spec_from_dict(saved: Mapping[str, Any]) -> InputSpec:
+def spec_from_dict(saved: Json) -> InputSpec:
     """Read back what `InputSpec.to_dict` gave."""
     from extend.data.images import Image
 
     if "image" in saved:
-        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in saved["image"].items()}
+        fields: Json = {key: tuple(v) if isinstance(v, list) else v for key, v in saved["image"].items()}
         return Image(**fields)
     if "tree" in saved:
         return Tree({name: spec_from_dict(part) for name, part in saved["tree"].items()})
@@ -232,7 +233,7 @@ def spec_from_dict(saved: Mapping[str, Any]) -> InputSpec:
     return Array(tuple(saved["shape"]), jax.numpy.dtype(saved["dtype"]))
 
 
-def checked_shape(given: Any, shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> np.ndarray:
+def checked_shape(given: object, shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.ndarray:
     """Return the inputs as an array ``[n, *shape]`` of numbers, n at least 1."""
     wanted = ", ".join(map(str, ("n", *shape)))
     try:
@@ -249,7 +250,7 @@ def checked_shape(given: Any, shape: tuple[int, ...], dtype: np.dtype[Any], what
     return array
 
 
-def converted(array: np.ndarray, dtype: np.dtype[Any], what: str) -> np.ndarray:
+def converted(array: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:
     """Return the array in this dtype; refuse NaN, infinity, and fractions where integers are expected."""
     if dtype.kind in "iu" and array.dtype.kind == "f":
         raise DataError(f"{what}: dtype {array.dtype} given; expected {dtype.name}")
@@ -259,10 +260,8 @@ def converted(array: np.ndarray, dtype: np.dtype[Any], what: str) -> np.ndarray:
     return np.ascontiguousarray(array, dtype)
 
 
-def _is_plain_numbers(given: Any) -> bool:
-    """Whether a list or tuple is nested numbers, which are an example, and not several inputs."""
-    if isinstance(given, Mapping):
-        return False
-    return all(
-        isinstance(part, int | float) or (isinstance(part, list | tuple) and _is_plain_numbers(part)) for part in given
-    )
+def _is_plain_numbers(given: object) -> bool:
+    """Whether this is nested lists or tuples of numbers: an example of one array, and not several inputs."""
+    if isinstance(given, list | tuple):
+        return all(map(_is_plain_numbers, given))
+    return isinstance(given, int | float)

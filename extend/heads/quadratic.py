@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
 from extend.heads.base import AnyArray, checked_columns
 from extend.heads.links import SOFTMAX, Link
@@ -57,9 +59,9 @@ class QuadraticHead:
     link: Link = SOFTMAX
 
     @classmethod
-    def of(cls, *arrays: Any, start: int = 0) -> QuadraticHead:
+    def of(cls, *arrays: ArrayLike, start: int = 0) -> QuadraticHead:
         """Make a head from arrays of any precision, in the order of the fields."""
-        narrow: list[Any] = [np.asarray(array, np.float32) for array in arrays]
+        narrow: list = [np.asarray(array, np.float32) for array in arrays]
         return replace(cls(*narrow), start=start)
 
     @property
@@ -73,7 +75,8 @@ class QuadraticHead:
     def logits(self, features: Float[Array, "n d"]) -> Float[Array, "n k"]:
         """Return the logarithms of the densities, up to a constant."""
         with jax.default_matmul_precision("highest"):
-            return _quadratic(features[:, slice(*self.rows)], *(getattr(self, name) for name in QUADRATIC))
+            parts = (jnp.asarray(getattr(self, name)) for name in QUADRATIC)
+            return _quadratic(features[:, slice(*self.rows)], *parts)
 
     def scores(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
         """Return the same as `logits`, in float64 on the host."""
@@ -103,9 +106,20 @@ class QuadraticHead:
         return self
 
 
+Kind = TypeVar("Kind", np.ndarray, jax.Array)
+
+
 def _quadratic(
-    x: Any, centre: Any, whiten: Any, square: Any, linear: Any, bias: Any, factor: Any, shift: Any, owner: Any
-) -> Any:
+    x: Kind,
+    centre: Kind,
+    whiten: Kind,
+    square: Kind,
+    linear: Kind,
+    bias: Kind,
+    factor: Kind,
+    shift: Kind,
+    owner: Kind,
+) -> Kind:
     z = (x - centre) @ whiten
     away = z @ factor - shift
     return (z * z) @ square + z @ linear + bias + (away * away) @ owner
