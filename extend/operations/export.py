@@ -16,9 +16,9 @@ from extend.formats.base import DenseHead, Foreign
 from extend.formats.dense import DenseNetwork
 from extend.formats.jax_export import onnx_writer as flax_onnx
 from extend.formats.jax_export import stablehlo_writer as stablehlo
-from extend.formats.keras.legacy import to_keras_h5
+from extend.formats.keras._legacy import to_keras_h5
 from extend.formats.matlab.model import to_mat
-from extend.formats.pmml.writer import to_pmml
+from extend.formats.pmml._writer import to_pmml
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
 from extend.heads.linear import LinearHead

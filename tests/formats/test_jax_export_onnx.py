@@ -28,7 +28,7 @@ from extend.formats.jax_export import onnx_writer as flax_onnx
 from extend.heads.calibrated import Calibrated
 from extend.models import MLP, ConvNet, ResNet
 from tests.conftest import spec
-from tests.formats.test_stablehlo import filled
+from tests.formats.test_jax_export_stablehlo import filled
 
 DIGITS = Path(__file__).parents[2] / "checkpoints" / "digits-0-7"
 CIFAR = DIGITS.with_name("cifar10-8")

@@ -23,7 +23,7 @@ import extend
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
 from extend.formats.dense import DenseLayer, DenseNetwork
-from extend.formats.keras import archive as keras_archive
+from extend.formats.keras import _archive as keras_archive
 from extend.formats.keras import model as format
 from tests.fuzz.run import fuzz
 

@@ -36,7 +36,7 @@ from sklearn.svm import SVC, LinearSVC
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
 from extend.formats.scikit_learn import model as format
-from extend.formats.scikit_learn.skops_file import TRUSTED
+from extend.formats.scikit_learn._skops_file import TRUSTED
 from tests.fuzz.run import fuzz
 
 X, Y = load_digits(return_X_y=True)

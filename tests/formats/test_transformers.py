@@ -20,7 +20,7 @@ from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
 from extend.formats.torch import model as torch_format
 from extend.formats.transformers import model as format
-from extend.formats.transformers.config import image_of
+from extend.formats.transformers._config import image_of
 from tests.formats.test_torch import wider
 from tests.formats.torch_networks import trained_looks
 

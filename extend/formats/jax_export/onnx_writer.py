@@ -19,8 +19,8 @@ from extend.core.errors import FormatError, MissingExtraError
 from extend.data.images import Image
 from extend.data.input_spec import InputSpec
 from extend.formats.base import replace_file
-from extend.formats.jax_export.onnx_builder import Graph, Value, known
-from extend.formats.jax_export.onnx_operations import RULES
+from extend.formats.jax_export._onnx_builder import Graph, Value, known
+from extend.formats.jax_export._onnx_operations import RULES
 from extend.formats.jax_export.stablehlo_writer import Score, batched
 
 OPSET, IR = 18, 8

@@ -17,9 +17,10 @@ import numpy as np
 
 from extend.core.errors import FormatError, MissingExtraError
 from extend.formats.base import DenseHead, Input, digest, read_bytes, replace_file
-from extend.formats.keras import archive, legacy
-from extend.formats.keras.legacy import to_keras_h5
-from extend.formats.keras.reading import guarded, read_hdf5, read_zip, the_keras, weights_of
+from extend.formats.keras import _archive as archive
+from extend.formats.keras import _legacy as legacy
+from extend.formats.keras._legacy import to_keras_h5
+from extend.formats.keras._reading import guarded, read_hdf5, read_zip, the_keras, weights_of
 
 __all__ = ["Keras", "open", "to_keras_h5"]
 

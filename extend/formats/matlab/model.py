@@ -27,9 +27,9 @@ import numpy as np
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead, Input, read_bytes, replace_file
 from extend.formats.dense import DenseLayer, DenseNetwork
-from extend.formats.matlab.processing import Struct, cells, numbers, processing, reselect, struct, texts
-from extend.formats.matlab.scan import BYTES, scan
-from extend.formats.pmml.parts import same_columns
+from extend.formats.matlab._processing import Struct, cells, numbers, processing, reselect, struct, texts
+from extend.formats.matlab._scan import BYTES, scan
+from extend.formats.pmml._parts import same_columns
 
 if TYPE_CHECKING:
     from extend.heads.base import Activation

@@ -15,10 +15,10 @@ import numpy as np
 
 from extend.core.errors import FormatError, MissingExtraError
 from extend.formats.base import DenseHead, Input, digest, read_bytes, replace_file
-from extend.formats.onnx.graph import Place, find
-from extend.formats.onnx.labels import names_of
-from extend.formats.onnx.nodes import called, captured, graphs_of, tensor_value
-from extend.formats.onnx.widen import widen
+from extend.formats.onnx._graph import Place, find
+from extend.formats.onnx._labels import names_of
+from extend.formats.onnx._nodes import called, captured, graphs_of, tensor_value
+from extend.formats.onnx._widen import widen
 
 MOST_BYTES = (1 << 31) - (1 << 16)
 """A protobuf message cannot be larger than 2 GiB; such a model is not opened, and none is written."""

@@ -18,13 +18,13 @@ import numpy as np
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead, Input, digest, read_bytes, replace_file
 from extend.formats.dense import DenseLayer, DenseNetwork
-from extend.formats.pmml import fields as pmml_fields
-from extend.formats.pmml import network as pmml_network
-from extend.formats.pmml import regression as pmml_regression
-from extend.formats.pmml.document import BYTES, children, parse, text, write
-from extend.formats.pmml.fields import Fields
-from extend.formats.pmml.parts import Parts, set_classes
-from extend.formats.pmml.writer import to_pmml
+from extend.formats.pmml import _fields as pmml_fields
+from extend.formats.pmml import _network as pmml_network
+from extend.formats.pmml import _regression as pmml_regression
+from extend.formats.pmml._document import BYTES, children, parse, text, write
+from extend.formats.pmml._fields import Fields
+from extend.formats.pmml._parts import Parts, set_classes
+from extend.formats.pmml._writer import to_pmml
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -22,7 +22,7 @@ from scipy import sparse
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead, Input, digest
 from extend.formats.dense import DenseLayer, DenseNetwork
-from extend.formats.scikit_learn import skops_file
+from extend.formats.scikit_learn import _skops_file as skops_file
 
 LINEAR = {
     "LogisticRegression": "sklearn.linear_model",

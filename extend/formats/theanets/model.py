@@ -25,8 +25,8 @@ import numpy as np
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead, Input, read_bytes, replace_file
 from extend.formats.dense import DenseLayer, DenseNetwork
-from extend.formats.theanets import unpickler as pickles
-from extend.formats.theanets.unpickler import Made
+from extend.formats.theanets import _unpickler as pickles
+from extend.formats.theanets._unpickler import Made
 
 MOST = 1 << 28
 """Bytes of a pickle."""

@@ -25,7 +25,7 @@ from extend.formats.base import DenseHead, Input
 from extend.formats.torch import module as torch_module
 from extend.formats.torch.module import Cut
 from extend.formats.torch.state import Weights, read
-from extend.formats.transformers.config import IGNORED, MOST_PIXELS, PICTURES, check, image_of, read_json, without
+from extend.formats.transformers._config import IGNORED, MOST_PIXELS, PICTURES, check, image_of, read_json, without
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"

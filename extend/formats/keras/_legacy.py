@@ -20,7 +20,7 @@ import numpy as np
 from extend.core.errors import FormatError, MissingExtraError
 from extend.formats.base import replace_file
 from extend.formats.dense import DenseNetwork
-from extend.formats.keras.archive import KERAS2_LAYERS, MODELS, words
+from extend.formats.keras._archive import KERAS2_LAYERS, MODELS, words
 
 KERAS_VERSION = b"2.15.0"
 """The last Keras 2, whose file format this is."""

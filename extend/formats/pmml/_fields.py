@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from extend.core.errors import FormatError
-from extend.formats.pmml.document import children, number, only, real, text
+from extend.formats.pmml._document import children, number, only, real, text
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

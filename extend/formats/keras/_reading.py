@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from extend.core.errors import FormatError, MissingExtraError
-from extend.formats.keras import archive
+from extend.formats.keras import _archive as archive
 
 MOST_ELEMENTS = 1 << 28
 """Numbers in any layer's output for one input."""

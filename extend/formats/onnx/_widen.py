@@ -16,10 +16,10 @@ import numpy as np
 
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
-from extend.formats.onnx.graph import Block, Place
-from extend.formats.onnx.labels import relabel, write_labels, write_listed
-from extend.formats.onnx.nodes import View, attributes, called, captured, set_attributes
-from extend.formats.onnx.tail import Labels
+from extend.formats.onnx._graph import Block, Place
+from extend.formats.onnx._labels import relabel, write_labels, write_listed
+from extend.formats.onnx._nodes import View, attributes, called, captured, set_attributes
+from extend.formats.onnx._tail import Labels
 
 
 def widen(model: Any, place: Place, head: DenseHead, classes: Sequence[str], old: Sequence[str] | None) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
 from extend.formats.dense import DenseLayer
-from extend.formats.pmml.document import NUMBER, children, only, text
-from extend.formats.pmml.fields import NUMERIC, Expression
+from extend.formats.pmml._document import NUMBER, children, only, text
+from extend.formats.pmml._fields import NUMERIC, Expression
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from extend.core.errors import FormatError
-from extend.formats.onnx.graph import Place
-from extend.formats.onnx.nodes import set_attributes, tensor_value
-from extend.formats.onnx.tail import Labels
+from extend.formats.onnx._graph import Place
+from extend.formats.onnx._nodes import set_attributes, tensor_value
+from extend.formats.onnx._tail import Labels
 
 NAMES = {"names", "labels", "classes", "class_names", "classnames", "categories", "character", "id2label"}
 _MOST_TEXT = 1 << 20

@@ -11,9 +11,9 @@ import numpy as np
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
 from extend.formats.dense import DenseLayer
-from extend.formats.pmml.document import children, number, only, text
-from extend.formats.pmml.fields import Expression, Fields
-from extend.formats.pmml.parts import Parts, laid_out, same_columns
+from extend.formats.pmml._document import children, number, only, text
+from extend.formats.pmml._fields import Expression, Fields
+from extend.formats.pmml._parts import Parts, laid_out, same_columns
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

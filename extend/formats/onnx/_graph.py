@@ -15,8 +15,8 @@ import numpy as np
 
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
-from extend.formats.onnx.nodes import View, attributes, called, labels_of
-from extend.formats.onnx.tail import Kind, Tail, UnfitError
+from extend.formats.onnx._nodes import View, attributes, called, labels_of
+from extend.formats.onnx._tail import Kind, Tail, UnfitError
 
 QUANTISED = {
     "QLinearMatMul", "MatMulInteger", "QGemm", "QLinearConv", "ConvInteger", "DynamicQuantizeMatMul",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from extend.formats.onnx.nodes import View, attributes, called, captured, labels_of, tensor_value, texts
+from extend.formats.onnx._nodes import View, attributes, called, captured, labels_of, tensor_value, texts
 
 SAME = {"Identity", "Cast"}
 _ELEMENTWISE = {"Exp", "Log", "Neg", "Clip", "Sigmoid", *SAME}

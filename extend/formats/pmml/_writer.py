@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, SubElement, indent
 from extend.core.errors import FormatError
 from extend.formats.base import replace_file
 from extend.formats.dense import DenseNetwork
-from extend.formats.pmml.document import write
+from extend.formats.pmml._document import write
 
 ACTIVATION = {"identity": "identity", "tanh": "tanh", "logistic": "logistic", "relu": "rectifier"}
 VERSION = "4.4"
