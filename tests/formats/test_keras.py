@@ -172,7 +172,7 @@ def test_save_refuses_another_suffix_and_head(tmp_path: Path) -> None:
     opened = format.open(chain(layers.Dense(3, "softmax")))
     with pytest.raises(FormatError, match=r"\.keras, \.h5"):
         opened.save(tmp_path / "model.onnx", opened.head, tuple("abc"))
-    with pytest.raises(FormatError, match="expected 5"):
+    with pytest.raises(FormatError, match="reads 4 features; the model gives 5"):
         opened.save(tmp_path / "model.keras", DenseHead(np.ones((4, 3)), np.ones(3)), tuple("abc"))
     assert not list(tmp_path.iterdir())
 

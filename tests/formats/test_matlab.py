@@ -351,7 +351,7 @@ def test_a_wrong_suffix_or_head_writes_nothing(tmp_path):
     content = path.read_bytes()
     with pytest.raises(FormatError, match=r"named \.mat"):
         model.save(tmp_path / "net.pmml", model.head, model.classes)
-    with pytest.raises(FormatError, match="3 columns for"):
+    with pytest.raises(FormatError, match="2 classes are named; the head has 3 columns"):
         model.save(path, model.head, ("a", "b"))
     with pytest.raises(FormatError, match="reads 2 features; the model gives 5"):
         model.save(path, DenseHead(np.ones((2, 2)), np.ones(2)), ("a", "b"))

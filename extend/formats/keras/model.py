@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from extend.core.errors import FormatError, MissingExtraError
-from extend.formats.base import DenseHead, Input, digest, read_bytes, replace_file
+from extend.formats.base import DenseHead, Input, check_names, check_replacement, digest, read_bytes, replace_file
 from extend.formats.keras import _archive as archive
 from extend.formats.keras import _legacy as legacy
 from extend.formats.keras._legacy import to_keras_h5
@@ -85,8 +85,7 @@ class Keras:
         """
         if not str(path).endswith(SUFFIXES):
             raise FormatError(f"{path}: a Keras file ends in one of {', '.join(SUFFIXES)}")
-        if head.kernel.shape[0] != self.head.kernel.shape[0]:
-            raise FormatError(f"the head reads {head.kernel.shape[0]} features; expected {self.head.kernel.shape[0]}")
+        check_replacement(head, self.head, classes, where=path)
         model = _with_head(self.model, self.place, head)
         if str(path).endswith(".keras"):
             replace_file(path, _zip_of(model, classes))
@@ -181,8 +180,8 @@ def _opened(model: Any, path: Path | None, classes: tuple[str, ...] | None) -> K
         raise FormatError(f"{type(model).__name__} is neither Sequential nor functional: its layers are not known")
     place = _place(model)
     head = _head(place)
-    if classes is not None and len(classes) != head.num_classes:
-        raise FormatError(f"{len(classes)} class names for {head.num_classes} outputs")
+    if classes is not None:
+        check_names(classes, head.num_classes)
     first = any(getattr(layer, "data_format", None) == "channels_first" for layer in model.layers)
     inputs = {
         tensor.name: Input(tuple(tensor.shape[1:]), np.dtype(tensor.dtype), first and len(tensor.shape) == 4)
@@ -245,7 +244,7 @@ def _head(place: _Place) -> DenseHead:
     kernel = np.asarray(to_numpy(layer.kernel))
     bias = np.asarray(to_numpy(layer.bias)) if layer.use_bias else np.zeros(layer.units, kernel.dtype)
     if place.binary:
-        return DenseHead(np.hstack([np.zeros_like(kernel), kernel]), np.concatenate([np.zeros_like(bias), bias]))
+        return DenseHead.from_single_unit(kernel, bias)
     sigmoid = "sigmoid" in (layer.activation.__name__, _after(place.after))
     return DenseHead(kernel, bias, "sigmoid" if sigmoid else "softmax")
 
@@ -304,12 +303,9 @@ def _stable(value: Any) -> Any:
 def _with_head(model: Any, place: _Place, head: DenseHead) -> Any:
     """The same model with another head; it shares nothing with the old one."""
     keras = the_keras()
-    kernel, bias, binary = head.kernel, head.bias, place.binary
-    if binary and head.activation == "softmax" and head.num_classes == 2 and not kernel[:, 0].any() and not bias[0]:
-        kernel, bias = kernel[:, 1:], bias[1:]  # Still one unit.
-    else:
-        binary = False
-    wanted = "sigmoid" if binary else head.activation
+    unit = head.single_unit() if place.binary else None
+    kernel, bias = unit or (head.kernel, head.bias)
+    wanted = "sigmoid" if unit else head.activation
     config = copy.deepcopy(model.get_config())
     for entry in config["layers"]:
         name = entry["config"].get("name")

@@ -25,11 +25,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from extend.core.errors import FormatError
-from extend.formats.base import DenseHead, Input, read_bytes, replace_file
+from extend.formats.base import DenseHead, Input, check_replacement, read_bytes, replace_file, same_columns
 from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.matlab._processing import Struct, cells, numbers, processing, reselect, struct, texts
 from extend.formats.matlab._scan import BYTES, scan
-from extend.formats.pmml._parts import same_columns
 
 if TYPE_CHECKING:
     from extend.heads.base import Activation
@@ -93,17 +92,14 @@ class Matlab:
         """
         if Path(path).suffix.lower() != ".mat":
             raise FormatError(f"{path}: a MATLAB file is named .mat")
-        if len(classes) != head.num_classes or len(set(classes)) != len(classes) or len(classes) < 2:
-            raise FormatError(
-                f"{path}: {head.num_classes} columns for the classes {list(classes)}; expected two or more"
-            )
+        check_replacement(head, self.head, classes, fewest=2, where=path)
         net = _net(self.variables, self.within, self.path)
         made = dict(net)
         last = len(self.network.layers) - 1
         if not last:  # Constant inputs, which the file's processing removes, are features that are always 0.
             kernel = np.where(self.network.scale[:, None] == 0, 0.0, head.kernel)
             head = DenseHead(kernel, head.bias, head.activation)
-        if not _same(self.head, head):
+        if not self.head.equals(head):
             weights, bias, transfer, output = self._last(net, head)
             made["b"], made["transfer"], made["output"] = net["b"].copy(), net["transfer"].copy(), _output(output)
             made["b"].flat[last] = bias[:, None]
@@ -317,7 +313,8 @@ def _last_layer(layer: DenseLayer, transfer: str, scale: np.ndarray, shift: np.n
         kernel, bias = 2 * kernel, 2 * bias
     if len(bias) > 1:
         return DenseLayer(kernel, bias, "logistic")
-    return DenseLayer(np.column_stack([np.zeros_like(kernel), kernel]), np.array([0.0, *bias]), "softmax")
+    two = DenseHead.from_single_unit(kernel, bias)
+    return DenseLayer(two.kernel, two.bias, "softmax")
 
 
 def _net(variables: dict[str, Any], within: str, where: str) -> dict[str, Any]:
@@ -352,14 +349,6 @@ def _cell(values: Any) -> np.ndarray:
     for place, value in enumerate(values):
         made[place, 0] = np.zeros((0, 0)) if value is None else value
     return made
-
-
-def _same(one: DenseHead, two: DenseHead) -> bool:
-    return (
-        one.activation == two.activation
-        and np.array_equal(one.kernel, two.kernel)
-        and np.array_equal(one.bias, two.bias)
-    )
 
 
 def _close(one: DenseHead, two: DenseHead) -> bool:

@@ -70,12 +70,11 @@ class Place:
 
     @property
     def head(self) -> DenseHead:
-        """The head in the file's dtype; a single unit as two columns of which the first is zero."""
+        """The head in the file's dtype."""
         kernel = np.concatenate([_scaled(block.raw, block.alpha) for block in self.blocks], axis=1)
         bias = np.concatenate([_scaled(block.raw_bias, block.beta) for block in self.blocks])
         if self.single:
-            kernel, bias = kernel[:, -1:], bias[-1:]
-            return DenseHead(np.pad(kernel, ((0, 0), (1, 0))), np.pad(bias, (1, 0)))
+            return DenseHead.from_single_unit(kernel[:, -1:], bias[-1:])
         several = self.tail.sigmoids or self.tail.logistic
         return DenseHead(kernel, bias, "sigmoid" if several else "softmax")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from extend.core.errors import ArgumentError, FormatError
+from extend.core.errors import FormatError
 
 
 @dataclass
@@ -108,7 +108,7 @@ def tensor_value(tensor: Any) -> np.ndarray:
     try:
         value = numpy_helper.to_array(tensor)
         if tuple(value.shape) != tuple(tensor.dims):
-            raise ArgumentError(f"shape {list(value.shape)}, declared {list(tensor.dims)}")
+            raise FormatError(f"shape {list(value.shape)}, declared {list(tensor.dims)}")
     except Exception as error:  # numpy_helper lets NumPy's and Python's own errors through.
         raise FormatError(f"tensor {tensor.name!r} cannot be read ({error})") from error
     return value

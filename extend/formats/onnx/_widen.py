@@ -32,10 +32,11 @@ def widen(model: Any, place: Place, head: DenseHead, classes: Sequence[str], old
         FormatError: the graph cannot hold it (names that are no integers, numbers too large for its dtype).
     """
     new = _Edit(model)
-    single = place.single and head.num_classes == 2 and not (head.kernel[:, 0].any() or head.bias[0])
+    unit = head.single_unit() if place.single else None
     _lookups(new, place, classes, old)
-    _tail(new, place, head, single)
-    _columns(new, place, head, single)
+    if unit is None:
+        _tail(new, place, head)
+    _columns(new, place, head, unit)
     write_listed(model, place, classes)
     new.finish({*place.tail.kinds, *(block.output for block in place.blocks)})
 
@@ -137,12 +138,12 @@ class _Edit:
                     del graph.node[view.producer[name]]
 
 
-def _columns(new: _Edit, place: Place, head: DenseHead, single: bool) -> None:
-    """Put the head's columns into its nodes."""
+def _columns(new: _Edit, place: Place, head: DenseHead, unit: tuple[np.ndarray, np.ndarray] | None) -> None:
+    """Put the head's columns into its nodes; `unit` is the one unit that the head still is, if it is one."""
     before, nodes, first = place.head, new.nodes, place.blocks[0]
     k = before.num_classes
     same = head.num_classes >= k and _equal(head.kernel[:, :k], before.kernel) and _equal(head.bias[:k], before.bias)
-    if same and head.num_classes == k and single == place.single:
+    if same and head.num_classes == k and (unit is not None) == place.single:
         return None
     node = nodes[first.node]
     packed = node.op_type in ("Gemm", "MatMul") and first.constant and first.raw.dtype != np.float64
@@ -152,16 +153,14 @@ def _columns(new: _Edit, place: Place, head: DenseHead, single: bool) -> None:
         return _append(new, place, head)
     if place.concat is not None:
         _fold(new, place)
-    kernel, bias = head.kernel, head.bias
-    if single:
-        kernel, bias = kernel[:, 1:], bias[1:]
-        if first.raw.shape[1] == 2:
-            kernel, bias = np.concatenate([-kernel, kernel], axis=1), np.concatenate([-bias, bias])
+    kernel, bias = unit or (head.kernel, head.bias)
+    if unit and first.raw.shape[1] == 2:
+        kernel, bias = np.concatenate([-kernel, kernel], axis=1), np.concatenate([-bias, bias])
     if node.op_type == "LinearClassifier":
         _classifier(node, kernel, bias)
         if place.concat is not None:
             set_attributes(node, classlabels_strings=[], classlabels_ints=list(range(head.num_classes)))
-        if place.single and not single:
+        if place.single and unit is None:
             set_attributes(node, post_transform="SOFTMAX", multi_class=1)
         return None
     kernel, bias = _narrow(first, kernel, bias)
@@ -319,12 +318,12 @@ def _label_again(new: _Edit, node: Any, place: Place) -> list[Any]:
     return [best, helper.make_node("Gather", [tensor.name, best.output[0]], [label], new.fresh("Gather"), axis=0)]
 
 
-def _tail(new: _Edit, place: Place, head: DenseHead, single: bool) -> None:
+def _tail(new: _Edit, place: Place, head: DenseHead) -> None:
     """Bring nodes behind the head and the outputs' shapes to the new number of classes."""
     from onnx import helper
 
     tail, nodes, k = place.tail, new.nodes, head.num_classes
-    if single or (k == place.head.num_classes and not place.single):
+    if k == place.head.num_classes and not place.single:
         return
     for at in tail.reshapes:
         shape = np.array(tail.view.constant(nodes[at].input[1]))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from extend.core.errors import FormatError, MissingExtraError
-from extend.formats.base import DenseHead, Input, digest, read_bytes, replace_file
+from extend.formats.base import DenseHead, Input, check_replacement, digest, read_bytes, replace_file
 from extend.formats.onnx._graph import Place, find
 from extend.formats.onnx._labels import names_of
 from extend.formats.onnx._nodes import called, captured, graphs_of, tensor_value
@@ -112,11 +112,7 @@ class OnnxModel:
         path = Path(path)
         if path.suffix.lower() != ".onnx":
             raise FormatError(f"{path}: expected a path that ends in .onnx")
-        if head.kernel.shape[0] != self.head.kernel.shape[0] or len(classes) != head.num_classes:
-            raise FormatError(
-                f"{path}: {list(head.kernel.shape)} columns and {len(classes)} classes do not fit a head that reads "
-                f"{self.head.kernel.shape[0]} features"
-            )
+        check_replacement(head, self.head, classes, where=path)
         if head.activation != self.head.activation:
             raise FormatError(f"{path}: the model ends in a {self.head.activation}; it cannot hold a {head.activation}")
         model = type(self.model).FromString(self.model.SerializeToString())

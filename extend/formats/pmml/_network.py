@@ -9,11 +9,11 @@ from xml.etree.ElementTree import SubElement
 import numpy as np
 
 from extend.core.errors import FormatError
-from extend.formats.base import DenseHead
+from extend.formats.base import DenseHead, same_columns
 from extend.formats.dense import DenseLayer
 from extend.formats.pmml._document import children, number, only, text
 from extend.formats.pmml._fields import Expression, Fields
-from extend.formats.pmml._parts import Parts, laid_out, same_columns
+from extend.formats.pmml._parts import Parts, laid_out
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -79,7 +79,7 @@ def read(model: Element, fields: Fields) -> Parts:
         activation = "single"
     layers = tuple(_hidden(layer, f"{where}: layer {n}") for n, layer in enumerate(hidden, 1))
     if single is not None or activation == "single":
-        head = DenseHead(np.column_stack([np.zeros_like(kernel), kernel]), np.array([0.0, *bias]))
+        head = DenseHead.from_single_unit(kernel[:, None], bias)
         return Parts(tuple(columns), layers, head, classes, "softmax", single=True)
     if (activation, norm) not in LAST:
         raise FormatError(

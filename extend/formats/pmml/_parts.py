@@ -6,8 +6,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
 from extend.formats.dense import DenseLayer
@@ -34,24 +32,6 @@ class Parts:
     last: str
     factor: float = 1.0
     single: bool = False
-
-
-def same_columns(old: DenseHead, new: DenseHead) -> list[int | None]:
-    """For each column of the new head the old one with the same bits, or None.
-
-    >>> old = DenseHead(np.eye(2), np.zeros(2))
-    >>> same_columns(old, DenseHead(np.array([[0.0, 5.0], [1.0, 5.0]]), np.zeros(2)))
-    [1, None]
-    """
-    if old.kernel.shape[0] != new.kernel.shape[0]:
-        raise FormatError(f"the head reads {new.kernel.shape[0]} features; the model gives {old.kernel.shape[0]}")
-
-    def keys(head: DenseHead) -> list[bytes]:
-        rows = np.concatenate([head.kernel, head.bias[None]]).astype(np.float64)
-        return [np.ascontiguousarray(row).tobytes() for row in rows.T]
-
-    places = {key: place for place, key in reversed(list(enumerate(keys(old))))}
-    return [places.get(key) for key in keys(new)]
 
 
 def set_classes(root: Element, model: Element, target: str, old: tuple[str, ...], new: tuple[str, ...]) -> None:

@@ -8,10 +8,10 @@ from xml.etree.ElementTree import SubElement
 import numpy as np
 
 from extend.core.errors import FormatError
-from extend.formats.base import DenseHead
+from extend.formats.base import DenseHead, same_columns
 from extend.formats.pmml._document import children, number, text
 from extend.formats.pmml._fields import Apply, Expression, Fields
-from extend.formats.pmml._parts import Parts, laid_out, same_columns
+from extend.formats.pmml._parts import Parts, laid_out
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -87,13 +87,7 @@ def _column(key: Key, fields: Fields) -> Expression:
 
 
 def widen(model: Element, parts: Parts, head: DenseHead, classes: tuple[str, ...]) -> None:
-    """Put this head in the place of the model's tables; tables of columns that are unchanged keep their predictors.
-
-    Raises:
-        FormatError: fewer than two classes.
-    """
-    if len(classes) < 2:
-        raise FormatError("a PMML regression model needs two classes or more")
+    """Put this head in the place of the model's tables; tables of columns that are unchanged keep their predictors."""
     tables = list(children(model, "RegressionTable"))
     by_class = {text(table, "targetCategory", ""): table for table in tables}
     keys = _keys(tables, "")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from extend.core.errors import FormatError
-from extend.formats.base import DenseHead, Input, digest, read_bytes, replace_file
+from extend.formats.base import DenseHead, Input, check_replacement, digest, read_bytes, replace_file
 from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.pmml import _fields as pmml_fields
 from extend.formats.pmml import _network as pmml_network
@@ -109,10 +109,7 @@ class Pmml:
         """
         if Path(path).suffix.lower() not in (".pmml", ".xml"):
             raise FormatError(f"{path}: a PMML file is named .pmml or .xml")
-        if len(classes) != head.num_classes or len(set(classes)) != len(classes):
-            raise FormatError(
-                f"{path}: {head.num_classes} columns for the classes {list(classes)}; expected unlike names"
-            )
+        check_replacement(head, self.head, classes, fewest=2, where=path)
         root = deepcopy(self.root)
         if not self._holds(head, classes):
             model = _model(root, self.path)
@@ -123,9 +120,7 @@ class Pmml:
         replace_file(path, content)
 
     def _holds(self, head: DenseHead, classes: tuple[str, ...]) -> bool:
-        own = self.parts.head
-        same = np.array_equal(own.kernel, head.kernel) and np.array_equal(own.bias, head.bias)
-        return same and own.activation == head.activation and classes == self.parts.classes
+        return self.parts.head.equals(head) and classes == self.parts.classes
 
     def _check(self, source: Pmml, head: DenseHead, classes: tuple[str, ...]) -> None:
         """What was written reads as what was given."""

@@ -20,7 +20,7 @@ import numpy as np
 from scipy import sparse
 
 from extend.core.errors import FormatError
-from extend.formats.base import DenseHead, Input, digest
+from extend.formats.base import DenseHead, Input, check_names, check_replacement, check_unlike, digest
 from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.scikit_learn import _skops_file as skops_file
 
@@ -123,8 +123,7 @@ class Sklearn:
         Raises:
             FormatError: fewer than two classes, or names that do not fit the head.
         """
-        if len(classes) != head.num_classes or len(set(classes)) != len(classes) or len(classes) < 2:
-            raise FormatError(f"{len(classes)} class names for {head.num_classes} columns; expected two or more")
+        check_replacement(head, self.head, classes, fewest=2)
         estimator = copy.deepcopy(self.estimator)
         last = _steps(estimator)[-1]
         labels = _labels(classes, np.asarray(last.classes_))
@@ -198,8 +197,8 @@ def _opened(estimator: Any, names: tuple[str, ...] | None) -> Sklearn:
     if found.ndim != 1 or kernel.shape[1] != (1 if len(found) == 2 and kernel.shape[1] == 1 else len(found)):
         raise FormatError(f"{kind} has {len(found)} classes_ and {kernel.shape[1]} outputs; expected one output each")
     if len(found) == 2 and kernel.shape[1] == 1:
-        kernel = np.concatenate([np.zeros_like(kernel), kernel], axis=1)
-        bias = np.concatenate([np.zeros_like(bias), bias])
+        head = DenseHead.from_single_unit(kernel, bias)
+        kernel, bias = head.kernel, head.bias
     order = getattr(last, ORDER, None)
     if order is not None and np.array_equal(np.sort(order), np.arange(len(found))):
         back = np.argsort(order)
@@ -207,8 +206,8 @@ def _opened(estimator: Any, names: tuple[str, ...] | None) -> Sklearn:
     head = DenseHead(np.ascontiguousarray(kernel), np.ascontiguousarray(bias))
     if names is None:
         names = tuple(str(label) for label in found.tolist())
-    if len(names) != head.num_classes or len(set(names)) != len(names):
-        raise FormatError(f"the names {', '.join(names)} are given; expected {head.num_classes} different ones")
+    check_names(names, head.num_classes)
+    check_unlike(names)
     layers = (*hidden, DenseLayer(head.kernel.astype(np.float64), head.bias.astype(np.float64), "identity"))
     width = layers[0].kernel.shape[0]
     dense = DenseNetwork(layers, np.ones(width), np.zeros(width))

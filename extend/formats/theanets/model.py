@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from extend.core.errors import FormatError
-from extend.formats.base import DenseHead, Input, read_bytes, replace_file
+from extend.formats.base import DenseHead, Input, check_replacement, read_bytes, replace_file
 from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.theanets import _unpickler as pickles
 from extend.formats.theanets._unpickler import Made
@@ -94,8 +94,7 @@ class Theanets:
             FormatError: the suffix is not one of `SUFFIXES`, or the head does not fit.
         """
         _suffix(path)
-        if head.kernel.shape[0] != self.head.kernel.shape[0]:
-            raise FormatError(f"the head reads {head.kernel.shape[0]} features; expected {self.head.kernel.shape[0]}")
+        check_replacement(head, self.head, classes, where=path)
         if head.activation != self.head.activation:
             raise FormatError(f"the head is of {head.activation}, the file's last layer of {self.head.activation}")
         layer = _layers(self.state)[-1]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from extend.core.errors import FormatError, MissingExtraError
-from extend.formats.base import DenseHead, Input
+from extend.formats.base import DenseHead, Input, check_names, check_replacement
 from extend.formats.torch import module as torch_module
 from extend.formats.torch.module import Cut
 from extend.formats.torch.state import PICKLED, SAFE, Weights, read
@@ -64,7 +64,7 @@ class TorchModel:
             FormatError: the suffix is not that of the opened file's kind, or the module cannot have this head.
         """
         file = Path(path)
-        torch_module.check_classes(head, classes)
+        check_replacement(head, self.head, classes, where=file)
         names = self._names()
         own = {part: self.weights.state[found[0]] for part, found in names.items()}
         tensors = torch_module.head_tensors(self.cut, head, own)
@@ -160,7 +160,7 @@ def _opened(
     head = torch_module.dense_head(own["weight"], own.get("bias"), cut.ending)
     names = weights.classes(head.num_classes) if classes is None else tuple(classes)
     if names is not None:
-        torch_module.check_classes(head, names)
+        check_names(names, head.num_classes)
     return TorchModel(cut, inputs, head, names, cut.fingerprint, weights, prefix, from_file)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -185,16 +185,6 @@ def cut(module: Any, inputs: Input | Mapping[str, Input], head: str | None = Non
     return Cut(module, path, _ending(made, scores) or "scores")
 
 
-def check_classes(head: DenseHead, classes: Sequence[str]) -> None:
-    """As many names as columns.
-
-    Raises:
-        FormatError: they differ.
-    """
-    if len(classes) != head.num_classes:
-        raise FormatError(f"{len(classes)} classes are named; the head has {head.num_classes} columns")
-
-
 def head_arrays(weight: Any, bias: Any) -> tuple[np.ndarray, np.ndarray]:
     """Kernel ``[d, k]`` and bias ``[k]`` (zeros, where there is none) of a layer's tensors, in their own dtype."""
     kernel = np.ascontiguousarray(to_numpy(weight).reshape(len(weight), -1).T)
@@ -211,8 +201,7 @@ def dense_head(weight: Any, bias: Any, ending: Ending) -> DenseHead:
         raise FormatError(f"the head's weight is {weight.dtype}; expected numbers with a fraction")
     kernel, offset = head_arrays(weight, bias)
     if len(weight) == 1:
-        kernel, offset = (np.concatenate([np.zeros_like(a), a], axis=-1) for a in (kernel, offset))
-        return DenseHead(kernel, offset)
+        return DenseHead.from_single_unit(kernel, offset)
     return DenseHead(kernel, offset, "sigmoid" if ending == "sigmoid" else "softmax")
 
 
@@ -227,15 +216,13 @@ def head_tensors(cut: Cut, head: DenseHead, own: Mapping[str, Any]) -> dict[str,
     d = own["weight"][0].numel()
     if head.kernel.shape[0] != d:
         raise FormatError(f"the new head reads {head.kernel.shape[0]} features; {cut.path!r} reads {d}")
-    kernel, bias = head.kernel, head.bias
-    if len(own["weight"]) == 1:
-        if head.num_classes == 2 and not kernel[:, 0].any() and not bias[0]:
-            kernel, bias = kernel[:, 1:], bias[1:]
-        elif cut.ending == "sigmoid":
-            raise FormatError(
-                f"{type(cut.module).__name__} ends in a sigmoid of one unit, which holds two classes; give it a layer "
-                "of two units, the first zero, and softmax, and open it again"
-            )
+    unit = head.single_unit() if len(own["weight"]) == 1 else None
+    kernel, bias = unit or (head.kernel, head.bias)
+    if len(own["weight"]) == 1 and unit is None and cut.ending == "sigmoid":
+        raise FormatError(
+            f"{type(cut.module).__name__} ends in a sigmoid of one unit, which holds two classes; give it a layer "
+            "of two units, the first zero, and softmax, and open it again"
+        )
     fits = "sigmoid" if cut.ending == "sigmoid" else "softmax"
     if len(own["weight"]) > 1 and cut.ending != "scores" and head.activation != fits:
         raise FormatError(f"{type(cut.module).__name__} ends in {cut.ending}; the new head is for {head.activation}")

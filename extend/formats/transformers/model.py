@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from extend.core.errors import ArgumentError, FormatError, MissingExtraError
+from extend.core.errors import FormatError, MissingExtraError
 from extend.data.images import Image
-from extend.formats.base import DenseHead, Input
+from extend.formats.base import DenseHead, Input, check_names, check_replacement
 from extend.formats.torch import module as torch_module
 from extend.formats.torch.module import Cut
 from extend.formats.torch.state import Weights, read
@@ -75,9 +75,7 @@ class HuggingFaceModel:
         other = target.is_dir() and target != self.folder and any(target.iterdir())
         if target.suffix.lower() in STALE or target.is_file() or other:
             raise FormatError(f"{target}: expected a new or empty folder")
-        torch_module.check_classes(head, classes)
-        if len(set(classes)) != len(classes):
-            raise FormatError(f"{target}: class names are doubled, which label2id cannot hold")
+        check_replacement(head, self.head, classes, where=target)
         own = {part: self.weights.state[names[0]] for part, names in self.cut.names.items()}
         tensors = torch_module.head_tensors(self.cut, head, own)
         config = dict(self.config) | {
@@ -175,7 +173,7 @@ def open(
         if config.get("problem_type") == "multi_label_classification":
             dense = DenseHead(dense.kernel, dense.bias, "sigmoid")
         names = _classes(module.config, dense.num_classes) if classes is None else tuple(classes)
-        torch_module.check_classes(dense, names)
+        check_names(names, dense.num_classes)
         fingerprint = cut.fingerprint
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from error
@@ -279,7 +277,7 @@ def _pixels(folder: Path, config: Any, channels: int, image: Image | None) -> In
         if image is not None:
             height, width = image.height, image.width
         if not (0 < height <= MOST_PIXELS and 0 < width <= MOST_PIXELS):
-            raise ArgumentError(f"expected at most {MOST_PIXELS} pixels")
+            raise FormatError(f"expected at most {MOST_PIXELS} pixels")
     except (TypeError, ValueError) as error:
         raise FormatError(f"{folder / CONFIG}: image_size is {size!r} ({error})") from error
     return Input((channels, height, width), np.dtype("float32"), channels_first=True)
