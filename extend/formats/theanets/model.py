@@ -25,8 +25,9 @@ import numpy as np
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead, Input, check_replacement, read_bytes, replace_file
 from extend.formats.dense import DenseLayer, DenseNetwork
-from extend.formats.theanets import _unpickler as pickles
-from extend.formats.theanets._unpickler import Made
+from extend.formats.theanets._pickler import write
+from extend.formats.theanets._records import Global, Made, array, with_array
+from extend.formats.theanets._unpickler import read
 
 MOST = 1 << 28
 """Bytes of a pickle."""
@@ -98,7 +99,7 @@ class Theanets:
         if head.activation != self.head.activation:
             raise FormatError(f"the head is of {head.activation}, the file's last layer of {self.head.activation}")
         layer = _layers(self.state)[-1]
-        content = pickles.write(self.state, self.protocol, _replaced(self.state, layer, head))
+        content = write(self.state, self.protocol, _replaced(self.state, layer, head))
         if str(path).lower().endswith(".gz"):
             content = gzip.compress(content, mtime=0)
         replace_file(path, content)
@@ -130,7 +131,7 @@ def open(path: str | os.PathLike[str]) -> Theanets:
     """
     file = Path(path)
     try:
-        state, protocol = pickles.read(_unzipped(read_bytes(file, MOST), file))
+        state, protocol = read(_unzipped(read_bytes(file, MOST), file))
         layers = _layers(state)
         dense = tuple(_dense(layer) for layer in layers)
         last = dense[-1]
@@ -173,10 +174,10 @@ def _dense(layer: _Layer) -> DenseLayer:
 
 
 def _array(value: Any, name: str) -> np.ndarray:
-    array = pickles.array(value)
-    if array is None or array.dtype.kind != "f":
+    found = array(value)
+    if found is None or found.dtype.kind != "f":
         raise FormatError(f"layer {name!r}: a parameter is no array of floating-point numbers")
-    return array
+    return found
 
 
 def _layers(state: Any) -> list[_Layer]:
@@ -219,7 +220,7 @@ def _of_lists(state: dict[str, Any], weights: list[Any], biases: list[Any]) -> l
 
 def _output(state: dict[str, Any]) -> Any:
     klass = state.get("klass")
-    if isinstance(klass, pickles.Global) and klass.name == "Classifier":
+    if isinstance(klass, Global) and klass.name == "Classifier":
         return "softmax"
     return state["kwargs"].get("output_activation") or "linear"
 
@@ -308,8 +309,8 @@ def _parameters(layer: Made) -> tuple[Any, Any]:
 def _replaced(state: Any, layer: _Layer, head: DenseHead) -> dict[int, Any]:
     """The records of the pickle that change with the last layer, by id."""
     changed: dict[int, Any] = {
-        id(layer.kernel): pickles.with_array(layer.kernel, head.kernel),
-        id(layer.bias): pickles.with_array(layer.bias, head.bias),
+        id(layer.kernel): with_array(layer.kernel, head.kernel),
+        id(layer.bias): with_array(layer.bias, head.bias),
     }
     if isinstance(state, Made):
         attributes = state.state
