@@ -103,6 +103,18 @@ class DenseHead:
         return same and self.activation == other.activation
 
 
+def check_width(head: DenseHead, features: int) -> None:
+    """Check that a head reads as many features as the model gives.
+
+    Raises
+    ------
+    FormatError
+        If their numbers differ.
+    """
+    if head.num_features != features:
+        raise FormatError(f"the new head reads {head.num_features} features; the model gives {features}")
+
+
 def check_names(names: Sequence[str], columns: int) -> None:
     """Check that there is one class name for each column of a head.
 
@@ -157,18 +169,13 @@ def check_replacement(
     extend.core.errors.FormatError: two classes have the name 'cat'
     """
     try:
-        _check_width(new, own)
+        check_width(new, own.num_features)
         check_names(classes, new.num_classes)
         check_unlike(classes)
         if len(classes) < fewest:
             raise FormatError(f"the classes are {', '.join(map(repr, classes))}; this format needs {fewest} or more")
     except FormatError as error:
         raise FormatError(f"{where}: {error}" if str(where) else str(error)) from error
-
-
-def _check_width(new: DenseHead, own: DenseHead) -> None:
-    if new.num_features != own.num_features:
-        raise FormatError(f"the new head reads {new.num_features} features; the model gives {own.num_features}")
 
 
 def same_columns(old: DenseHead, new: DenseHead) -> list[int | None]:
@@ -185,7 +192,7 @@ def same_columns(old: DenseHead, new: DenseHead) -> list[int | None]:
     >>> same_columns(old, DenseHead(np.array([[0.0, 5.0], [1.0, 5.0]]), np.zeros(2)))
     [1, None]
     """
-    _check_width(new, old)
+    check_width(new, old.num_features)
 
     def keys(head: DenseHead) -> list[bytes]:
         rows = np.concatenate([head.kernel, head.bias[None]]).astype(np.float64)

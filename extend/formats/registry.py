@@ -7,15 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from extend.core.errors import FormatError
+from extend.formats import keras, matlab, onnx, pmml, scikit_learn, theanets, torch, transformers
 from extend.formats.base import Foreign
-from extend.formats.keras import model as keras
-from extend.formats.matlab import model as matlab
-from extend.formats.onnx import model as onnx
-from extend.formats.pmml import model as pmml
-from extend.formats.scikit_learn import model as sklearn
-from extend.formats.theanets import model as theanets
-from extend.formats.torch import model as torch
-from extend.formats.transformers import model as transformers
 
 
 def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None = None, trust: bool = False) -> Foreign:
@@ -31,7 +24,7 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
         if "keras" in origins:
             return keras.open(source)
         if "sklearn" in origins:
-            return sklearn.open(source)
+            return scikit_learn.open(source)
         raise FormatError(
             f"{type(source).__name__} is not a model that can be opened: give a file, a torch.nn.Module, a keras.Model "
             "or a scikit-learn estimator; a Flax model goes to extend.wrap"
@@ -49,7 +42,7 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
         case ".onnx":
             return onnx.open(path, head=head)
         case ".skops" | ".joblib":
-            return sklearn.open(path, trust=trust)
+            return scikit_learn.open(path, trust=trust)
         case ".pmml" | ".xml":
             return pmml.open(path)
         case ".mat":

@@ -12,13 +12,7 @@ import numpy as np
 
 from extend.classifier.classifier import Classifier
 from extend.core.errors import ArgumentError, FormatError
-from extend.formats.base import DenseHead, Foreign
-from extend.formats.dense import DenseNetwork
-from extend.formats.jax_export import onnx_writer as flax_onnx
-from extend.formats.jax_export import stablehlo_writer as stablehlo
-from extend.formats.keras._legacy import to_keras_h5
-from extend.formats.matlab.model import to_mat
-from extend.formats.pmml._writer import to_pmml
+from extend.formats import DenseHead, DenseNetwork, Foreign, to_keras_h5, to_mat, to_onnx, to_pmml, to_stablehlo
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
 from extend.heads.linear import LinearHead
@@ -127,8 +121,8 @@ def _export_flax(classifier: Classifier, target: Path) -> None:
 
     match target.suffix.lower():
         case ".onnx":
-            flax_onnx.write(score, backbone.input_spec, classifier.classes, target)
+            to_onnx(score, backbone.input_spec, classifier.classes, target)
         case ".stablehlo":
-            stablehlo.write(score, backbone.input_spec, classifier.classes, target)
+            to_stablehlo(score, backbone.input_spec, classifier.classes, target)
         case _:
             raise FormatError(f"{target}: a Flax classifier is written as .onnx or .stablehlo; checkpoints by save()")

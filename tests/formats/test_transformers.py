@@ -387,7 +387,7 @@ def test_damage_and_absence_are_named(tmp_path: Path) -> None:
         format.open(tmp_path / "vit", classes=["a", "b"])
     opened = format.open(tmp_path / "vit", classes=["a", "b", "c"])
     assert opened.classes == ("a", "b", "c")
-    with pytest.raises(FormatError, match="doubled"):
+    with pytest.raises(FormatError, match="two classes have the name 'a'"):
         opened.save(tmp_path / "wide", opened.head, ("a", "a", "b"))
     with pytest.raises(FormatError, match="new or empty folder"):
         opened.save(tmp_path / "wide.safetensors", opened.head, ("a", "c", "b"))

@@ -1,7 +1,7 @@
 """Flax out, as ONNX: a classifier's scoring function, traced by JAX, one ONNX node or a few for each operation.
 
 The file takes batches of any size and gives "logits" and "probabilities"; the names of the classes are in its metadata,
-under "classes", as JSON. An operation that is not in `flax_onnx_ops.RULES` is an error that names it.
+under "classes", as JSON. An operation that is not in `_onnx_operations.RULES` is an error that names it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CALLS = (
 """Operations that only run another jaxpr."""
 
 
-def write(score: Score, spec: InputSpec, classes: Sequence[str], path: Path) -> None:
+def to_onnx(score: Score, spec: InputSpec, classes: Sequence[str], path: Path) -> None:
     """Write a scoring function as an ONNX file.
 
     Args:
@@ -57,7 +57,7 @@ def write(score: Score, spec: InputSpec, classes: Sequence[str], path: Path) -> 
     >>> import tempfile, onnx
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "some.onnx")
-    ...     write(lambda x: (2 * x, jax.nn.sigmoid(x)), jax.ShapeDtypeStruct((2,), np.float32), ["a", "b"], path)
+    ...     to_onnx(lambda x: (2 * x, jax.nn.sigmoid(x)), jax.ShapeDtypeStruct((2,), np.float32), ["a", "b"], path)
     ...     [node.op_type for node in onnx.load(path).graph.node]
     ['Mul', 'Sigmoid', 'Identity', 'Identity']
     """

@@ -33,7 +33,7 @@ Score = Callable[[Any], tuple[jax.Array, jax.Array]]
 """A batch of inputs, normalised -> logits and probabilities, both float32 ``[n, k]``; traceable by JAX."""
 
 
-def write(
+def to_stablehlo(
     score: Score,
     spec: InputSpec,
     classes: Sequence[str],
@@ -58,7 +58,7 @@ def write(
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "sum.stablehlo")
-    ...     write(lambda x: (x, jax.nn.softmax(x)), jax.ShapeDtypeStruct((2,), np.float32), ["a", "b"], path)
+    ...     to_stablehlo(lambda x: (x, jax.nn.softmax(x)), jax.ShapeDtypeStruct((2,), np.float32), ["a", "b"], path)
     ...     with zipfile.ZipFile(path) as file:
     ...         model = export.deserialize(bytearray(file.read("model.stablehlo")))
     >>> model.call(np.float32([[1, 1]]))["probabilities"].tolist()

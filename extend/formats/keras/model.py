@@ -19,22 +19,10 @@ from extend.core.errors import FormatError, MissingExtraError
 from extend.formats.base import DenseHead, Input, check_names, check_replacement, digest, read_bytes, replace_file
 from extend.formats.keras import _archive as archive
 from extend.formats.keras import _legacy as legacy
-from extend.formats.keras._legacy import to_keras_h5
+from extend.formats.keras._place import Place, activation_of, find, head_of
 from extend.formats.keras._reading import guarded, read_hdf5, read_zip, the_keras, weights_of
 
-__all__ = ["Keras", "open", "to_keras_h5"]
-
 SUFFIXES = (".keras", ".h5", ".hdf5")
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where the head is: the layer, the tensor that it reads, and the layer after it that makes probabilities."""
-
-    layer: Any
-    before: Any
-    after: Any
-    binary: bool
 
 
 @dataclass(frozen=True)
@@ -50,7 +38,7 @@ class Keras:
     head: DenseHead
     classes: tuple[str, ...] | None
     fingerprint: str
-    place: _Place = field(repr=False)
+    place: Place = field(repr=False)
     run: Callable[[list[np.ndarray]], np.ndarray] = field(repr=False, compare=False)
     format: str = "keras"
 
@@ -178,8 +166,8 @@ def _assign(source: Any, target: Any, skip: str | None) -> None:
 def _opened(model: Any, path: Path | None, classes: tuple[str, ...] | None) -> Keras:
     if not _plain_model(model):
         raise FormatError(f"{type(model).__name__} is neither Sequential nor functional: its layers are not known")
-    place = _place(model)
-    head = _head(place)
+    place = find(model)
+    head = head_of(place)
     if classes is not None:
         check_names(classes, head.num_classes)
     first = any(getattr(layer, "data_format", None) == "channels_first" for layer in model.layers)
@@ -191,65 +179,7 @@ def _opened(model: Any, path: Path | None, classes: tuple[str, ...] | None) -> K
     return Keras(path, model, one, head, classes, _fingerprint(model, place), place, _runner(model, place))
 
 
-def _place(model: Any) -> _Place:
-    """The head, found from the model's output backwards.
-
-    Raises:
-        FormatError: names what stands where a dense layer was expected.
-    """
-    if len(model.outputs) != 1:
-        raise FormatError(f"the model has {len(model.outputs)} outputs; expected one")
-    layer, before = _maker(model.outputs[0])
-    after = None
-    if _after(layer) is not None:
-        after = layer
-        layer, before = _maker(before)
-    kind = type(layer).__name__
-    if kind != "Dense":
-        raise FormatError(
-            f"layer {layer.name!r} ({kind}) is the last; expected Dense, or Dense and a softmax or sigmoid after it"
-        )
-    if len(before.shape) != 2:
-        raise FormatError(f"the head {layer.name!r} reads {len(before.shape)} axes; expected [n, features]")
-    kinds = {name for name in (layer.activation.__name__, _after(after)) if name not in (None, "linear")}
-    if len(kinds) > 1 or not kinds <= {"softmax", "sigmoid"}:
-        found = " and ".join(sorted(kinds))
-        raise FormatError(f"the head {layer.name!r} has the activation {found}; expected softmax, sigmoid or none")
-    if not any(own is layer for own in model.layers):
-        raise FormatError(f"the head {layer.name!r} is not a layer of the model itself but of one inside it")
-    return _Place(layer, before, after, layer.units == 1 and "softmax" not in kinds)
-
-
-def _maker(tensor: Any) -> tuple[Any, Any]:
-    """The layer that made a tensor, and the one tensor that it read."""
-    operation, node, _ = tensor._keras_history
-    inputs = operation._inbound_nodes[node].input_tensors
-    if len(inputs) != 1:
-        raise FormatError(f"layer {operation.name!r} ({type(operation).__name__}) is the last; expected Dense")
-    return operation, inputs[0]
-
-
-def _after(layer: Any) -> str | None:
-    """The activation that a layer applies and nothing else; None if it does another thing."""
-    kind = type(layer).__name__
-    if kind == "Activation" and layer.activation.__name__ in ("softmax", "sigmoid", "linear"):
-        return str(layer.activation.__name__)
-    if kind == "Softmax" and layer.axis in (-1, 1):
-        return "softmax"
-    return "sigmoid" if kind == "Sigmoid" else None
-
-
-def _head(place: _Place) -> DenseHead:
-    to_numpy, layer = the_keras().ops.convert_to_numpy, place.layer
-    kernel = np.asarray(to_numpy(layer.kernel))
-    bias = np.asarray(to_numpy(layer.bias)) if layer.use_bias else np.zeros(layer.units, kernel.dtype)
-    if place.binary:
-        return DenseHead.from_single_unit(kernel, bias)
-    sigmoid = "sigmoid" in (layer.activation.__name__, _after(place.after))
-    return DenseHead(kernel, bias, "sigmoid" if sigmoid else "softmax")
-
-
-def _runner(model: Any, place: _Place) -> Callable[[list[np.ndarray]], np.ndarray]:
+def _runner(model: Any, place: Place) -> Callable[[list[np.ndarray]], np.ndarray]:
     """A function of input arrays; on JAX compiled, once a shape of batch."""
     keras = the_keras()
     body = keras.Model(model.inputs, place.before)
@@ -275,7 +205,7 @@ def _runner(model: Any, place: _Place) -> Callable[[list[np.ndarray]], np.ndarra
     return lambda arrays: widened(call(trained, others, arrays))
 
 
-def _fingerprint(model: Any, place: _Place) -> str:
+def _fingerprint(model: Any, place: Place) -> str:
     """SHA-256 over the layers before the head, how they are joined, and their weights."""
     to_numpy = the_keras().ops.convert_to_numpy
     skip = {place.layer.name, getattr(place.after, "name", None)}
@@ -300,7 +230,7 @@ def _stable(value: Any) -> Any:
     return value
 
 
-def _with_head(model: Any, place: _Place, head: DenseHead) -> Any:
+def _with_head(model: Any, place: Place, head: DenseHead) -> Any:
     """The same model with another head; it shares nothing with the old one."""
     keras = the_keras()
     unit = head.single_unit() if place.binary else None
@@ -317,7 +247,7 @@ def _with_head(model: Any, place: _Place, head: DenseHead) -> Any:
                 entry["config"]["activation"] = wanted
         elif place.after is not None and name == place.after.name:
             entry.pop("build_config", None)
-            if _after(place.after) not in (wanted, "linear"):
+            if activation_of(place.after) not in (wanted, "linear"):
                 if entry["class_name"] != "Activation":
                     raise FormatError(f"layer {name!r} ({entry['class_name']}) cannot become a {wanted}")
                 entry["config"]["activation"] = wanted

@@ -1,17 +1,6 @@
 """Networks of MATLAB's Deep Learning (Neural Network) Toolbox, as arrays in a ``.mat`` file.
 
-A ``network`` object cannot be read outside MATLAB. These lines, in MATLAB, write what it holds::
-
-    IW = net.IW; LW = net.LW; b = net.b; transfer = cellfun(@(l) l.transferFcn, net.layers, 'UniformOutput', false);
-    in = net.inputs{1}; input = struct('fcns', {in.processFcns}, 'settings', {in.processSettings});
-    out = net.outputs{end}; output = struct('fcns', {out.processFcns}, 'settings', {out.processSettings});
-    save('net.mat', 'IW', 'LW', 'b', 'transfer', 'input', 'output', '-v7')
-
-Optional are the variables ``classes`` and ``inputs``, cells of names such as ``{'cat', 'dog'}``. All may also be fields
-of one struct. A network trained with ``trainbr`` (Bayesian regularisation) or any other function is the same here.
-
-What a network computes: ``a{1} = f(IW{1} * p + b{1})``, ``a{i} = f(LW{i,i-1} * a{i-1} + b{i})``, where p are the
-processed inputs; the outputs are a{end} with the processing undone.
+`extend.formats.matlab._variables` says what such a file holds, and the lines that write it in MATLAB.
 """
 
 from __future__ import annotations
@@ -27,16 +16,25 @@ import numpy as np
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead, Input, check_replacement, read_bytes, replace_file, same_columns
 from extend.formats.dense import DenseLayer, DenseNetwork
-from extend.formats.matlab._processing import Struct, cells, numbers, processing, reselect, struct, texts
+from extend.formats.matlab._processing import processing, reselect, texts
 from extend.formats.matlab._scan import BYTES, scan
+from extend.formats.matlab._variables import (
+    SNIPPET,
+    TRANSFER,
+    Rows,
+    cell,
+    last_layer,
+    layer_of,
+    layers_of,
+    names_of,
+    net_of,
+    processing_of,
+    rows_of,
+    to_bytes,
+)
 
 if TYPE_CHECKING:
     from extend.heads.base import Activation
-
-SNIPPET = (__doc__ or "").split("::\n\n")[1].split("\n\n")[0]
-TRANSFER = {"tansig": "tanh", "logsig": "logistic", "purelin": "identity", "poslin": "relu", "softmax": "softmax"}
-Rows = tuple[list[str], list[Struct]]
-"""Processing functions and their settings."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ class Matlab:
         if Path(path).suffix.lower() != ".mat":
             raise FormatError(f"{path}: a MATLAB file is named .mat")
         check_replacement(head, self.head, classes, fewest=2, where=path)
-        net = _net(self.variables, self.within, self.path)
+        net = net_of(self.variables, self.within, self.path)
         made = dict(net)
         last = len(self.network.layers) - 1
         if not last:  # Constant inputs, which the file's processing removes, are features that are always 0.
@@ -101,7 +99,7 @@ class Matlab:
             head = DenseHead(kernel, head.bias, head.activation)
         if not self.head.equals(head):
             weights, bias, transfer, output = self._last(net, head)
-            made["b"], made["transfer"], made["output"] = net["b"].copy(), net["transfer"].copy(), _output(output)
+            made["b"], made["transfer"], made["output"] = net["b"].copy(), net["transfer"].copy(), processing_of(output)
             made["b"].flat[last] = bias[:, None]
             made["transfer"].flat[last] = transfer
             if last:
@@ -110,8 +108,8 @@ class Matlab:
             else:
                 made["IW"] = net["IW"].copy()
                 made["IW"].flat[0] = weights
-        made["classes"] = _cell(classes)
-        content = _bytes({**self.variables, self.within: made} if self.within else made)
+        made["classes"] = cell(classes)
+        content = to_bytes({**self.variables, self.within: made} if self.within else made)
         written = _open(content, str(path))
         if not _close(written.head, head) or written.classes != classes or written.fingerprint != self.fingerprint:
             raise FormatError(f"{path}: the written file would read otherwise than the model that was given")
@@ -133,7 +131,7 @@ class Matlab:
         if transfer != "purelin":
             scale, shift = np.full_like(scale, factor), np.zeros_like(shift)
         weights, offset = (kernel / scale).T, (bias - shift) / scale
-        own_weights, own_bias = _layer(net, last, self.path)
+        own_weights, own_bias = layer_of(net, last, self.path)
         for column, match in enumerate(matches):
             if match is not None:
                 weights[column], offset[column] = own_weights[match], own_bias[match]
@@ -197,20 +195,20 @@ def to_mat(network: DenseNetwork, path: str | os.PathLike[str]) -> None:
     biases[0] = biases[0] + network.offset @ network.layers[0].kernel
     weights[0] = weights[0] * network.scale
     net: dict[str, Any] = {
-        "IW": _cell([weights[0], *[None] * (count - 1)]),
-        "LW": _cell([None] * count * count).reshape(count, count),
-        "b": _cell([bias[:, None] for bias in biases]),
-        "transfer": _cell([names[kind] for kind in kinds]),
-        "input": _output(([], [])),
-        "output": _output(([], [])),
+        "IW": cell([weights[0], *[None] * (count - 1)]),
+        "LW": cell([None] * count * count).reshape(count, count),
+        "b": cell([bias[:, None] for bias in biases]),
+        "transfer": cell([names[kind] for kind in kinds]),
+        "input": processing_of(([], [])),
+        "output": processing_of(([], [])),
     }
     for layer in range(1, count):
         net["LW"][layer, layer - 1] = weights[layer]
     if network.classes:
-        net["classes"] = _cell(network.classes)
+        net["classes"] = cell(network.classes)
     if network.inputs:
-        net["inputs"] = _cell(network.inputs)
-    content = _bytes(net)
+        net["inputs"] = cell(network.inputs)
+    content = to_bytes(net)
     _open(content, str(path))
     replace_file(path, content)
 
@@ -231,29 +229,29 @@ def _open(content: bytes, where: str) -> Matlab:
             + "".join(f"; {name} is {what}, which only MATLAB reads" for name, what in found.others.items())
             + f". In MATLAB, write the network so:\n{SNIPPET}"
         )
-    net = _net(variables, within, where)
+    net = net_of(variables, within, where)
     missing = [name for name in ("LW", "b", "transfer", "input", "output") if name not in net]
     if missing:
         raise FormatError(f"{where}: no variable {', '.join(missing)}. In MATLAB, write the network so:\n{SNIPPET}")
     transfer = texts(net["transfer"], f"{where}: transfer")
-    layers = _layers(net, transfer, where)
-    processed = processing(*_rows(net["input"], f"{where}: input"), layers[0].kernel.shape[0], f"{where}: input")
+    layers = layers_of(net, transfer, where)
+    processed = processing(*rows_of(net["input"], f"{where}: input"), layers[0].kernel.shape[0], f"{where}: input")
     kernel = np.zeros((processed.size, layers[0].kernel.shape[1]))
     scale, offset = np.zeros((2, processed.size))
     kernel[processed.rows], scale[processed.rows], offset[processed.rows] = (
         layers[0].kernel, processed.scale, processed.offset,
     )  # fmt: skip
     layers[0] = DenseLayer(kernel, layers[0].bias, layers[0].activation)
-    output = _rows(net["output"], f"{where}: output")
+    output = rows_of(net["output"], f"{where}: output")
     units = layers[-1].kernel.shape[1]
     undone = processing(*output, units, f"{where}: output")
     if undone.size != units or not (undone.scale > 0).all():
         raise FormatError(f"{where}: output: rows that are constant, or turned round, cannot be classes; train without")
     up, shift = 1 / undone.scale, -undone.offset / undone.scale
-    last = _last_layer(layers[-1], transfer[-1], up, shift, where)
+    last = last_layer(layers[-1], transfer[-1], up, shift, where)
     kind: Activation = "sigmoid" if last.activation == "logistic" else "softmax"
-    names = tuple(_names(net["classes"], f"{where}: classes")) if "classes" in net else None
-    inputs = tuple(_names(net["inputs"], f"{where}: inputs")) if "inputs" in net else ()
+    names = tuple(names_of(net["classes"], f"{where}: classes")) if "classes" in net else None
+    inputs = tuple(names_of(net["inputs"], f"{where}: inputs")) if "inputs" in net else ()
     if names is not None and len(set(names)) != len(names):
         raise FormatError(f"{where}: classes has a name twice")
     for name in ("classes", "inputs"):
@@ -264,93 +262,6 @@ def _open(content: bytes, where: str) -> Matlab:
     return Matlab(where, variables, within, found.others, network, head, up, shift, output, names)
 
 
-def _layers(net: dict[str, Any], transfer: list[str], where: str) -> list[DenseLayer]:
-    count = len(transfer)
-    first, later, biases = (cells(net[name], f"{where}: {name}") for name in ("IW", "LW", "b"))
-    if not 0 < count <= 100 or first.shape[0] != count or later.shape != (count, count) or biases.size != count:
-        raise FormatError(
-            f"{where}: {count} transfer functions with IW of {first.shape[0]} rows, LW {list(later.shape)} and "
-            f"{biases.size} b; expected as many layers in each"
-        )
-    skips = [f"IW{{{i + 1},{j + 1}}}" for i, j in np.ndindex(first.shape) if np.size(first[i, j]) and (i or j)]
-    skips += [f"LW{{{i + 1},{j + 1}}}" for i, j in np.ndindex(later.shape) if np.size(later[i, j]) and j != i - 1]
-    if skips:
-        raise FormatError(f"{where}: {skips[0]} is not empty; only a chain of layers is supported, with one input")
-    layers = []
-    for number, name in enumerate(transfer):
-        if name not in TRANSFER:
-            raise FormatError(
-                f"{where}: layer {number + 1}: transfer function {name!r}; there are {', '.join(TRANSFER)}"
-            )
-        weights, bias = _layer(net, number, where)
-        try:
-            layers.append(DenseLayer(weights.T, bias, TRANSFER[name]))
-        except FormatError as error:
-            raise FormatError(f"{where}: layer {number + 1}: {error}") from error
-    return layers
-
-
-def _layer(net: dict[str, Any], number: int, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """Weights ``[units, inputs]`` and bias ``[units]`` of a layer, from 0."""
-    label = f"{where}: layer {number + 1}"
-    weights = numbers(net["LW"][number, number - 1] if number else net["IW"][0, 0], f"{label}, weights")
-    bias = numbers(net["b"].flat[number], f"{label}, b").ravel()
-    return weights, bias if bias.size else np.zeros(len(weights))
-
-
-def _last_layer(layer: DenseLayer, transfer: str, scale: np.ndarray, shift: np.ndarray, where: str) -> DenseLayer:
-    """The last layer whose outputs are the classes' scores."""
-    kernel, bias = layer.kernel, layer.bias
-    if transfer == "purelin" and len(bias) > 1:
-        return DenseLayer(kernel * scale, bias * scale + shift, "identity")
-    if transfer == "poslin" or (len(bias) == 1 and transfer not in ("logsig", "tansig")):
-        raise FormatError(f"{where}: a last layer of {len(bias)} {transfer} units gives no scores of classes")
-    if not (np.ptp(scale) == 0 and np.ptp(shift) == 0):
-        raise FormatError(f"{where}: output: {transfer} units whose settings differ from class to class")
-    if transfer == "softmax":
-        return layer
-    if transfer == "tansig":
-        kernel, bias = 2 * kernel, 2 * bias
-    if len(bias) > 1:
-        return DenseLayer(kernel, bias, "logistic")
-    two = DenseHead.from_single_unit(kernel, bias)
-    return DenseLayer(two.kernel, two.bias, "softmax")
-
-
-def _net(variables: dict[str, Any], within: str, where: str) -> dict[str, Any]:
-    return struct(variables[within], f"{where}: {within}") if within else variables
-
-
-def _rows(value: Any, where: str) -> Rows:
-    fields = struct(value, where)
-    for name in ("fcns", "settings"):
-        if name not in fields:
-            raise FormatError(f"{where}: no field {name}. In MATLAB, write the network so:\n{SNIPPET}")
-    fcns = texts(fields["fcns"], f"{where}.fcns") if np.size(fields["fcns"]) else []
-    settings = fields["settings"]
-    ones = list(cells(settings, f"{where}.settings").flat) if np.size(settings) else []
-    return fcns, [struct(one, f"{where}.settings") for one in ones]
-
-
-def _names(value: Any, where: str) -> list[str]:
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
-        return [f"{number:g}" for number in numbers(value, where).ravel()]
-    return texts(value, where)
-
-
-def _output(rows: Rows) -> dict[str, Any]:
-    fcns, settings = _cell(rows[0]).reshape(1, -1), _cell(rows[1]).reshape(1, -1)
-    return {"fcns": fcns, "settings": settings}
-
-
-def _cell(values: Any) -> np.ndarray:
-    """A column of cells; None is an empty one."""
-    made = np.empty((len(values), 1), object)
-    for place, value in enumerate(values):
-        made[place, 0] = np.zeros((0, 0)) if value is None else value
-    return made
-
-
 def _close(one: DenseHead, two: DenseHead) -> bool:
     """Equal but for the rounding of the outputs' processing."""
     pairs = ((one.kernel, two.kernel), (one.bias, two.bias))
@@ -358,11 +269,3 @@ def _close(one: DenseHead, two: DenseHead) -> bool:
     return one.activation == two.activation and all(
         a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12 * most) for a, b in pairs
     )
-
-
-def _bytes(variables: dict[str, Any]) -> bytes:
-    from scipy.io import savemat
-
-    file = io.BytesIO()
-    savemat(file, variables, long_field_names=True, do_compression=True)
-    return file.getvalue()

@@ -16,10 +16,10 @@ import numpy as np
 
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
+from extend.formats.onnx._edit import Edit
 from extend.formats.onnx._graph import Block, Place
 from extend.formats.onnx._labels import relabel, write_labels, write_listed
-from extend.formats.onnx._nodes import View, attributes, called, captured, set_attributes
-from extend.formats.onnx._tail import Labels
+from extend.formats.onnx._nodes import attributes, called, set_attributes
 
 
 def widen(model: Any, place: Place, head: DenseHead, classes: Sequence[str], old: Sequence[str] | None) -> None:
@@ -31,7 +31,7 @@ def widen(model: Any, place: Place, head: DenseHead, classes: Sequence[str], old
     Raises:
         FormatError: the graph cannot hold it (names that are no integers, numbers too large for its dtype).
     """
-    new = _Edit(model)
+    new = Edit(model)
     unit = head.single_unit() if place.single else None
     _lookups(new, place, classes, old)
     if unit is None:
@@ -41,104 +41,7 @@ def widen(model: Any, place: Place, head: DenseHead, classes: Sequence[str], old
     new.finish({*place.tail.kinds, *(block.output for block in place.blocks)})
 
 
-class _Edit:
-    """A graph while it is changed: its nodes keep their places until `finish`."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.view = View.of(model)
-        self.nodes = list(model.graph.node)
-        self.before: dict[int, list[Any]] = {}
-        self.after: dict[int, list[Any]] = {}
-        self.gone: set[int] = set()
-        self.freed: list[str] = []
-        self.labels: list[Labels] = []
-        self.names = {name for node in self.nodes for name in (*node.input, *node.output, node.name, *captured(node))}
-        self.names |= {item.name for item in (*model.graph.initializer, *model.graph.input, *model.graph.output)}
-
-    def fresh(self, name: str) -> str:
-        """A name that nothing in the graph has."""
-        number = 2
-        while f"{name}_{number}" in self.names:
-            number += 1
-        self.names.add(f"{name}_{number}")
-        return f"{name}_{number}"
-
-    def give(self, node: Any, slot: int, value: np.ndarray, owner: int | None = None) -> None:
-        """Make this array a node's constant input; another node that reads the old one keeps it.
-
-        `owner` is the place of a node that was there before, which alone may reuse the name.
-        """
-        from onnx import helper, numpy_helper
-
-        old = node.input[slot] if slot < len(node.input) else ""
-        alone = owner is not None and old in self.view.initializers and self.view.consumers[old] == [owner]
-        alone = alone and list(node.input).count(old) == 1 and old not in self.view.outputs
-        name = old if alone else self.fresh(old or f"{node.output[0]}_constant")
-        tensor = numpy_helper.from_array(np.ascontiguousarray(value), name)
-        graph = self.model.graph
-        if alone:
-            self.view.initializers[old].CopyFrom(tensor)
-            for given in graph.input:
-                if given.name == old:
-                    given.CopyFrom(helper.make_tensor_value_info(name, tensor.data_type, value.shape))
-            return
-        self.add(tensor)
-        if owner is not None and old:
-            self.freed.append(old)
-        if slot < len(node.input):
-            node.input[slot] = name
-        else:
-            node.input.append(name)
-
-    def add(self, tensor: Any) -> None:
-        from onnx import helper
-
-        self.model.graph.initializer.append(tensor)
-        if self.model.ir_version < 4:  # Such a file lists its initialisers among its inputs.
-            declared = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-            self.model.graph.input.append(declared)
-
-    def copy(self, node: Any) -> Any:
-        twin = type(node).FromString(node.SerializeToString())
-        twin.name = self.fresh(node.name or node.op_type)
-        return twin
-
-    def replace_by_identity(self, node: Any, slot: int) -> None:
-        from onnx import helper
-
-        node.CopyFrom(helper.make_node("Identity", [node.input[slot]], list(node.output), node.name))
-
-    def finish(self, stale: set[str]) -> None:
-        """Put the nodes in order; remove constants that no one reads any more, and the declared shapes of `stale`."""
-        graph = self.model.graph
-        ordered: list[Any] = []
-        for place, node in enumerate(self.nodes):
-            own = [] if id(node) in self.gone else [node]
-            ordered += [*self.before.get(place, []), *own, *self.after.get(place, [])]
-        copies = [type(node).FromString(node.SerializeToString()) for node in ordered]
-        del graph.node[:]
-        graph.node.extend(copies)
-        for at in reversed(range(len(graph.value_info))):
-            if graph.value_info[at].name in stale:
-                del graph.value_info[at]
-        while self.freed:
-            name = self.freed.pop()
-            view = View.of(self.model)
-            if view.consumers[name] or name in view.outputs:
-                continue
-            for items in (graph.initializer, graph.input):
-                for at in reversed(range(len(items))):
-                    if items[at].name == name and (items is graph.initializer or name in view.initializers):
-                        del items[at]
-            if name in view.producer:
-                node = graph.node[view.producer[name]]
-                if len(node.output) == 1:
-                    self.freed += list(node.input)
-                    del graph.node[view.producer[name]]
-
-
-def _columns(new: _Edit, place: Place, head: DenseHead, unit: tuple[np.ndarray, np.ndarray] | None) -> None:
+def _columns(new: Edit, place: Place, head: DenseHead, unit: tuple[np.ndarray, np.ndarray] | None) -> None:
     """Put the head's columns into its nodes; `unit` is the one unit that the head still is, if it is one."""
     before, nodes, first = place.head, new.nodes, place.blocks[0]
     k = before.num_classes
@@ -169,7 +72,7 @@ def _columns(new: _Edit, place: Place, head: DenseHead, unit: tuple[np.ndarray, 
     return None
 
 
-def _append(new: _Edit, place: Place, head: DenseHead) -> None:
+def _append(new: Edit, place: Place, head: DenseHead) -> None:
     """New columns as nodes of their own, joined to the old by Concat."""
     from onnx import helper
 
@@ -196,7 +99,7 @@ def _append(new: _Edit, place: Place, head: DenseHead) -> None:
             made += _label_again(new, node, place)
 
 
-def _fold(new: _Edit, place: Place) -> None:
+def _fold(new: Edit, place: Place) -> None:
     """One block in place of several; its columns are written afterwards."""
     nodes, first = new.nodes, place.blocks[0]
     for block in place.blocks[1:]:
@@ -210,7 +113,7 @@ def _fold(new: _Edit, place: Place) -> None:
     output[list(output).index(first.output)] = place.scores
 
 
-def _lookups(new: _Edit, place: Place, classes: Sequence[str], old: Sequence[str] | None) -> None:
+def _lookups(new: Edit, place: Place, classes: Sequence[str], old: Sequence[str] | None) -> None:
     """Name the classes in every label list; what stands for an old class goes on to do so."""
     for lookup in place.tail.lookups:
         node = new.nodes[lookup.node]
@@ -227,7 +130,7 @@ def _lookups(new: _Edit, place: Place, classes: Sequence[str], old: Sequence[str
             write_labels(node, given, values)
 
 
-def _second(new: _Edit, like: Block, kernel: np.ndarray, bias: np.ndarray, place: Place) -> list[Any]:
+def _second(new: Edit, like: Block, kernel: np.ndarray, bias: np.ndarray, place: Place) -> list[Any]:
     """A node such as this one for other columns, with the Add of its bias if that is one of its own."""
     from onnx import TensorProto, helper
 
@@ -249,7 +152,7 @@ def _second(new: _Edit, like: Block, kernel: np.ndarray, bias: np.ndarray, place
 
 
 def _fill(
-    new: _Edit,
+    new: Edit,
     block: Block,
     node: Any,
     add: Any | None,
@@ -291,7 +194,7 @@ def _narrow(block: Block, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndar
     return kernel, bias
 
 
-def _bias_slot(new: _Edit, add: Any) -> int:
+def _bias_slot(new: Edit, add: Any) -> int:
     return 0 if new.view.constant(add.input[0]) is not None else 1
 
 
@@ -304,7 +207,7 @@ def _classifier(node: Any, kernel: np.ndarray, bias: np.ndarray) -> None:
         set_attributes(node, multi_class=1)
 
 
-def _label_again(new: _Edit, node: Any, place: Place) -> list[Any]:
+def _label_again(new: Edit, node: Any, place: Place) -> list[Any]:
     """The label of a LinearClassifier that is now one of two: the name of the best of all scores."""
     from onnx import helper, numpy_helper
 
@@ -318,7 +221,7 @@ def _label_again(new: _Edit, node: Any, place: Place) -> list[Any]:
     return [best, helper.make_node("Gather", [tensor.name, best.output[0]], [label], new.fresh("Gather"), axis=0)]
 
 
-def _tail(new: _Edit, place: Place, head: DenseHead) -> None:
+def _tail(new: Edit, place: Place, head: DenseHead) -> None:
     """Bring nodes behind the head and the outputs' shapes to the new number of classes."""
     from onnx import helper
 

@@ -24,12 +24,9 @@ from extend.formats.pmml import _regression as pmml_regression
 from extend.formats.pmml._document import BYTES, children, parse, text, write
 from extend.formats.pmml._fields import Fields
 from extend.formats.pmml._parts import Parts, set_classes
-from extend.formats.pmml._writer import to_pmml
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
-
-__all__ = ["Pmml", "open", "to_pmml"]
 
 KINDS = {"NeuralNetwork": pmml_network, "RegressionModel": pmml_regression}
 AROUND = ("Header", "MiningBuildTask", "DataDictionary", "TransformationDictionary")
@@ -147,7 +144,7 @@ def open(path: str | os.PathLike[str]) -> Pmml:
         FormatError: damaged, with a DTD, or with a part that is not supported, which is named.
 
     >>> import tempfile
-    >>> from extend.formats.dense import DenseLayer, DenseNetwork
+    >>> from extend.formats import DenseLayer, DenseNetwork, to_pmml
     >>> layer = DenseLayer(np.eye(2), np.zeros(2), "softmax")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     to_pmml(DenseNetwork((layer,), np.ones(2), np.zeros(2), classes=("cat", "dog")), Path(folder) / "a.pmml")

@@ -12,16 +12,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from extend.core.errors import FormatError, MissingExtraError
 from extend.formats.base import DenseHead, Input, check_names, check_replacement
 from extend.formats.torch import module as torch_module
+from extend.formats.torch.head import dense_head, head_tensors, resize, widened
 from extend.formats.torch.module import Cut
 from extend.formats.torch.state import PICKLED, SAFE, Weights, read
-from extend.formats.transformers import model as transformers
+
+if TYPE_CHECKING:
+    from extend.formats.transformers.model import HuggingFaceModel
 
 FLOAT = np.dtype("float32")
 
@@ -67,7 +70,7 @@ class TorchModel:
         check_replacement(head, self.head, classes, where=file)
         names = self._names()
         own = {part: self.weights.state[found[0]] for part, found in names.items()}
-        tensors = torch_module.head_tensors(self.cut, head, own)
+        tensors = head_tensors(self.cut, head, own)
         weights = self.weights
         if not self.from_file and file.suffix.lower() in SAFE:
             weights = replace(weights, metadata={})
@@ -79,7 +82,7 @@ class TorchModel:
         Raises:
             FormatError: the module cannot have this head.
         """
-        return torch_module.widened(self.cut, head)
+        return widened(self.cut, head)
 
     def describe(self) -> dict[str, str]:
         """Its layers, where the head was found, and what is not kept."""
@@ -101,7 +104,7 @@ def open(
     head: str | None = None,
     classes: Sequence[str] | None = None,
     trust: bool = False,
-) -> TorchModel | transformers.HuggingFaceModel:
+) -> TorchModel | HuggingFaceModel:
     """Open weights (``.pt``, ``.pth``, ``.th``, ``.bin``, ``.safetensors``), a module, or a Hugging Face folder.
 
     The module is copied and never changed. A file whose head has another number of classes than the module's is taken
@@ -133,6 +136,8 @@ def open(
         raise MissingExtraError("PyTorch", "torch", error) from error
     path = None if isinstance(source, nn.Module) else Path(source)
     if path is not None and path.is_dir():
+        from extend.formats import transformers  # Which is made of what is here.
+
         return transformers.open(path, head=head, classes=classes, trust=trust)
     weights = None if path is None else read(path)
     module = _module(source if path is None else model, path)
@@ -157,7 +162,7 @@ def _opened(
     classes: Sequence[str] | None,
 ) -> TorchModel:
     own = {part: weights.state[prefix + names[0]] for part, names in cut.names.items()}
-    head = torch_module.dense_head(own["weight"], own.get("bias"), cut.ending)
+    head = dense_head(own["weight"], own.get("bias"), cut.ending)
     names = weights.classes(head.num_classes) if classes is None else tuple(classes)
     if names is not None:
         check_names(names, head.num_classes)
@@ -211,7 +216,7 @@ def _load(file: Path, state: Mapping[str, Any], cut: Cut) -> str:
     heads = cut.names
     units = {len(found[name]) for names in heads.values() for name in names if found[name].ndim}
     if len(units) == 1 and (k := units.pop()) and k != len(cut.layer.weight):
-        torch_module.resize(cut, k)
+        resize(cut, k)
         wanted = cut.module.state_dict()
     for name, own in wanted.items():
         given, expected = (list(getattr(value, "shape", ())) for value in (found.get(name, own), own))

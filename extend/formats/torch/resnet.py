@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from extend.core.errors import FormatError
 from extend.formats.torch.module import to_numpy
-from extend.models.resnet import Block, ResNet
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+    from extend.models.resnet import ResNet
 
 
 def resnet_from_torch(state: Mapping[str, Any]) -> ResNet:
@@ -32,6 +34,10 @@ def resnet_from_torch(state: Mapping[str, Any]) -> ResNet:
     Traceback (most recent call last):
     extend.core.errors.FormatError: the weights lack 'linear.weight'; expected those of a CIFAR ResNet
     """
+    from flax import nnx
+
+    from extend.models.resnet import Block, ResNet
+
     prefix = "module." if all(name.startswith("module.") for name in state) else ""
     left = {name.removeprefix(prefix): to_numpy(value) for name, value in state.items()}
 
@@ -75,6 +81,8 @@ def _norm(norm: nnx.BatchNorm, name: str, take: Any) -> None:
 
 
 def _put(variable: Any, value: np.ndarray, name: str) -> None:
+    import jax.numpy as jnp
+
     if variable.shape != value.shape:
         raise FormatError(f"{name!r} gives {list(value.shape)}; the network expects {list(variable.shape)}")
     variable.set_value(jnp.asarray(value, np.float32))

@@ -22,9 +22,7 @@ import numpy as np
 from extend.core.errors import FormatError, MissingExtraError
 from extend.data.images import Image
 from extend.formats.base import DenseHead, Input, check_names, check_replacement
-from extend.formats.torch import module as torch_module
-from extend.formats.torch.module import Cut
-from extend.formats.torch.state import Weights, read
+from extend.formats.torch import Cut, Weights, cut, dense_head, describe, head_tensors, read_weights
 from extend.formats.transformers._config import IGNORED, MOST_PIXELS, PICTURES, check, image_of, read_json, without
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
@@ -77,7 +75,7 @@ class HuggingFaceModel:
             raise FormatError(f"{target}: expected a new or empty folder")
         check_replacement(head, self.head, classes, where=target)
         own = {part: self.weights.state[names[0]] for part, names in self.cut.names.items()}
-        tensors = torch_module.head_tensors(self.cut, head, own)
+        tensors = head_tensors(self.cut, head, own)
         config = dict(self.config) | {
             "id2label": {str(number): name for number, name in enumerate(classes)},
             "label2id": {name: number for number, name in enumerate(classes)},
@@ -106,7 +104,7 @@ class HuggingFaceModel:
 
     def describe(self) -> dict[str, str]:
         """Its layers, where the head was found, and what is not kept."""
-        return torch_module.describe(self.cut) | ({"limits": self.limits} if self.limits else {})
+        return describe(self.cut) | ({"limits": self.limits} if self.limits else {})
 
 
 def open(
@@ -165,26 +163,26 @@ def open(
         limits = "; ".join([*filter(None, [limits]), f"{len(unused)} tensors of the file are not the model's"])
     fill = getattr(module.config, "eos_token_id", None)
     try:
-        cut = torch_module.cut(module, named, head, fill=fill if isinstance(fill, int) else 0)
-        own = {part: weights.state.get(names[0]) for part, names in cut.names.items()}
+        found = cut(module, named, head, fill=fill if isinstance(fill, int) else 0)
+        own = {part: weights.state.get(names[0]) for part, names in found.names.items()}
         if any(tensor is None for tensor in own.values()):
-            raise FormatError(f"the weights hold the head {cut.path!r} under another name; load and save them first")
-        dense = torch_module.dense_head(own["weight"], own.get("bias"), cut.ending)
+            raise FormatError(f"the weights hold the head {found.path!r} under another name; load and save them first")
+        dense = dense_head(own["weight"], own.get("bias"), found.ending)
         if config.get("problem_type") == "multi_label_classification":
             dense = DenseHead(dense.kernel, dense.bias, "sigmoid")
         names = _classes(module.config, dense.num_classes) if classes is None else tuple(classes)
         check_names(names, dense.num_classes)
-        fingerprint = cut.fingerprint
+        fingerprint = found.fingerprint
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from error
-    return HuggingFaceModel(where, cut, inputs, dense, names, fingerprint, image, config, weights, limits)
+    return HuggingFaceModel(where, found, inputs, dense, names, fingerprint, image, config, weights, limits)
 
 
 def _weights(folder: Path) -> Weights:
     """All tensors of the folder's weights; they are written back as safetensors, whatever they were."""
     index = folder / f"{SAFE}.index.json"
     if (folder / SAFE).exists():
-        return read(folder / SAFE)
+        return read_weights(folder / SAFE)
     if index.exists():
         places = read_json(index).get("weight_map")
         if not isinstance(places, dict) or not places:
@@ -194,10 +192,10 @@ def _weights(folder: Path) -> Weights:
             raise FormatError(f"{index}: {wrong[0]!r} is not the name of a .safetensors file in this folder")
         state: dict[str, Any] = {}
         for shard in shards:
-            state |= read(folder / shard).state
+            state |= read_weights(folder / shard).state
         return Weights(state, metadata={"format": "pt"})
     if (folder / PICKLED).exists():
-        return Weights(dict(read(folder / PICKLED).state), metadata={"format": "pt"})
+        return Weights(dict(read_weights(folder / PICKLED).state), metadata={"format": "pt"})
     raise FormatError(f"{folder}: no weights: expected {SAFE}, {index.name} or {PICKLED}")
 
 
