@@ -306,6 +306,13 @@ def read_bytes(path: str | os.PathLike[str], most: int = 4 << 30) -> bytes:
     ------
     FormatError
         If the file is missing, a folder, empty, or larger than `most` bytes.
+
+    Examples
+    --------
+    >>> read_bytes("/no/such/file")
+    Traceback (most recent call last):
+    ...
+    extend.core.errors.FormatError: /no/such/file: no such file
     """
     file = Path(path)
     if not file.is_file():
@@ -316,7 +323,16 @@ def read_bytes(path: str | os.PathLike[str], most: int = 4 << 30) -> bytes:
 
 
 def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, whole."""
+    """Write a file so that a reader sees the old one or the new one, whole.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "model.bin")
+    >>> replace_file(path, b"new")
+    >>> read_bytes(path)
+    b'new'
+    """
     file = Path(path)
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:

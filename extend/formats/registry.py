@@ -1,4 +1,4 @@
-"""Pick the format: by a file's suffix, or an object's type."""
+"""Pick the format by a file's suffix, or by an object's type."""
 
 from __future__ import annotations
 
@@ -12,10 +12,38 @@ from extend.formats.base import Foreign
 
 
 def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None = None, trust: bool = False) -> Foreign:
-    """The model in its own terms, by the file's suffix or the object's type.
+    """Open a model of another framework in its own terms.
 
-    Raises:
-        FormatError: not a format that is known, damaged, unsafe, or with a part that is not supported (which is named).
+    Parameters
+    ----------
+    source
+        A file, a folder of Hugging Face transformers, or a ``torch.nn.Module``, ``keras.Model`` or scikit-learn
+        estimator.
+    model
+        For a file of PyTorch weights: the module, or a function that makes it.
+    shape
+        For PyTorch: the shape of one input, an `extend.formats.base.Input`, or a dict of them.
+    head
+        For PyTorch and ONNX: the path or the name of the last layer, if it is not found by itself.
+    trust
+        Whether code that the file names may run.
+
+    Returns
+    -------
+    Foreign
+        The opened model.
+
+    Raises
+    ------
+    FormatError
+        If the format is not known, or the file is damaged, unsafe, or has a part that is not supported; the message
+        names it.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> read(LogisticRegression().fit([[0.0], [1.0], [2.0]], ["a", "b", "c"])).classes
+    ('a', 'b', 'c')
     """
     if not isinstance(source, str | os.PathLike):
         origins = {base.__module__.partition(".")[0] for base in type(source).__mro__}

@@ -14,7 +14,10 @@ from extend.formats.keras._reading import the_keras
 
 @dataclass(frozen=True)
 class Place:
-    """Where the head is: the layer, the tensor that it reads, and the layer after it that makes probabilities."""
+    """Where the head is: the layer, the tensor that it reads, and the layer after it that makes probabilities, or None.
+
+    `binary` says that the layer has one unit for two classes.
+    """
 
     layer: Any
     before: Any
@@ -23,10 +26,12 @@ class Place:
 
 
 def find(model: Any) -> Place:
-    """The head, found from the model's output backwards.
+    """Find the head from the model's output backwards.
 
-    Raises:
-        FormatError: names what stands where a dense layer was expected.
+    Raises
+    ------
+    FormatError
+        If there is no dense layer at the end; the message names what stands there.
     """
     if len(model.outputs) != 1:
         raise FormatError(f"the model has {len(model.outputs)} outputs; expected one")
@@ -61,7 +66,7 @@ def _maker(tensor: Any) -> tuple[Any, Any]:
 
 
 def activation_of(layer: Any) -> str | None:
-    """The activation that a layer applies and nothing else; None if it does another thing."""
+    """Return the activation that a layer applies and nothing else; None if it does another thing."""
     kind = type(layer).__name__
     if kind == "Activation" and layer.activation.__name__ in ("softmax", "sigmoid", "linear"):
         return str(layer.activation.__name__)
@@ -71,6 +76,7 @@ def activation_of(layer: Any) -> str | None:
 
 
 def head_of(place: Place) -> DenseHead:
+    """Return the layer's numbers as a head."""
     to_numpy, layer = the_keras().ops.convert_to_numpy, place.layer
     kernel = np.asarray(to_numpy(layer.kernel))
     bias = np.asarray(to_numpy(layer.bias)) if layer.use_bias else np.zeros(layer.units, kernel.dtype)

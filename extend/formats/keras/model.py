@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from extend.core.errors import FormatError, MissingExtraError
 from extend.formats.base import DenseHead, Input, check_names, check_replacement, digest, read_bytes, replace_file
@@ -27,9 +28,10 @@ SUFFIXES = (".keras", ".h5", ".hdf5")
 
 @dataclass(frozen=True)
 class Keras:
-    """A Keras model; see `extend.formats.base.Foreign` for what its attributes and methods mean.
+    """A Keras model, opened.
 
-    `model` is a copy of its own: the user's model is neither used nor changed.
+    `extend.formats.base.Foreign` says what its attributes and methods mean. It holds a copy of its own in `model`: the
+    user's model is neither used nor changed.
     """
 
     path: Path | None
@@ -42,11 +44,13 @@ class Keras:
     run: Callable[[list[np.ndarray]], np.ndarray] = field(repr=False, compare=False)
     format: str = "keras"
 
-    def features(self, batch: Any) -> np.ndarray:
-        """What the head reads, float32 ``[n, d]`` (float64 in a model of float64), in inference mode.
+    def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
+        """Return what the head reads in inference mode, float32 (float64 in a model of float64).
 
-        Raises:
-            FormatError: Keras cannot run the model on this batch.
+        Raises
+        ------
+        FormatError
+            If Keras cannot run the model on this batch.
         """
         if isinstance(self.input, Input):
             arrays = [np.asarray(batch, self.input.dtype)]
@@ -62,14 +66,16 @@ class Keras:
             ) from error
 
     def save(self, path: Path, head: DenseHead, classes: tuple[str, ...]) -> None:
-        """Write a ``.keras`` file, or an ``.h5`` that readers of Keras 2 open too; uncompiled.
+        """Write an uncompiled ``.keras`` file, or an ``.h5`` that readers of Keras 2 open too.
 
-        Every weight but the head's is bit-identical. Class names are kept in the file: the member ``classes.json``,
-        the attribute ``class_names``.
+        Every weight but the head's is bit-identical. Class names are kept in the file: the member ``classes.json``, the
+        attribute ``class_names``.
 
-        Raises:
-            FormatError: another suffix, a head that the layers after it cannot take, or for .h5 a layer that Keras 2
-                has not.
+        Raises
+        ------
+        FormatError
+            If the suffix is another one, the layers after the head cannot take the new one, or Keras 2 has not a layer
+            that an .h5 would need.
         """
         if not str(path).endswith(SUFFIXES):
             raise FormatError(f"{path}: a Keras file ends in one of {', '.join(SUFFIXES)}")
@@ -82,7 +88,7 @@ class Keras:
             replace_file(path, legacy.file_of(config, _weights(model), classes))
 
     def describe(self) -> dict[str, str]:
-        """What `extend inspect` shows."""
+        """Describe the layers and where the head was found."""
         names = [layer.name for layer in self.model.layers]
         before = [
             layer for layer in self.model.layers if layer is not self.place.layer and layer is not self.place.after
@@ -101,17 +107,31 @@ class Keras:
 def open(path: str | os.PathLike[str] | Any, *, trust: bool = False) -> Keras:
     """Open a ``.keras`` or legacy ``.h5`` file, or a `keras.Model`, whose last layer is dense.
 
-    Nothing of a file is executed: a config may name only Keras' own layers. Sets ``KERAS_BACKEND=jax`` if Keras is not
-    imported yet and no backend is chosen.
+    Nothing of a file is executed: a config may name only Keras' own layers. ``KERAS_BACKEND`` is set to "jax" if Keras
+    is not imported yet and no backend is chosen.
 
-    Args:
-        path: a file, or a Sequential or functional model.
-        trust: also load Lambda layers and registered custom classes, which runs what is in the file.
+    Parameters
+    ----------
+    path
+        A file, or a Sequential or functional model.
+    trust
+        Whether Lambda layers and registered custom classes are loaded too, which runs what is in the file.
 
-    Raises:
-        FormatError: damaged, a class that is not Keras' own, several outputs, or no dense layer at the end.
-        MissingExtraError: Keras is not installed.
+    Returns
+    -------
+    Keras
+        The opened model.
 
+    Raises
+    ------
+    FormatError
+        If the file is damaged or names a class that is not Keras' own, or the model has several outputs or no dense
+        layer at its end.
+    MissingExtraError
+        If Keras is not installed.
+
+    Examples
+    --------
     >>> import os; _ = os.environ.setdefault("KERAS_BACKEND", "jax")
     >>> import keras
     >>> open(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])).head.num_classes

@@ -34,6 +34,7 @@ Rows = tuple[list[str], list[Struct]]
 
 
 def layers_of(net: dict[str, Any], transfer: list[str], where: str) -> list[DenseLayer]:
+    """Return the layers that the variables describe."""
     count = len(transfer)
     first, later, biases = (cells(net[name], f"{where}: {name}") for name in ("IW", "LW", "b"))
     if not 0 < count <= 100 or first.shape[0] != count or later.shape != (count, count) or biases.size != count:
@@ -60,7 +61,7 @@ def layers_of(net: dict[str, Any], transfer: list[str], where: str) -> list[Dens
 
 
 def layer_of(net: dict[str, Any], number: int, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """Weights ``[units, inputs]`` and bias ``[units]`` of a layer, from 0."""
+    """Return the weights ``[units, inputs]`` and the bias ``[units]`` of a layer, counted from 0."""
     label = f"{where}: layer {number + 1}"
     weights = numbers(net["LW"][number, number - 1] if number else net["IW"][0, 0], f"{label}, weights")
     bias = numbers(net["b"].flat[number], f"{label}, b").ravel()
@@ -68,7 +69,7 @@ def layer_of(net: dict[str, Any], number: int, where: str) -> tuple[np.ndarray, 
 
 
 def last_layer(layer: DenseLayer, transfer: str, scale: np.ndarray, shift: np.ndarray, where: str) -> DenseLayer:
-    """The last layer whose outputs are the classes' scores."""
+    """Return the last layer with the outputs' processing undone, so that its outputs are the classes' scores."""
     kernel, bias = layer.kernel, layer.bias
     if transfer == "purelin" and len(bias) > 1:
         return DenseLayer(kernel * scale, bias * scale + shift, "identity")
@@ -87,10 +88,12 @@ def last_layer(layer: DenseLayer, transfer: str, scale: np.ndarray, shift: np.nd
 
 
 def net_of(variables: dict[str, Any], within: str, where: str) -> dict[str, Any]:
+    """Return the variables of the network, which may be the fields of one struct."""
     return struct(variables[within], f"{where}: {within}") if within else variables
 
 
 def rows_of(value: Any, where: str) -> Rows:
+    """Return the processing functions and their settings."""
     fields = struct(value, where)
     for name in ("fcns", "settings"):
         if name not in fields:
@@ -102,18 +105,20 @@ def rows_of(value: Any, where: str) -> Rows:
 
 
 def names_of(value: Any, where: str) -> list[str]:
+    """Return names, which may be numbers in the file."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
         return [f"{number:g}" for number in numbers(value, where).ravel()]
     return texts(value, where)
 
 
 def processing_of(rows: Rows) -> dict[str, Any]:
+    """Return the struct of processing functions and their settings; the inverse of `rows_of`."""
     fcns, settings = cell(rows[0]).reshape(1, -1), cell(rows[1]).reshape(1, -1)
     return {"fcns": fcns, "settings": settings}
 
 
 def cell(values: Any) -> np.ndarray:
-    """A column of cells; None is an empty one."""
+    """Return a column of cells; None is an empty one."""
     made = np.empty((len(values), 1), object)
     for place, value in enumerate(values):
         made[place, 0] = np.zeros((0, 0)) if value is None else value
@@ -121,6 +126,7 @@ def cell(values: Any) -> np.ndarray:
 
 
 def to_bytes(variables: dict[str, Any]) -> bytes:
+    """Return the content of a ``.mat`` file with these variables."""
     from scipy.io import savemat
 
     file = io.BytesIO()

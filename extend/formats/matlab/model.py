@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead, Input, check_replacement, read_bytes, replace_file, same_columns
@@ -39,13 +40,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Matlab:
-    """A network, opened; one row of input holds its raw inputs.
+    """A network of MATLAB, opened; one row of input holds its raw inputs.
 
-    `variables` are the file's; `within` is the struct that holds the network, or "". `scale` and `shift` undo the
-    processing of the outputs: ``y = a * scale + shift``.
+    `extend.formats.base.Foreign` says what its attributes and methods mean. Probabilities are softmax's own; of logsig
+    units the outputs; of tansig units ``(1 + a) / 2``; of purelin units the softmax of the outputs (which learnt to be
+    0 or 1, so they are flat, but their order is the network's).
 
-    What the probabilities are: softmax's own; of logsig units the outputs; of tansig units ``(1 + a) / 2``; of purelin
-    units the softmax of the outputs y (which learnt to be 0 or 1, so they are flat, but their order is the network's).
+    Parameters
+    ----------
+    path
+        The file.
+    variables, within
+        The file's variables, and the struct among them that holds the network, or "".
+    others
+        What the variables are that cannot be read, by name.
+    network, head, classes
+        The network, its last layer, and the classes' names if the file has them.
+    scale, shift
+        What undoes the processing of the outputs: ``y = a * scale + shift``.
+    output
+        The outputs' processing functions and their settings.
     """
 
     path: str
@@ -62,17 +76,21 @@ class Matlab:
 
     @property
     def input(self) -> Input:
+        """One row of raw inputs."""
         return Input((len(self.network.scale),), np.dtype(np.float64))
 
     @property
     def fingerprint(self) -> str:
+        """SHA-256 over the network before its last layer."""
         return self.network.fingerprint
 
-    def features(self, batch: Any) -> np.ndarray:
-        """What the last layer reads, float64 ``[n, d]``, of ``[n, inputs]``.
+    def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
+        """Return what the last layer reads, in float64.
 
-        Raises:
-            FormatError: another number of inputs.
+        Raises
+        ------
+        FormatError
+            If the batch has another number of inputs.
         """
         x = np.asarray(batch, np.float64)
         if x.ndim != 2 or x.shape[1] != len(self.network.scale):
@@ -80,13 +98,15 @@ class Matlab:
         return self.network.features(x)
 
     def save(self, path: str | os.PathLike[str], head: DenseHead, classes: tuple[str, ...]) -> None:
-        """Write the file with this head; see `extend.formats.base.Foreign.save`.
+        """Write the file with this head in place of its own.
 
         New outputs get the settings of the first one. One logsig or tansig unit for two classes becomes softmax, as
         does a head of another kind.
 
-        Raises:
-            FormatError: the suffix is not .mat, or fewer than two classes.
+        Raises
+        ------
+        FormatError
+            If the suffix is not .mat, or there are fewer than two classes.
         """
         if Path(path).suffix.lower() != ".mat":
             raise FormatError(f"{path}: a MATLAB file is named .mat")
@@ -139,7 +159,7 @@ class Matlab:
         return weights, offset, transfer, (fcns, [reselect(one, len(self.scale), rows) for one in settings])
 
     def describe(self) -> dict[str, str]:
-        """See `extend.formats.base.Foreign.describe`."""
+        """Describe the layers, where the head was found, and what of the file is not read."""
         widths = [f"{layer.kernel.shape[1]} {layer.activation}" for layer in self.network.layers[:-1]]
         found = {
             "backbone": f"{len(self.network.scale)} inputs, layers of {', '.join(widths) or 'none'}",
@@ -153,11 +173,26 @@ class Matlab:
 
 
 def open(path: str | os.PathLike[str]) -> Matlab:
-    """A network in a ``.mat`` file (MAT 5 to 7), written as the module's head shows.
+    """Open a network in a ``.mat`` file (MAT 5 to 7), written as `SNIPPET` shows.
 
-    Raises:
-        FormatError: damaged, MAT 7.3, a network object, or with a part that is not supported, which is named.
+    Parameters
+    ----------
+    path
+        The file.
 
+    Returns
+    -------
+    Matlab
+        The opened model.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, of MAT 7.3, holds a network object, or has a part that is not supported; the message
+        names it.
+
+    Examples
+    --------
     >>> import tempfile
     >>> layer = DenseLayer(np.eye(2), np.zeros(2), "softmax")
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -171,9 +206,20 @@ def open(path: str | os.PathLike[str]) -> Matlab:
 def to_mat(network: DenseNetwork, path: str | os.PathLike[str]) -> None:
     """Write a dense network as the arrays of a MATLAB network; the inputs' scaling goes into the first layer.
 
-    Raises:
-        FormatError: the suffix is not .mat, one class alone, or an activation that MATLAB's networks have not.
+    Parameters
+    ----------
+    network
+        The network.
+    path
+        Where to write, ending in ``.mat``.
 
+    Raises
+    ------
+    FormatError
+        If the suffix is another one, there is one class alone, or MATLAB's networks have not such an activation.
+
+    Examples
+    --------
     >>> import tempfile
     >>> network = DenseNetwork((DenseLayer(np.eye(2), np.zeros(2), "tanh"),), np.ones(2), np.zeros(2))
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -26,7 +26,7 @@ class Edit:
         self.names |= {item.name for item in (*model.graph.initializer, *model.graph.input, *model.graph.output)}
 
     def fresh(self, name: str) -> str:
-        """A name that nothing in the graph has."""
+        """Return a name that nothing in the graph has."""
         number = 2
         while f"{name}_{number}" in self.names:
             number += 1
@@ -61,6 +61,7 @@ class Edit:
             node.input.append(name)
 
     def add(self, tensor: Any) -> None:
+        """Add a constant."""
         from onnx import helper
 
         self.model.graph.initializer.append(tensor)
@@ -69,11 +70,13 @@ class Edit:
             self.model.graph.input.append(declared)
 
     def copy(self, node: Any) -> Any:
+        """Return a node such as this one, under a name of its own."""
         twin = type(node).FromString(node.SerializeToString())
         twin.name = self.fresh(node.name or node.op_type)
         return twin
 
     def replace_by_identity(self, node: Any, slot: int) -> None:
+        """Let a node hand on one of its inputs."""
         from onnx import helper
 
         node.CopyFrom(helper.make_node("Identity", [node.input[slot]], list(node.output), node.name))

@@ -23,7 +23,7 @@ _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc",
 
 
 def read(file: Path) -> Any:
-    """The ModelProto in a file, with its external data; `extend.formats.onnx.open` says what is refused."""
+    """Return the ModelProto in a file, with its external data; `extend.formats.onnx.open` says what is refused."""
     try:
         import onnx
         import onnxruntime  # noqa: F401  # only to see that it is there
@@ -43,11 +43,13 @@ def read(file: Path) -> Any:
 
 
 def short(error: Exception) -> str:
+    """Return the first words of an error of another library."""
     text = " ".join(str(error).split())
     return text if len(text) < 300 else text[:300] + " ..."
 
 
 def check(file: Path, model: Any) -> None:
+    """Let ONNX check a model."""
     from onnx import checker
 
     try:
@@ -57,6 +59,7 @@ def check(file: Path, model: Any) -> None:
 
 
 def serialise(file: Path, model: Any) -> bytes:
+    """Return the bytes of a model."""
     try:
         content = model.SerializeToString(deterministic=True)
     except Exception as error:  # protobuf's EncodeError, ValueError in other versions.
@@ -67,7 +70,7 @@ def serialise(file: Path, model: Any) -> bytes:
 
 
 def make_session(file: Path, content: bytes) -> Any:
-    """ONNX Runtime on the CPU; it computes constants when it loads, so `_sizes` comes first."""
+    """Return a session of ONNX Runtime on the CPU; it computes constants when it loads, so `_sizes` comes first."""
     import onnxruntime
 
     _sizes(file, content)
@@ -149,11 +152,7 @@ def _tensors(graph: Any) -> Iterator[Any]:
 
 
 def _load_external(file: Path, model: Any) -> None:
-    """Read weights that lie in other files of the same folder into the model.
-
-    Raises:
-        FormatError: a path that leads out of the folder or through a link, or data that are not there.
-    """
+    """Read weights that lie in other files of the same folder into the model."""
     from onnx import TensorProto
 
     total = file.stat().st_size

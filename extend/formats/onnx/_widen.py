@@ -23,13 +23,21 @@ from extend.formats.onnx._nodes import attributes, called, set_attributes
 
 
 def widen(model: Any, place: Place, head: DenseHead, classes: Sequence[str], old: Sequence[str] | None) -> None:
-    """Change a ModelProto, of which `place` is the head, so that it has this head and names these classes.
+    """Change a ModelProto so that it has another head and names other classes.
 
-    Args:
-        old: the classes that it names now, or None.
+    Parameters
+    ----------
+    model, place
+        The model, and where its head is.
+    head, classes
+        The head that it gets, and the names of its columns.
+    old
+        The classes that the model names now, or None.
 
-    Raises:
-        FormatError: the graph cannot hold it (names that are no integers, numbers too large for its dtype).
+    Raises
+    ------
+    FormatError
+        If the graph cannot hold the head: names that are no integers, numbers too large for its dtype.
     """
     new = Edit(model)
     unit = head.single_unit() if place.single else None

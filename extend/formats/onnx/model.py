@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead, Input, check_replacement, digest, replace_file
@@ -33,8 +34,12 @@ _FEATURES = "extend_features"
 
 @dataclass(frozen=True, eq=False)
 class OnnxModel:
-    """A classifier in an ONNX file; see `open`.
+    """A classifier in an ONNX file, opened.
 
+    `extend.formats.base.Foreign` says what its attributes and methods mean.
+
+    Examples
+    --------
     >>> from onnx import TensorProto, helper, numpy_helper
     >>> from tempfile import TemporaryDirectory
     >>> weights = [numpy_helper.from_array(np.ones((3, 2), np.float32), "w")]
@@ -57,13 +62,15 @@ class OnnxModel:
     session: Any = field(repr=False)
     format: str = "onnx"
 
-    def features(self, batch: Any) -> np.ndarray:
-        """What the head reads, ``[n, d]`` in float32 (float64 where the file computes so), of a batch of inputs.
+    def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
+        """Return what the head reads of a batch of inputs, in float32 (float64 where the file computes so).
 
         A model whose inputs have a fixed number of samples is given that many at a time.
 
-        Raises:
-            FormatError: the batch is not what the model takes, or ONNX Runtime cannot run it.
+        Raises
+        ------
+        FormatError
+            If the batch is not what the model takes, or ONNX Runtime cannot run it.
         """
         specs = {value.name: value for value in self.session.get_inputs()}
         arrays = batch if isinstance(self.input, Mapping) else {next(iter(specs)): batch}
@@ -101,13 +108,15 @@ class OnnxModel:
     def save(self, path: Path, head: DenseHead, classes: tuple[str, ...]) -> None:
         """Write the model with this head as one file, weights included; what was opened is not changed.
 
-        Old columns that are unchanged give bit-identical scores (see `onnx_widen`). A single sigmoid unit becomes a
-        softmax over all columns, its own among them; a file that named its classes nowhere gets
-        them as metadata.
+        Old columns that are unchanged give bit-identical scores (see `extend.formats.onnx._widen`). A single sigmoid
+        unit becomes a softmax over all columns, its own among them; a file that named its classes nowhere gets them as
+        metadata.
 
-        Raises:
-            FormatError: a suffix other than .onnx, a head of another width or activation, names that the file's label
-                lists cannot hold, numbers too large for the file's dtype, or more than 2 GiB.
+        Raises
+        ------
+        FormatError
+            If the suffix is not .onnx, the head is of another width or activation, the file's label lists cannot hold
+            the names, numbers are too large for the file's dtype, or the file would have more than 2 GiB.
         """
         path = Path(path)
         if path.suffix.lower() != ".onnx":
@@ -126,7 +135,7 @@ class OnnxModel:
         replace_file(path, content)
 
     def describe(self) -> dict[str, str]:
-        """ "backbone" and "head" in words, and "limits"."""
+        """Describe the operators before the head, the head, and what follows it."""
         nodes = self.model.graph.node
         before = Counter(node.op_type for node in _cut(self.model, self.place).graph.node)
         first = nodes[self.place.blocks[0].node]
@@ -146,13 +155,26 @@ class OnnxModel:
 def open(path: str | os.PathLike[str], *, head: str | None = None) -> OnnxModel:
     """Open an ONNX classifier: find its head, and make the part before it run.
 
-    Args:
-        head: the name of the head's node or of its output, if the model has several.
+    Parameters
+    ----------
+    path
+        The file.
+    head
+        The name of the head's node or of its output, if the model has several heads.
 
-    Raises:
-        FormatError: no valid ONNX model, none that ONNX Runtime can run, external data outside of the file's folder,
-            more than 2 GiB, operators of an unknown domain, or no head that can be widened; the node is named.
-        MissingExtraError: onnx or onnxruntime is not installed.
+    Returns
+    -------
+    OnnxModel
+        The opened model.
+
+    Raises
+    ------
+    FormatError
+        If the file is no valid ONNX model or none that ONNX Runtime can run, has external data outside of its folder,
+        has more than 2 GiB or operators of an unknown domain, or has no head that can be widened; the message names the
+        node.
+    MissingExtraError
+        If onnx or onnxruntime is not installed.
     """
     file = Path(path)
     model = read(file)

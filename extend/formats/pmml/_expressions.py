@@ -21,6 +21,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Constant:
+    """A number."""
+
     value: float
 
 
@@ -72,8 +74,10 @@ MANY: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 def evaluate(expression: Expression, columns: list[np.ndarray]) -> np.ndarray:
-    """One column, float64 ``[n]``.
+    """Return the values of an expression, one for each row.
 
+    Examples
+    --------
     >>> evaluate(Linear(Column(0), (0.0, 1.0, 2.0), (0.0, 1.0, 5.0), True), [np.array([0.5, 1.5, 9.0])]).tolist()
     [0.5, 3.0, 5.0]
     """
@@ -105,13 +109,17 @@ Affine: TypeAlias = tuple[float, float, int]
 
 
 def affine(expression: Expression, known: list[Affine | FormatError]) -> Affine:
-    """``(a, b, i)`` where the expression is ``a * input i + b`` everywhere; i is -1 for a constant.
+    """Return ``(a, b, i)`` where the expression is ``a * input i + b`` everywhere; i is -1 for a constant.
 
     `known` has the same of every column.
 
-    Raises:
-        FormatError: it is something else.
+    Raises
+    ------
+    FormatError
+        If the expression is something else.
 
+    Examples
+    --------
     >>> affine(Apply("/", (Apply("-", (Column(0), Constant(2.0))), Constant(4.0))), [(1.0, 0.0, 0)])
     (0.25, -0.5, 0)
     """

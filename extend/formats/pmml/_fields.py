@@ -50,7 +50,7 @@ class Fields:
     targets: tuple[str, ...]
 
     def field(self, name: str) -> Expression:
-        """The column of a field."""
+        """Return the column of a field."""
         found = self.names.get(name)
         if found is None:
             raise FormatError(f"{self.where}: field {name!r} is used, but is no active or earlier derived field")
@@ -59,7 +59,7 @@ class Fields:
         return found
 
     def category(self, name: str, value: str) -> Expression:
-        """1 where a categorical input has this value."""
+        """Return an expression that is 1 where a categorical input has this value."""
         code = self.codes[self.inputs.index(name)] if name in self.inputs else None
         if code is None:
             raise FormatError(f"{self.where}: field {name!r} is compared with {value!r}; expected a categorical input")
@@ -68,7 +68,7 @@ class Fields:
         return Indicator(self.field(name), code[value])
 
     def number(self, name: str) -> Expression:
-        """The column of a field that is read as a number."""
+        """Return the column of a field that is read as a number."""
         if name in self.inputs:
             code = self.codes[self.inputs.index(name)]
             if code is not None and any(key != _plain(value) for key, value in code.items()):
@@ -76,7 +76,7 @@ class Fields:
         return self.field(name)
 
     def expression(self, holder: Element) -> Expression:
-        """The one expression in an element, such as a derived field."""
+        """Return the one expression in an element, such as a derived field."""
         found = list(children(holder))
         found = [child for child in found if child.tag not in ("Value", "Interval")]
         name = holder.get("name") or holder.get("function") or ""
@@ -121,10 +121,12 @@ class Fields:
         return Linear(self.number(name), x, y, outliers == "asExtremeValues")
 
     def columns(self, x: np.ndarray, wanted: tuple[Expression, ...]) -> np.ndarray:
-        """The wanted columns, float64 ``[n, wanted]``, of inputs ``[n, inputs]``.
+        """Return the wanted columns ``[n, wanted]`` of inputs ``[n, inputs]``, in float64.
 
-        Raises:
-            FormatError: a column is not finite.
+        Raises
+        ------
+        FormatError
+            If a column is not finite.
         """
         x = np.asarray(x, np.float64)
         if x.ndim != 2 or x.shape[1] != len(self.inputs):
@@ -138,10 +140,12 @@ class Fields:
         return result
 
     def affine(self, wanted: tuple[Expression, ...]) -> list[Affine]:
-        """The wanted columns as a scale and an offset of one input each.
+        """Return the wanted columns as a scale and an offset of one input each.
 
-        Raises:
-            FormatError: they are something else.
+        Raises
+        ------
+        FormatError
+            If they are something else.
         """
         known: list[Affine | FormatError] = [(1.0, 0.0, index) for index in range(len(self.inputs))]
         for expression in self.derived:
@@ -157,10 +161,12 @@ def _plain(value: float) -> str:
 
 
 def read(root: Element, model: Element, where: str) -> Fields:
-    """The fields of a model.
+    """Return the fields of a model.
 
-    Raises:
-        FormatError: no or several targets, fields of unknown kind, or treatments that change finite inputs.
+    Raises
+    ------
+    FormatError
+        If there are no or several targets, fields of an unknown kind, or treatments that change finite inputs.
     """
     data = {text(field, "name", where): field for field in children(only(root, "DataDictionary", where), "DataField")}
     inputs: list[str] = []

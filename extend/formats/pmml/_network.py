@@ -37,10 +37,12 @@ LAST: dict[tuple[str, str], tuple[Activation, str, float]] = {
 
 
 def read(model: Element, fields: Fields) -> Parts:
-    """The network of a ``NeuralNetwork`` element.
+    """Return the network of a ``NeuralNetwork`` element.
 
-    Raises:
-        FormatError: connections that skip a layer, an activation that is not supported, outputs that name no class.
+    Raises
+    ------
+    FormatError
+        If a connection skips a layer, an activation is not supported, or an output names no class.
     """
     where = fields.where
     columns: list[Expression] = []

@@ -39,8 +39,10 @@ def set_classes(root: Element, model: Element, target: str, old: tuple[str, ...]
 
     A target of numbers becomes one of strings where a new name is no number.
 
-    Raises:
-        FormatError: an output field that stays refers to one of a class that goes.
+    Raises
+    ------
+    FormatError
+        If an output field that stays refers to one of a class that goes.
     """
     field = next(f for f in children(only(root, "DataDictionary", ""), "DataField") if f.get("name") == target)
     number, kind = field.get("dataType", "string"), field.get("dataType", "string")
@@ -116,7 +118,7 @@ def _like(parent: Element, tag: str, **attributes: Any) -> Element:
 
 
 def laid_out(made: Element, like: Element) -> Element:
-    """The element with the line breaks of one like it."""
+    """Return the element with the line breaks of one like it."""
     made.tail, made.text = like.tail, like.text
     for child in made:
         child.tail = like[0].tail if len(like) else None

@@ -23,10 +23,12 @@ Key = tuple[str, str, str]
 
 
 def read(model: Element, fields: Fields) -> Parts:
-    """The tables of a ``RegressionModel`` as a head; its features are the predictors of all tables.
+    """Return the tables of a ``RegressionModel`` as a head; its features are the predictors of all tables.
 
-    Raises:
-        FormatError: a table without a class, a normalisation or a predictor that is not supported.
+    Raises
+    ------
+    FormatError
+        If a table has no class, or a normalisation or a predictor is not supported.
     """
     where = fields.where
     norm = model.get("normalizationMethod", "none")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from scipy import sparse
 
 from extend.core.errors import FormatError
@@ -45,9 +46,10 @@ ORDER = "extend_order_"
 
 @dataclass(frozen=True, eq=False)
 class Sklearn:
-    """A fitted scikit-learn classifier, opened; see `extend.formats.base.Foreign` for what the fields mean.
+    """A fitted scikit-learn classifier, opened.
 
-    `estimator` is a copy that nothing changes; `dense` is its hidden layers and its head.
+    `extend.formats.base.Foreign` says what its attributes and methods mean. `estimator` is a copy that nothing changes;
+    `dense` is its hidden layers and its head.
     """
 
     estimator: Any
@@ -58,11 +60,13 @@ class Sklearn:
     fingerprint: str
     format: str = "sklearn"
 
-    def features(self, batch: Any) -> np.ndarray:
-        """What the last linear map reads, float64 ``[n, d]``, of inputs ``[n, inputs]``.
+    def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
+        """Return what the last linear map reads, in float64.
 
-        Raises:
-            FormatError: a step of the pipeline does not take them.
+        Raises
+        ------
+        FormatError
+            If a step of the pipeline does not take the batch.
         """
         x = np.asarray(batch, np.float64)
         if x.shape[1:] != self.input.shape:
@@ -110,18 +114,22 @@ class Sklearn:
         else strings. Two classes become one row of `coef_`. The optimizer of an `MLPClassifier` starts afresh at its
         next `partial_fit`.
 
-        Raises:
-            FormatError: the suffix is not .skops, there are fewer than two classes, or skops cannot write a step.
+        Raises
+        ------
+        FormatError
+            If the suffix is not .skops, there are fewer than two classes, or skops cannot write a step.
         """
         if path.suffix != ".skops":
             raise FormatError(f"{path}: a scikit-learn model is written as .skops")
         skops_file.write(path, self.widened(head, classes))
 
     def widened(self, head: DenseHead, classes: tuple[str, ...]) -> Any:
-        """The estimator itself, a new one, with this head; as `save`, without a file.
+        """Return a new estimator with this head: what `save` writes, without a file.
 
-        Raises:
-            FormatError: fewer than two classes, or names that do not fit the head.
+        Raises
+        ------
+        FormatError
+            If there are fewer than two classes, or the names do not fit the head.
         """
         check_replacement(head, self.head, classes, fewest=2)
         estimator = copy.deepcopy(self.estimator)
@@ -141,7 +149,7 @@ class Sklearn:
         return estimator
 
     def describe(self) -> dict[str, str]:
-        """For `extend inspect`."""
+        """Describe the pipeline's steps, the layers and the head."""
         *before, last = _steps(self.estimator)
         parts = [type(step).__name__ for step in before]
         parts += [f"dense {layer.kernel.shape[1]} {layer.activation}" for layer in self.dense.layers[:-1]]
@@ -156,16 +164,30 @@ class Sklearn:
 def open(source: Any, *, classes: Sequence[str] | None = None, trust: bool = False) -> Sklearn:
     """Open a fitted estimator or pipeline, or a ``.skops`` file of one; the object itself is never changed.
 
-    Args:
-        source: the estimator, or the path of a file.
-        classes: names in place of `classes_`, in their order (or in that of the head that was written here).
-        trust: make objects of whatever types the file names, as unpickling would: only for a file of your own.
+    Parameters
+    ----------
+    source
+        The estimator, or the path of a file.
+    classes
+        Names in place of `classes_`, in their order (or in that of the head that was written here).
+    trust
+        Whether objects of whatever types the file names are made, as unpickling would do: only for a file of your own.
 
-    Raises:
-        FormatError: not a skops file or a damaged one, types that are not trusted (they are named), an estimator that
-            is not supported or not fitted, several outputs, or a number of classes that does not fit.
-        MissingExtraError: skops is not installed.
+    Returns
+    -------
+    Sklearn
+        The opened model.
 
+    Raises
+    ------
+    FormatError
+        If the file is no skops file, damaged, or holds types that are not trusted (they are named), or if the estimator
+        is not supported, not fitted, has several outputs, or has another number of classes than there are names.
+    MissingExtraError
+        If skops is not installed.
+
+    Examples
+    --------
     >>> from sklearn.linear_model import LogisticRegression
     >>> model = open(LogisticRegression().fit([[0.0], [1.0], [2.0]], ["a", "b", "c"]))
     >>> model.classes, model.head.kernel.shape

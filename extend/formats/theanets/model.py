@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead, Input, check_replacement, read_bytes, replace_file
@@ -56,9 +57,10 @@ class _Layer:
 
 @dataclass(frozen=True)
 class Theanets:
-    """A theanets classifier; see `extend.formats.base.Foreign` for what its attributes and methods mean.
+    """A theanets classifier, opened.
 
-    `network` is the same network as plain arrays, in float64.
+    `extend.formats.base.Foreign` says what its attributes and methods mean. `network` is the same network as plain
+    arrays, in float64.
     """
 
     path: Path
@@ -72,27 +74,31 @@ class Theanets:
 
     @property
     def input(self) -> Input:
+        """One row of inputs."""
         return Input((len(self.network.scale),), np.dtype("float32"))
 
     @property
     def fingerprint(self) -> str:
+        """SHA-256 over the network before its last layer."""
         return self.network.fingerprint
 
-    def features(self, batch: Any) -> np.ndarray:
-        """What the last layer reads, float64 ``[n, d]``, of inputs ``[n, inputs]``."""
+    def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
+        """Return what the last layer reads, in float64."""
         return self.network.features(batch)
 
     def with_head(self, head: DenseHead, classes: tuple[str, ...]) -> DenseNetwork:
-        """The network with another last layer, for `extend.formats.keras.to_keras_h5`."""
+        """Return the network with another last layer, for `extend.formats.to_keras_h5`."""
         return self.network.with_head(head, classes)
 
     def save(self, path: Path, head: DenseHead, classes: tuple[str, ...]) -> None:
-        """Write the pickle with this head in place of its own; gzipped where the name ends in .gz, as theanets does it.
+        """Write the pickle with this head in place of its own, gzipped where the name ends in .gz, as theanets does it.
 
         The file has no place for class names.
 
-        Raises:
-            FormatError: the suffix is not one of `SUFFIXES`, or the head does not fit.
+        Raises
+        ------
+        FormatError
+            If the suffix is not one of `SUFFIXES`, or the head does not fit.
         """
         _suffix(path)
         check_replacement(head, self.head, classes, where=path)
@@ -105,7 +111,7 @@ class Theanets:
         replace_file(path, content)
 
     def describe(self) -> dict[str, str]:
-        """What `extend inspect` shows."""
+        """Describe the layers and the head."""
         widths = [str(len(self.network.scale)), *(str(layer.kernel.shape[1]) for layer in self.network.layers)]
         kinds = ", ".join(layer.activation for layer in self.network.layers[:-1]) or "none"
         return {
@@ -116,12 +122,26 @@ class Theanets:
 
 
 def open(path: str | os.PathLike[str]) -> Theanets:
-    """Open a network that theanets saved. Nothing in the file is executed: the pickle is read as data.
+    """Open a network that theanets saved; the pickle is read as data, and nothing in it is executed.
 
-    Raises:
-        FormatError: damaged, larger than 256 MiB, a name that theanets does not need, a layer that is not dense, or
-            an activation without a counterpart.
+    Parameters
+    ----------
+    path
+        The file.
 
+    Returns
+    -------
+    Theanets
+        The opened model.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged or larger than 256 MiB, holds a name that theanets does not need, a layer that is not
+        dense, or an activation without a counterpart.
+
+    Examples
+    --------
     >>> import pickle, tempfile
     >>> path = Path(tempfile.mkdtemp(), "net.pkl")
     >>> arrays = {"weights": [np.eye(2, 3, dtype="f4")], "biases": [np.zeros(3, "f4")]}
@@ -181,11 +201,7 @@ def _array(value: Any, name: str) -> np.ndarray:
 
 
 def _layers(state: Any) -> list[_Layer]:
-    """The dense layers of a file of any version.
-
-    Raises:
-        FormatError: something that theanets did not write, or a layer that is not dense.
-    """
+    """The dense layers of a file of any version."""
     if isinstance(state, Made) and state.name.startswith("theanets."):
         return _of_object(state)
     if isinstance(state, dict) and isinstance(state.get("kwargs"), dict):

@@ -14,16 +14,20 @@ from extend.formats.torch.module import Cut, Ending, to_numpy
 
 
 def head_arrays(weight: Any, bias: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel ``[d, k]`` and bias ``[k]`` (zeros, where there is none) of a layer's tensors, in their own dtype."""
+    """Return the kernel ``[d, k]`` and the bias ``[k]`` (zeros, where there is none) of a layer's tensors, in their own
+    dtype.
+    """
     kernel = np.ascontiguousarray(to_numpy(weight).reshape(len(weight), -1).T)
     return kernel, np.zeros(len(weight), kernel.dtype) if bias is None else to_numpy(bias)
 
 
 def dense_head(weight: Any, bias: Any, ending: Ending) -> DenseHead:
-    """The head as the protocol wants it: one unit for two classes becomes two columns, the first zero.
+    """Return a layer's tensors as a head; one unit for two classes is read as `DenseHead.from_single_unit` says.
 
-    Raises:
-        FormatError: the layer's numbers are integers, NaN or infinite.
+    Raises
+    ------
+    FormatError
+        If the layer's numbers are integers, NaN or infinite.
     """
     if not weight.is_floating_point():
         raise FormatError(f"the head's weight is {weight.dtype}; expected numbers with a fraction")
@@ -34,10 +38,13 @@ def dense_head(weight: Any, bias: Any, ending: Ending) -> DenseHead:
 
 
 def head_tensors(cut: Cut, head: DenseHead, own: Mapping[str, Any]) -> dict[str, Any]:
-    """ "weight" and "bias" that hold this head, in the dtypes of the tensors `own`.
+    """Return the "weight" and the "bias" that hold a head, in the dtypes of the tensors `own`.
 
-    Raises:
-        FormatError: another width, an activation that the module does not have, or a bias where its layer has none.
+    Raises
+    ------
+    FormatError
+        If the head is of another width or of an activation that the module does not have, or needs a bias where the
+        layer has none.
     """
     import torch
 
@@ -76,7 +83,7 @@ def resize(cut: Cut, k: int) -> None:
 
 
 def widened(cut: Cut, head: DenseHead) -> Any:
-    """A copy of the module with this head; raises as `head_tensors`."""
+    """Return a copy of the module with this head; it raises as `head_tensors` does."""
     own = {part: getattr(cut.layer, part) for part in cut.names}
     tensors = head_tensors(cut, head, own)
     copied = Cut(copy.deepcopy(cut.module), cut.path, cut.ending)

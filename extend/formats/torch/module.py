@@ -21,7 +21,7 @@ class _Reached(BaseException):
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """A module (in evaluation mode, owned by this object), the path of its head, and what follows the head.
+    """A module in evaluation mode that this object owns, the path of its head, and what follows the head.
 
     The head is a ``Linear``, or a 1x1 ``Conv2d`` over one pixel.
     """
@@ -39,8 +39,10 @@ class Cut:
     def names(self) -> dict[str, tuple[str, ...]]:
         """What `state_dict` calls the head's "weight" and "bias" (several names where modules share them).
 
-        Raises:
-            FormatError: the weight belongs to another layer too, or is computed from other parameters.
+        Raises
+        ------
+        FormatError
+            If the weight belongs to another layer too, or is computed from other parameters.
         """
         layer, found = self.layer, {}
         for part in ("weight", "bias"):
@@ -79,10 +81,12 @@ class Cut:
         return digest([*kinds, *tensors])
 
     def features(self, batch: Any, inputs: Input | Mapping[str, Input]) -> np.ndarray:
-        """The head's input, float ``[n, d]``; a dict of arrays is passed by name.
+        """Return the head's input; a dict of arrays is passed by name.
 
-        Raises:
-            FormatError: the module does not take such inputs.
+        Raises
+        ------
+        FormatError
+            If the module does not take such inputs.
         """
         import torch
 
@@ -112,17 +116,27 @@ class Cut:
 def cut(module: Any, inputs: Input | Mapping[str, Input], head: str | None = None, *, fill: int = 0) -> Cut:
     """Find the head of a module by running it once on two small inputs (random numbers; integers are `fill`).
 
-    The head is the last ``Linear`` (or 1x1 ``Conv2d`` over one pixel) *called* whose output is the module's output
-    (its ``logits``, where it has such), or whose softmax, log_softmax or sigmoid is.
+    The head is the last ``Linear`` (or 1x1 ``Conv2d`` over one pixel) *called* whose output is the module's output (its
+    ``logits``, where it has such), or whose softmax, log_softmax or sigmoid is.
 
-    Args:
-        module: in evaluation mode; its hooks are removed again.
-        head: path of the head, if it is known.
+    Parameters
+    ----------
+    module
+        The module in evaluation mode; its hooks are removed again.
+    inputs
+        What one input is, or each of several by name.
+    head
+        The path of the head, if it is known.
+    fill
+        What inputs of integers are filled with.
 
-    Raises:
-        FormatError: the module fails, no layer fits or several do (they are listed), or the head reads one vector a
-            token.
+    Raises
+    ------
+    FormatError
+        If the module fails, no layer fits or several do (they are listed), or the head reads one vector a token.
 
+    Examples
+    --------
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3), torch.nn.Softmax(-1))
     >>> found = cut(net, Input((4,), np.dtype("float32")))
@@ -185,7 +199,7 @@ def cut(module: Any, inputs: Input | Mapping[str, Input], head: str | None = Non
 
 
 def describe(cut: Cut) -> dict[str, str]:
-    """The backbone and the head in words."""
+    """Describe the backbone and the head in words."""
     count = sum(parameter.numel() for parameter in cut.module.parameters())
     follows = "" if cut.ending == "scores" else f", then {cut.ending}"
     return {
@@ -195,7 +209,7 @@ def describe(cut: Cut) -> dict[str, str]:
 
 
 def to_numpy(tensor: Any) -> np.ndarray:
-    """A tensor's values and dtype; bfloat16 as `ml_dtypes` has it."""
+    """Return a tensor's values in its dtype; bfloat16 as `ml_dtypes` has it."""
     import torch
 
     tensor = tensor.detach().cpu().contiguous()

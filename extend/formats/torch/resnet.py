@@ -22,13 +22,27 @@ if TYPE_CHECKING:
 
 
 def resnet_from_torch(state: Mapping[str, Any]) -> ResNet:
-    """The network of `extend.models` with the weights of a PyTorch state_dict; depth and width are read off it.
+    """Return the network of `extend.models` with the weights of a PyTorch state_dict; depth and width are read off it.
 
     Its inputs are ``[n, height, width, channels]`` where PyTorch's are ``[n, channels, height, width]``.
 
-    Raises:
-        FormatError: a tensor is missing or has another shape, or there are others (such as shortcuts with weights).
+    Parameters
+    ----------
+    state
+        The names and the tensors of the state_dict.
 
+    Returns
+    -------
+    ResNet
+        The network in evaluation mode.
+
+    Raises
+    ------
+    FormatError
+        If a tensor is missing or has another shape, or there are others (such as shortcuts with weights).
+
+    Examples
+    --------
     >>> import torch
     >>> resnet_from_torch({"conv1.weight": torch.zeros(16, 3, 3, 3)})
     Traceback (most recent call last):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from extend.core.errors import FormatError, MissingExtraError
 from extend.data.images import Image
@@ -33,10 +34,24 @@ STALE = (".safetensors", ".bin", ".h5", ".msgpack", ".onnx", ".ot", ".pt", ".pth
 
 @dataclass(frozen=True, eq=False)
 class HuggingFaceModel:
-    """An opened folder, as `extend.formats.base.Foreign` describes it.
+    """An opened folder of Hugging Face transformers.
 
-    Attributes:
-        image: how a picture becomes an input, from preprocessor_config.json; None for texts, or without that file.
+    `extend.formats.base.Foreign` says what its attributes and methods mean.
+
+    Parameters
+    ----------
+    folder
+        Where the model was read.
+    cut
+        The module up to its head.
+    input, head, classes, fingerprint
+        As `Foreign` says.
+    image
+        How a picture becomes an input, from preprocessor_config.json; None for texts, or without that file.
+    config, weights
+        What config.json and the weights files hold.
+    limits
+        What is done otherwise than by the library, in words.
     """
 
     folder: Path
@@ -51,11 +66,13 @@ class HuggingFaceModel:
     limits: str
     format: str = field(default="transformers", init=False)
 
-    def features(self, batch: Any) -> np.ndarray:
-        """What the head reads, float ``[n, d]``, of pictures ``[n, c, h, w]`` or ``{"input_ids": [n, t], ...}``.
+    def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
+        """Return what the head reads of pictures ``[n, c, h, w]`` or ``{"input_ids": [n, t], ...}``.
 
-        Raises:
-            FormatError: the model does not take such inputs.
+        Raises
+        ------
+        FormatError
+            If the model does not take such inputs.
         """
         if isinstance(self.input, Input):
             return self.cut.features({"pixel_values": batch}, {"pixel_values": self.input})
@@ -66,8 +83,10 @@ class HuggingFaceModel:
 
         Files in folders below, and other copies of the weights, are left out.
 
-        Raises:
-            FormatError: the path is a file or a folder of something else, or the model cannot have this head.
+        Raises
+        ------
+        FormatError
+            If the path is a file or a folder of something else, or the model cannot have this head.
         """
         target = Path(path).absolute()
         other = target.is_dir() and target != self.folder and any(target.iterdir())
@@ -103,7 +122,7 @@ class HuggingFaceModel:
         shutil.rmtree(replaced, ignore_errors=True)
 
     def describe(self) -> dict[str, str]:
-        """Its layers, where the head was found, and what is not kept."""
+        """Describe the layers, where the head was found, and what is not kept."""
         return describe(self.cut) | ({"limits": self.limits} if self.limits else {})
 
 
@@ -116,16 +135,32 @@ def open(
 ) -> HuggingFaceModel:
     """Open the folder of an image or text classifier.
 
-    Args:
-        head: path of the last layer, such as ``"classifier"``; found by running the model if None.
-        classes: names in place of config.json's ``id2label``.
-        trust: run the code in the folder that ``auto_map`` in config.json names.
+    Parameters
+    ----------
+    folder
+        The folder.
+    head
+        The path of the last layer, such as ``"classifier"``; if None, it is found by running the model.
+    classes
+        Names in place of config.json's ``id2label``.
+    trust
+        Whether the code in the folder that ``auto_map`` in config.json names may run.
 
-    Raises:
-        FormatError: no such folder, a model that is not such a classifier (regression, a head a token, quantised),
-            weights that do not fit config.json, damage.
-        MissingExtraError: transformers or PyTorch is not installed.
+    Returns
+    -------
+    HuggingFaceModel
+        The opened model.
 
+    Raises
+    ------
+    FormatError
+        If the folder is missing or damaged, the model is not such a classifier (a regression, a head a token,
+        quantised), or the weights do not fit config.json.
+    MissingExtraError
+        If transformers or PyTorch is not installed.
+
+    Examples
+    --------
     >>> import tempfile, transformers
     >>> config = transformers.ViTConfig(
     ...     hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=8, patch_size=4,
@@ -233,11 +268,7 @@ def _build(folder: Path, config: Mapping[str, Any], kind: str, weights: Weights,
 
 
 def _check_size(cls: Any, config: Any, state: Mapping[str, Any]) -> None:
-    """Build the model without memory, and stop where it has more layers or numbers than the weights.
-
-    Raises:
-        FormatError: config.json describes a larger model than the weights hold.
-    """
+    """Build the model without memory, and stop where it has more layers or numbers than the weights."""
     import torch
     from torch.nn.modules.module import register_module_module_registration_hook
 
