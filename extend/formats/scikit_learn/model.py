@@ -337,24 +337,25 @@ def _relabel(binarizer: Any, labels: np.ndarray) -> None:
 
 def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """What a step of a pipeline holds, as named arrays and texts: the same before and after a file."""
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        yield name, value
-    elif sparse.issparse(value):
-        yield from _parts(name, {"shape": value.shape, "csr": [value.tocsr().data, value.tocsr().indices]})
-        yield f"{name}.indptr", value.tocsr().indptr
-    elif isinstance(value, Mapping):
-        for key in sorted(value, key=str):
-            yield from _parts(f"{name}.{key}", value[key])
-    elif isinstance(value, (list, tuple, np.ndarray)):
-        yield name, len(value)
-        for number, part in enumerate(value):
-            yield from _parts(f"{name}.{number}", part)
-    elif value is None or isinstance(value, (str, int, float, complex, slice, np.generic, np.dtype, np.ufunc)):
-        yield name, repr(value)
-    elif hasattr(value, "__qualname__"):
-        yield name, f"{value.__module__}.{value.__qualname__}"
-    else:
-        yield name, type(value).__qualname__
-        state = value.__getstate__() if hasattr(value, "__getstate__") else None
-        if isinstance(state, Mapping):
-            yield from _parts(name, {key: part for key, part in state.items() if key != "_sklearn_version"})
+    match value:
+        case np.ndarray() if value.dtype != object:
+            yield name, value
+        case _ if sparse.issparse(value):
+            yield from _parts(name, {"shape": value.shape, "csr": [value.tocsr().data, value.tocsr().indices]})
+            yield f"{name}.indptr", value.tocsr().indptr
+        case Mapping():
+            for key in sorted(value, key=str):
+                yield from _parts(f"{name}.{key}", value[key])
+        case list() | tuple() | np.ndarray():
+            yield name, len(value)
+            for number, part in enumerate(value):
+                yield from _parts(f"{name}.{number}", part)
+        case None | str() | int() | float() | complex() | slice() | np.generic() | np.dtype() | np.ufunc():
+            yield name, repr(value)
+        case _ if hasattr(value, "__qualname__"):
+            yield name, f"{value.__module__}.{value.__qualname__}"
+        case _:
+            yield name, type(value).__qualname__
+            state = value.__getstate__() if hasattr(value, "__getstate__") else None
+            if isinstance(state, Mapping):
+                yield from _parts(name, {key: part for key, part in state.items() if key != "_sklearn_version"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -143,18 +143,63 @@ def cut(module: Any, inputs: Input | Mapping[str, Input], head: str | None = Non
     >>> found.path, found.ending
     ('2', 'softmax')
     """
+    name = type(module).__name__
+    calls, output = _run(module, inputs, fill)
+    scores = _scores(output, name)
+    called = ", ".join(f"{call.path!r} {_shape(call.layer)}" for call in calls) or "no dense layer was called"
+    if head is not None:
+        chosen = [call for call in calls if call.path == head]
+        if not chosen:
+            raise FormatError(f"head={head!r} is not a dense layer that {name} calls; there are: {called}")
+    else:
+        chosen = [call for call in calls if _ending(call.output, scores) is not None]
+        if len({call.path for call in chosen}) != 1:
+            what = "several dense layers give" if chosen else "no dense layer gives"
+            raise FormatError(
+                f"{what} the output {list(scores.shape)} of {name}; called in this order: {called}; "
+                "name the one meant with head=, if a linear layer's scores are all that its output is made of"
+            )
+    found = chosen[0]
+    times = sum(call.path == found.path for call in calls)
+    if times > 1:
+        raise FormatError(f"the head {found.path!r} of {name} is called {times} times in one pass; expected once")
+    if not found.reads_one_vector:
+        raise FormatError(
+            f"the head {found.path!r} of {name} reads {list(found.given.shape)} for two inputs: a vector for every "
+            "token or pixel; expected one vector an input"
+        )
+    return Cut(module, found.path, _ending(found.output, scores) or "scores")
+
+
+class _Call(NamedTuple):
+    """What a dense layer was given, and what it made of it."""
+
+    path: str
+    layer: Any
+    given: Any
+    output: Any
+
+    @property
+    def reads_one_vector(self) -> bool:
+        """Whether it was given one vector, or one pixel, for each input."""
+        from torch import nn
+
+        return self.given.ndim == 2 if isinstance(self.layer, nn.Linear) else _is_pixel(self.given)
+
+
+def _run(module: Any, inputs: Input | Mapping[str, Input], fill: int) -> tuple[list[_Call], Any]:
+    """The calls of dense layers in one pass over two small inputs, in their order, and the module's output."""
     import torch
 
-    calls: list[tuple[str, Any, Any, Any]] = []
+    calls: list[_Call] = []
 
     def record(path: str) -> Any:
         def hook(layer: Any, args: Any, kwargs: Any, output: Any) -> None:
             given = args[0] if args else kwargs.get("input")
-            calls.append((path, layer, given, output.detach().clone()))
+            calls.append(_Call(path, layer, given, output.detach().clone()))
 
         return hook
 
-    name = type(module).__name__
     handles = [
         layer.register_forward_hook(record(path), with_kwargs=True)
         for path, layer in module.named_modules()
@@ -162,40 +207,22 @@ def cut(module: Any, inputs: Input | Mapping[str, Input], head: str | None = Non
     ]
     try:
         with torch.inference_mode():
-            output = _call(module, _example(module, inputs, fill))
+            return calls, _call(module, _example(module, inputs, fill))
     except Exception as error:  # Whatever the user's module raises.
-        raise FormatError(f"{name} fails on inputs {_shapes(inputs)}: {error}") from error
+        raise FormatError(f"{type(module).__name__} fails on inputs {_shapes(inputs)}: {error}") from error
     finally:
         for handle in handles:
             handle.remove()
 
+
+def _scores(output: Any, name: str) -> Any:
+    """The tensor of scores in what a module returns."""
+    import torch
+
     scores = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", output)
     if not isinstance(scores, torch.Tensor):
         raise FormatError(f"{name} returns a {type(output).__name__}; expected a tensor, or an output with logits")
-    times = {path: sum(call[0] == path for call in calls) for path, *_ in calls}
-    listing = ", ".join(f"{path!r} {_shape(layer)}" for path, layer, *_ in calls) or "no dense layer was called"
-    if head is not None:
-        chosen = [call for call in calls if call[0] == head]
-        if not chosen:
-            raise FormatError(f"head={head!r} is not a dense layer that {name} calls; there are: {listing}")
-    else:
-        chosen = [call for call in calls if _ending(call[3], scores) is not None]
-        if len({path for path, *_ in chosen}) != 1:
-            what = "several dense layers give" if chosen else "no dense layer gives"
-            raise FormatError(
-                f"{what} the output {list(scores.shape)} of {name}; called in this order: {listing}; "
-                "name the one meant with head=, if a linear layer's scores are all that its output is made of"
-            )
-    path, layer, given, made = chosen[0]
-    if times[path] > 1:
-        raise FormatError(f"the head {path!r} of {name} is called {times[path]} times in one pass; expected once")
-    one = given.ndim == 2 if isinstance(layer, torch.nn.Linear) else _is_pixel(given)
-    if not one:
-        raise FormatError(
-            f"the head {path!r} of {name} reads {list(given.shape)} for two inputs: a vector for every token or pixel; "
-            "expected one vector an input"
-        )
-    return Cut(module, path, _ending(made, scores) or "scores")
+    return scores
 
 
 def describe(cut: Cut) -> dict[str, str]:

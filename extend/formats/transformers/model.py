@@ -27,6 +27,7 @@ from extend.formats.torch import Cut, Weights, cut, dense_head, describe, head_t
 from extend.formats.transformers._config import IGNORED, MOST_PIXELS, PICTURES, check, image_of, read_json, without
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
+TEXT_INPUTS = ("input_ids", "attention_mask")
 SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"
 STALE = (".safetensors", ".bin", ".h5", ".msgpack", ".onnx", ".ot", ".pt", ".pth", ".ckpt", ".index.json")
 """Other copies of the weights, with the old head: a wider folder goes without them."""
@@ -174,35 +175,23 @@ def open(
     where = Path(folder).absolute()
     if not where.is_dir():
         raise FormatError(f"{where}: no such folder")
-    try:
-        import torch  # noqa: F401  # only to see that both are there
-        import transformers  # noqa: F401  # the same
-    except ImportError as error:
-        raise MissingExtraError("Hugging Face", "transformers", error) from error
+    _check_installed()
     config = read_json(where / CONFIG)
     kind = check(where / CONFIG, config, trust)
     weights = _weights(where)
     with _quiet():
         module, unused = _build(where, config, kind, weights, trust)
     image, limits = None, ""
-    inputs: Input | Mapping[str, Input]
+    inputs: Input | Mapping[str, Input] = {name: Input((None,), np.dtype("int64")) for name in TEXT_INPUTS}
     if kind == PICTURES:
         channels = getattr(module.config, "num_channels", 3)
         if (where / PREPROCESSOR).exists():
             image, limits = image_of(where / PREPROCESSOR, channels)
         inputs = _pixels(where, module.config, channels, image)
-        named: Mapping[str, Input] = {"pixel_values": inputs}
-    else:
-        inputs = named = {name: Input((None,), np.dtype("int64")) for name in ("input_ids", "attention_mask")}
     if unused:
         limits = "; ".join([*filter(None, [limits]), f"{len(unused)} tensors of the file are not the model's"])
-    fill = getattr(module.config, "eos_token_id", None)
     try:
-        found = cut(module, named, head, fill=fill if isinstance(fill, int) else 0)
-        own = {part: weights.state.get(names[0]) for part, names in found.names.items()}
-        if any(tensor is None for tensor in own.values()):
-            raise FormatError(f"the weights hold the head {found.path!r} under another name; load and save them first")
-        dense = dense_head(own["weight"], own.get("bias"), found.ending)
+        found, dense = _head(module, inputs, weights, head)
         if config.get("problem_type") == "multi_label_classification":
             dense = DenseHead(dense.kernel, dense.bias, "sigmoid")
         names = _classes(module.config, dense.num_classes) if classes is None else tuple(classes)
@@ -211,6 +200,27 @@ def open(
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from error
     return HuggingFaceModel(where, found, inputs, dense, names, fingerprint, image, config, weights, limits)
+
+
+def _head(
+    module: Any, inputs: Input | Mapping[str, Input], weights: Weights, head: str | None
+) -> tuple[Cut, DenseHead]:
+    """Where the head is, and its numbers as the file has them."""
+    named = {"pixel_values": inputs} if isinstance(inputs, Input) else inputs
+    fill = getattr(module.config, "eos_token_id", None)
+    found = cut(module, named, head, fill=fill if isinstance(fill, int) else 0)
+    own = {part: weights.state.get(names[0]) for part, names in found.names.items()}
+    if any(tensor is None for tensor in own.values()):
+        raise FormatError(f"the weights hold the head {found.path!r} under another name; load and save them first")
+    return found, dense_head(own["weight"], own.get("bias"), found.ending)
+
+
+def _check_installed() -> None:
+    try:
+        import torch  # noqa: F401  # only to see that both are there
+        import transformers  # noqa: F401  # the same
+    except ImportError as error:
+        raise MissingExtraError("Hugging Face", "transformers", error) from error
 
 
 def _weights(folder: Path) -> Weights:
