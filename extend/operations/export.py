@@ -11,12 +11,7 @@ import jax
 
 from extend.classifier.classifier import Classifier
 from extend.core.errors import ArgumentError, FormatError
-from extend.formats.base import DenseHead, Foreign
-from extend.formats.dense import DenseNetwork
-from extend.formats.jax_export import onnx_writer, stablehlo_writer
-from extend.formats.keras.legacy import to_keras_h5
-from extend.formats.matlab.model import to_mat
-from extend.formats.pmml.writer import to_pmml
+from extend.formats import DenseHead, DenseNetwork, Foreign, to_keras_h5, to_mat, to_onnx, to_pmml, to_stablehlo
 from extend.heads.base import Head
 from extend.heads.linear import LinearHead
 
@@ -122,8 +117,8 @@ def _export_flax(classifier: Classifier, target: Path) -> None:
 
     match target.suffix.lower():
         case ".onnx":
-            onnx_writer.write(score, backbone.inputs, classifier.classes, target)
+            to_onnx(score, backbone.inputs, classifier.classes, target)
         case ".stablehlo":
-            stablehlo_writer.write(score, backbone.inputs, classifier.classes, target)
+            to_stablehlo(score, backbone.inputs, classifier.classes, target)
         case _:
             raise FormatError(f"{target}: a Flax classifier is written as .onnx or .stablehlo; checkpoints by save()")

@@ -14,14 +14,14 @@ Struct = dict[str, np.ndarray]
 
 
 def struct(value: Any, where: str) -> Struct:
-    """A 1x1 struct as SciPy reads it -> its fields."""
+    """Return the fields of a 1x1 struct as SciPy reads it."""
     if not isinstance(value, np.ndarray) or value.dtype.names is None or value.size != 1:
         raise FormatError(f"{where}: expected a struct")
     return {name: value.flat[0][name] for name in value.dtype.names}
 
 
 def texts(value: Any, where: str) -> list[str]:
-    """A cell of texts, a text, or rows of text, -> strings."""
+    """Return the strings in a cell of texts, a text, or rows of text."""
     if isinstance(value, np.ndarray) and value.dtype.kind == "U":
         return [str(line).rstrip() for line in value.flat]
     if isinstance(value, np.ndarray) and value.dtype == object and value.dtype.names is None:
@@ -32,14 +32,14 @@ def texts(value: Any, where: str) -> list[str]:
 
 
 def cells(value: Any, where: str) -> np.ndarray:
-    """A cell array, at least two-dimensional."""
+    """Return a cell array of two dimensions."""
     if not isinstance(value, np.ndarray) or value.dtype != object or value.dtype.names is not None or value.ndim != 2:
         raise FormatError(f"{where}: expected a cell array, as MATLAB's net has it")
     return value
 
 
 def numbers(value: Any, where: str) -> np.ndarray:
-    """An array of finite real numbers, float64."""
+    """Return an array of finite real numbers in float64."""
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
         raise FormatError(f"{where}: expected numbers")
     result = value.astype(np.float64)
@@ -50,7 +50,7 @@ def numbers(value: Any, where: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Processing:
-    """``processed[i] = x[rows[i]] * scale[i] + offset[i]`` for `size` rows of x; all float64 ``[processed rows]``."""
+    """What happens to the rows of x: ``processed[i] = x[rows[i]] * scale[i] + offset[i]``; x has `size` rows."""
 
     size: int
     rows: np.ndarray
@@ -59,11 +59,15 @@ class Processing:
 
 
 def processing(fcns: Sequence[str], settings: Sequence[Struct], size: int, where: str) -> Processing:
-    """Compose the functions; `size` is how many rows come out.
+    """Compose processing functions; `size` is how many rows come out.
 
-    Raises:
-        FormatError: a function that is not a scale and an offset, settings that are missing or do not fit.
+    Raises
+    ------
+    FormatError
+        If a function is not a scale and an offset, or its settings are missing or do not fit.
 
+    Examples
+    --------
     >>> one = {"xrows": [[2]], "gain": [[2.0], [4.0]], "xoffset": [[0.0], [1.0]], "ymin": [[-1.0]]}
     >>> made = processing(["mapminmax"], [{name: np.array(value) for name, value in one.items()}], 2, "input")
     >>> made.scale.tolist(), made.offset.tolist()
@@ -120,8 +124,10 @@ def _row(one: Struct, name: str, size: int, where: str) -> np.ndarray:
 
 
 def reselect(one: Struct, size: int, rows: Sequence[int]) -> Struct:
-    """The settings of `size` rows (two or more) for these rows of them, in this order; a row may come twice.
+    """Return the settings of `size` rows (two or more) for these rows of them, in this order; a row may come twice.
 
+    Examples
+    --------
     >>> reselect({"xrows": np.array([[2]]), "xmin": np.array([[0], [5]]), "keep": np.array([[1, 2]])}, 2, [1, 0, 0])
     {'xrows': array([[3]]), 'xmin': array([[5],
            [0],

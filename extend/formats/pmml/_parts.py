@@ -6,13 +6,11 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
 from extend.formats.dense import DenseLayer
-from extend.formats.pmml.document import NUMBER, children, only, text
-from extend.formats.pmml.fields import NUMERIC, Expression
+from extend.formats.pmml._document import NUMBER, children, only, text
+from extend.formats.pmml._fields import NUMERIC, Expression
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -36,31 +34,15 @@ class Parts:
     single: bool = False
 
 
-def same_columns(old: DenseHead, new: DenseHead) -> list[int | None]:
-    """For each column of the new head the old one with the same bits, or None.
-
-    >>> old = DenseHead(np.eye(2), np.zeros(2))
-    >>> same_columns(old, DenseHead(np.array([[0.0, 5.0], [1.0, 5.0]]), np.zeros(2)))
-    [1, None]
-    """
-    if old.kernel.shape[0] != new.kernel.shape[0]:
-        raise FormatError(f"the head reads {new.kernel.shape[0]} features; the model gives {old.kernel.shape[0]}")
-
-    def keys(head: DenseHead) -> list[bytes]:
-        rows = np.concatenate([head.kernel, head.bias[None]]).astype(np.float64)
-        return [np.ascontiguousarray(row).tobytes() for row in rows.T]
-
-    places = {key: place for place, key in reversed(list(enumerate(keys(old))))}
-    return [places.get(key) for key in keys(new)]
-
-
 def set_classes(root: Element, model: Element, target: str, old: tuple[str, ...], new: tuple[str, ...]) -> None:
     """Bring the target's values, the output fields and the priors to the new classes; drop the stale verification.
 
     A target of numbers becomes one of strings where a new name is no number.
 
-    Raises:
-        FormatError: an output field that stays refers to one of a class that goes.
+    Raises
+    ------
+    FormatError
+        If an output field that stays refers to one of a class that goes.
     """
     field = next(f for f in children(only(root, "DataDictionary", ""), "DataField") if f.get("name") == target)
     number, kind = field.get("dataType", "string"), field.get("dataType", "string")
@@ -136,7 +118,7 @@ def _like(parent: Element, tag: str, **attributes: Any) -> Element:
 
 
 def laid_out(made: Element, like: Element) -> Element:
-    """The element with the line breaks of one like it."""
+    """Return the element with the line breaks of one like it."""
     made.tail, made.text = like.tail, like.text
     for child in made:
         child.tail = like[0].tail if len(like) else None

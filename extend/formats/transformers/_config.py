@@ -23,10 +23,12 @@ LARGEST, MOST_CLASSES, MOST_PIXELS = 4_000_000, 1_000_000, 4096
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file of at most 8 MiB.
+    """Return the object in a JSON file of at most 8 MiB.
 
-    Raises:
-        FormatError: missing, too large, not JSON, or not an object.
+    Raises
+    ------
+    FormatError
+        If the file is missing, too large, not JSON, or not an object.
     """
     content = read_bytes(file, most=8 << 20)
     try:
@@ -39,10 +41,12 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def check(file: Path, config: Mapping[str, Any], trust: bool) -> str:
-    """What a config.json describes: `PICTURES` or `TEXTS`.
+    """Return what a config.json describes: `PICTURES` or `TEXTS`.
 
-    Raises:
-        FormatError: another kind of model, regression, code or downloads asked for, or numbers without measure.
+    Raises
+    ------
+    FormatError
+        If the model is of another kind or a regression, asks for code or downloads, or has numbers without measure.
     """
     kinds = config.get("architectures")
     name = kinds[0] if isinstance(kinds, list) and len(kinds) == 1 else None
@@ -64,18 +68,22 @@ def check(file: Path, config: Mapping[str, Any], trust: bool) -> str:
 
 
 def without(value: Any, keys: Sequence[str]) -> Any:
-    """A JSON value without these keys, at any depth."""
+    """Return a JSON value without these keys, at any depth."""
     if isinstance(value, dict):
         return {name: without(inner, keys) for name, inner in value.items() if name not in keys}
     return [without(inner, keys) for inner in value] if isinstance(value, list) else value
 
 
 def image_of(file: Path, channels: int) -> tuple[Image, str]:
-    """How a preprocessor_config.json makes an input of a picture, and in words what is done otherwise here.
+    """Return how a preprocessor_config.json makes an input of a picture, and in words what is done otherwise here.
 
-    Raises:
-        FormatError: sizes, means or a filter that are not understood.
+    Raises
+    ------
+    FormatError
+        If sizes, means or a filter are not understood.
 
+    Examples
+    --------
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp(), "preprocessor_config.json")
     >>> _ = file.write_text('{"size": {"height": 32, "width": 24}, "image_mean": [0.5], "resample": 3}')

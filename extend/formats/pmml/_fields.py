@@ -2,151 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import reduce
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from extend.core.errors import FormatError
-from extend.formats.pmml.document import children, number, only, real, text
+from extend.formats.pmml._document import children, number, only, real, text
+from extend.formats.pmml._expressions import (
+    MANY,
+    ONE,
+    TWO,
+    Affine,
+    Apply,
+    Clip,
+    Column,
+    Constant,
+    Expression,
+    Indicator,
+    Linear,
+    affine,
+    evaluate,
+)
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 NUMERIC = ("integer", "float", "double")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A field: an input, or one derived before."""
-
-    index: int
-
-
-@dataclass(frozen=True)
-class Constant:
-    value: float
-
-
-@dataclass(frozen=True)
-class Linear:
-    """``NormContinuous``: straight pieces through the points, with `clip` constant beyond them."""
-
-    of: Expression
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-    clip: bool
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A mining field whose outliers are treated as extreme values."""
-
-    of: Expression
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Indicator:
-    """``NormDiscrete``: 1 where a field has a value, else 0."""
-
-    of: Expression
-    value: float
-
-
-@dataclass(frozen=True)
-class Apply:
-    """A built-in function of PMML."""
-
-    function: str
-    of: tuple[Expression, ...]
-
-
-Expression: TypeAlias = "Column | Constant | Linear | Clip | Indicator | Apply"
-
-ONE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "abs": np.abs, "exp": np.exp, "ln": np.log, "log10": np.log10, "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil,
-}  # fmt: skip
-TWO: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "pow": np.power,
-}  # fmt: skip
-MANY: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "sum": np.add, "product": np.multiply, "min": np.minimum, "max": np.maximum,
-}  # fmt: skip
-
-
-def evaluate(expression: Expression, columns: list[np.ndarray]) -> np.ndarray:
-    """One column, float64 ``[n]``.
-
-    >>> evaluate(Linear(Column(0), (0.0, 1.0, 2.0), (0.0, 1.0, 5.0), True), [np.array([0.5, 1.5, 9.0])]).tolist()
-    [0.5, 3.0, 5.0]
-    """
-    match expression:
-        case Column(index):
-            return columns[index]
-        case Constant(value):
-            return np.full(len(columns[0]), value)
-        case Linear(of, x, y, clip):
-            orig, norm = np.array(x), np.array(y)
-            at = evaluate(of, columns)
-            at = np.clip(at, orig[0], orig[-1]) if clip else at
-            piece = np.clip(np.searchsorted(orig, at, "right") - 1, 0, len(orig) - 2)
-            slope = (np.diff(norm) / np.diff(orig))[piece]
-            return norm[piece] + (at - orig[piece]) * slope
-        case Clip(of, low, high):
-            return np.clip(evaluate(of, columns), low, high)
-        case Indicator(of, code):
-            return (evaluate(of, columns) == code).astype(np.float64)
-        case Apply(function, of):
-            values = [evaluate(one, columns) for one in of]
-            with np.errstate(all="ignore"):  # What is not finite in the end is reported by `Fields.columns`.
-                if function in ONE:
-                    return ONE[function](values[0])
-                return reduce(TWO.get(function) or MANY[function], values)
-
-
-Affine: TypeAlias = tuple[float, float, int]
-
-
-def affine(expression: Expression, known: list[Affine | FormatError]) -> Affine:
-    """``(a, b, i)`` where the expression is ``a * input i + b`` everywhere; i is -1 for a constant.
-
-    `known` has the same of every column.
-
-    Raises:
-        FormatError: it is something else.
-
-    >>> affine(Apply("/", (Apply("-", (Column(0), Constant(2.0))), Constant(4.0))), [(1.0, 0.0, 0)])
-    (0.25, -0.5, 0)
-    """
-    match expression:
-        case Column(index):
-            found = known[index]
-            if isinstance(found, FormatError):
-                raise found
-            return found
-        case Constant(value):
-            return 0.0, value, -1
-        case Linear(of, (x0, x1), (y0, y1), False):
-            a, b, index = affine(of, known)
-            slope = (y1 - y0) / (x1 - x0)
-            return a * slope, y0 + (b - x0) * slope, index
-        case Apply("+" | "-" | "*" | "/" as sign, (left, right)):
-            (a, b, i), (c, d, j) = affine(left, known), affine(right, known)
-            if sign in "+-" and -1 in (i, j):
-                turn = 1 if sign == "+" else -1
-                return a + turn * c, b + turn * d, max(i, j)
-            if sign == "*" and j == -1:
-                return a * d, b * d, i
-            if sign == "*" and i == -1:
-                return c * b, d * b, j
-            if sign == "/" and j == -1 and d != 0:
-                return a / d, b / d, i
-    raise FormatError("an input is transformed by more than a scale and an offset, which other formats cannot hold")
 
 
 @dataclass(frozen=True)
@@ -167,7 +50,7 @@ class Fields:
     targets: tuple[str, ...]
 
     def field(self, name: str) -> Expression:
-        """The column of a field."""
+        """Return the column of a field."""
         found = self.names.get(name)
         if found is None:
             raise FormatError(f"{self.where}: field {name!r} is used, but is no active or earlier derived field")
@@ -176,7 +59,7 @@ class Fields:
         return found
 
     def category(self, name: str, value: str) -> Expression:
-        """1 where a categorical input has this value."""
+        """Return an expression that is 1 where a categorical input has this value."""
         code = self.codes[self.inputs.index(name)] if name in self.inputs else None
         if code is None:
             raise FormatError(f"{self.where}: field {name!r} is compared with {value!r}; expected a categorical input")
@@ -185,7 +68,7 @@ class Fields:
         return Indicator(self.field(name), code[value])
 
     def number(self, name: str) -> Expression:
-        """The column of a field that is read as a number."""
+        """Return the column of a field that is read as a number."""
         if name in self.inputs:
             code = self.codes[self.inputs.index(name)]
             if code is not None and any(key != _plain(value) for key, value in code.items()):
@@ -193,7 +76,7 @@ class Fields:
         return self.field(name)
 
     def expression(self, holder: Element) -> Expression:
-        """The one expression in an element, such as a derived field."""
+        """Return the one expression in an element, such as a derived field."""
         found = list(children(holder))
         found = [child for child in found if child.tag not in ("Value", "Interval")]
         name = holder.get("name") or holder.get("function") or ""
@@ -238,10 +121,12 @@ class Fields:
         return Linear(self.number(name), x, y, outliers == "asExtremeValues")
 
     def columns(self, x: np.ndarray, wanted: tuple[Expression, ...]) -> np.ndarray:
-        """The wanted columns, float64 ``[n, wanted]``, of inputs ``[n, inputs]``.
+        """Return the wanted columns ``[n, wanted]`` of inputs ``[n, inputs]``, in float64.
 
-        Raises:
-            FormatError: a column is not finite.
+        Raises
+        ------
+        FormatError
+            If a column is not finite.
         """
         x = np.asarray(x, np.float64)
         if x.ndim != 2 or x.shape[1] != len(self.inputs):
@@ -255,10 +140,12 @@ class Fields:
         return result
 
     def affine(self, wanted: tuple[Expression, ...]) -> list[Affine]:
-        """The wanted columns as a scale and an offset of one input each.
+        """Return the wanted columns as a scale and an offset of one input each.
 
-        Raises:
-            FormatError: they are something else.
+        Raises
+        ------
+        FormatError
+            If they are something else.
         """
         known: list[Affine | FormatError] = [(1.0, 0.0, index) for index in range(len(self.inputs))]
         for expression in self.derived:
@@ -274,10 +161,12 @@ def _plain(value: float) -> str:
 
 
 def read(root: Element, model: Element, where: str) -> Fields:
-    """The fields of a model.
+    """Return the fields of a model.
 
-    Raises:
-        FormatError: no or several targets, fields of unknown kind, or treatments that change finite inputs.
+    Raises
+    ------
+    FormatError
+        If there are no or several targets, fields of an unknown kind, or treatments that change finite inputs.
     """
     data = {text(field, "name", where): field for field in children(only(root, "DataDictionary", where), "DataField")}
     inputs: list[str] = []

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from extend.core.errors import ArgumentError, FormatError
+from extend.core.errors import FormatError
 
 
 @dataclass
@@ -77,15 +77,17 @@ class View:
 
 
 def called(node: Any) -> str:
-    """A node as a message names it."""
+    """Return how a message names a node."""
     return f"node {node.name or (node.output[0] if node.output else '?')!r} ({node.op_type})"
 
 
 def attributes(node: Any) -> dict[str, Any]:
-    """Numbers, texts and lists of them; tensors and graphs are left out.
+    """Return a node's numbers, texts and lists of them; tensors and graphs are left out.
 
-    Raises:
-        FormatError: an attribute of no valid type.
+    Raises
+    ------
+    FormatError
+        If an attribute is of no valid type.
     """
     from onnx import AttributeProto, helper
 
@@ -98,24 +100,26 @@ def attributes(node: Any) -> dict[str, Any]:
 
 
 def tensor_value(tensor: Any) -> np.ndarray:
-    """A TensorProto as an array; texts as an object array.
+    """Return a TensorProto as an array; texts as an object array.
 
-    Raises:
-        FormatError: its data do not fit its shape or type.
+    Raises
+    ------
+    FormatError
+        If its data do not fit its shape or type.
     """
     from onnx import numpy_helper
 
     try:
         value = numpy_helper.to_array(tensor)
         if tuple(value.shape) != tuple(tensor.dims):
-            raise ArgumentError(f"shape {list(value.shape)}, declared {list(tensor.dims)}")
+            raise FormatError(f"shape {list(value.shape)}, declared {list(tensor.dims)}")
     except Exception as error:  # numpy_helper lets NumPy's and Python's own errors through.
         raise FormatError(f"tensor {tensor.name!r} cannot be read ({error})") from error
     return value
 
 
 def graphs_of(node: Any) -> Iterator[Any]:
-    """The subgraphs that a node holds."""
+    """Yield the subgraphs that a node holds."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             yield attribute.g
@@ -123,7 +127,7 @@ def graphs_of(node: Any) -> Iterator[Any]:
 
 
 def captured(node: Any) -> set[str]:
-    """The names that a node's subgraphs may read from outside."""
+    """Return the names that a node's subgraphs may read from outside."""
     names: set[str] = set()
     for graph in graphs_of(node):
         for inner in graph.node:
@@ -133,7 +137,7 @@ def captured(node: Any) -> set[str]:
 
 
 def labels_of(node: Any, *names: str) -> tuple[int | str, ...]:
-    """The first of these attributes that holds labels, or none."""
+    """Return the first of these attributes that holds labels, or none."""
     given = attributes(node)
     for name in names:
         if values := given.get(name):
@@ -142,10 +146,12 @@ def labels_of(node: Any, *names: str) -> tuple[int | str, ...]:
 
 
 def texts(node: Any, values: Any) -> tuple[int | str, ...]:
-    """Labels as Python's own integers and texts.
+    """Return labels as Python's own integers and texts.
 
-    Raises:
-        FormatError: a text is not UTF-8.
+    Raises
+    ------
+    FormatError
+        If a text is not UTF-8.
     """
     try:
         return tuple(v.decode() if isinstance(v, bytes) else v if isinstance(v, str) else int(v) for v in values)

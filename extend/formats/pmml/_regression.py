@@ -8,10 +8,10 @@ from xml.etree.ElementTree import SubElement
 import numpy as np
 
 from extend.core.errors import FormatError
-from extend.formats.base import DenseHead
-from extend.formats.pmml.document import children, number, text
-from extend.formats.pmml.fields import Apply, Expression, Fields
-from extend.formats.pmml.parts import Parts, laid_out, same_columns
+from extend.formats.base import DenseHead, same_columns
+from extend.formats.pmml._document import children, number, text
+from extend.formats.pmml._fields import Apply, Expression, Fields
+from extend.formats.pmml._parts import Parts, laid_out
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -23,10 +23,12 @@ Key = tuple[str, str, str]
 
 
 def read(model: Element, fields: Fields) -> Parts:
-    """The tables of a ``RegressionModel`` as a head; its features are the predictors of all tables.
+    """Return the tables of a ``RegressionModel`` as a head; its features are the predictors of all tables.
 
-    Raises:
-        FormatError: a table without a class, a normalisation or a predictor that is not supported.
+    Raises
+    ------
+    FormatError
+        If a table has no class, or a normalisation or a predictor is not supported.
     """
     where = fields.where
     norm = model.get("normalizationMethod", "none")
@@ -87,13 +89,7 @@ def _column(key: Key, fields: Fields) -> Expression:
 
 
 def widen(model: Element, parts: Parts, head: DenseHead, classes: tuple[str, ...]) -> None:
-    """Put this head in the place of the model's tables; tables of columns that are unchanged keep their predictors.
-
-    Raises:
-        FormatError: fewer than two classes.
-    """
-    if len(classes) < 2:
-        raise FormatError("a PMML regression model needs two classes or more")
+    """Put this head in the place of the model's tables; tables of columns that are unchanged keep their predictors."""
     tables = list(children(model, "RegressionTable"))
     by_class = {text(table, "targetCategory", ""): table for table in tables}
     keys = _keys(tables, "")

@@ -9,11 +9,11 @@ from xml.etree.ElementTree import SubElement
 import numpy as np
 
 from extend.core.errors import FormatError
-from extend.formats.base import DenseHead
+from extend.formats.base import DenseHead, same_columns
 from extend.formats.dense import DenseLayer
-from extend.formats.pmml.document import children, number, only, text
-from extend.formats.pmml.fields import Expression, Fields
-from extend.formats.pmml.parts import Parts, laid_out, same_columns
+from extend.formats.pmml._document import children, number, only, text
+from extend.formats.pmml._fields import Expression, Fields
+from extend.formats.pmml._parts import Parts, laid_out
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -37,10 +37,12 @@ LAST: dict[tuple[str, str], tuple[Activation, str, float]] = {
 
 
 def read(model: Element, fields: Fields) -> Parts:
-    """The network of a ``NeuralNetwork`` element.
+    """Return the network of a ``NeuralNetwork`` element.
 
-    Raises:
-        FormatError: connections that skip a layer, an activation that is not supported, outputs that name no class.
+    Raises
+    ------
+    FormatError
+        If a connection skips a layer, an activation is not supported, or an output names no class.
     """
     where = fields.where
     columns: list[Expression] = []
@@ -79,7 +81,7 @@ def read(model: Element, fields: Fields) -> Parts:
         activation = "single"
     layers = tuple(_hidden(layer, f"{where}: layer {n}") for n, layer in enumerate(hidden, 1))
     if single is not None or activation == "single":
-        head = DenseHead(np.column_stack([np.zeros_like(kernel), kernel]), np.array([0.0, *bias]))
+        head = DenseHead.from_single_unit(kernel[:, None], bias)
         return Parts(tuple(columns), layers, head, classes, "softmax", single=True)
     if (activation, norm) not in LAST:
         raise FormatError(

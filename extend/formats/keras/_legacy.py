@@ -20,7 +20,7 @@ import numpy as np
 from extend.core.errors import FormatError, MissingExtraError
 from extend.formats.base import replace_file
 from extend.formats.dense import DenseNetwork
-from extend.formats.keras.archive import KERAS2_LAYERS, MODELS, words
+from extend.formats.keras._archive import KERAS2_LAYERS, MODELS, words
 
 KERAS_VERSION = b"2.15.0"
 """The last Keras 2, whose file format this is."""
@@ -68,9 +68,20 @@ def to_keras_h5(network: DenseNetwork, path: str | os.PathLike[str]) -> None:
 
     Weights are float32. The class names, if there are any, are kept in the attribute ``class_names``.
 
-    Raises:
-        FormatError: the suffix is not .h5 or .hdf5, or an activation has no counterpart in Keras 2.
+    Parameters
+    ----------
+    network
+        The network.
+    path
+        Where to write, ending in ``.h5`` or ``.hdf5``.
 
+    Raises
+    ------
+    FormatError
+        If the suffix is another one, or an activation has no counterpart in Keras 2.
+
+    Examples
+    --------
     >>> import tempfile
     >>> from extend.formats.dense import DenseLayer
     >>> network = DenseNetwork((DenseLayer(np.eye(2), np.zeros(2), "softmax"),), np.ones(2), np.zeros(2))
@@ -116,7 +127,7 @@ def _dense(name: str, units: int, activation: str) -> dict[str, Any]:
 
 
 def file_of(config: Mapping[str, Any], weights: Weights, classes: Iterable[str] = ()) -> bytes:
-    """The bytes of a Keras 2 file: a model config of Keras 2, and each layer's weights in the order of the layers."""
+    """Return the bytes of a Keras 2 file of a config of Keras 2 and each layer's weights, in the layers' order."""
     try:
         import h5py
     except ImportError as error:
@@ -153,10 +164,12 @@ def _names(group: Any, attribute: str, names: list[str]) -> None:
 
 
 def config_of(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config of Keras 2 for one that Keras 3's `get_config` gives for a Sequential or functional model.
+    """Return the config of Keras 2 for one that Keras 3's `get_config` gives for a Sequential or functional model.
 
-    Raises:
-        FormatError: names the layer that Keras 2 has not, or whose inputs it could not describe.
+    Raises
+    ------
+    FormatError
+        If Keras 2 has not such a layer, or could not describe its inputs; the message names the layer.
     """
     layers = [_layer(entry) for entry in config["layers"]]
     result: dict[str, Any] = {"name": config["name"], "layers": layers}

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from extend.core.errors import FormatError
-from extend.formats.jax_export import onnx_shapes as shapes
-from extend.formats.jax_export.onnx_builder import Graph, Rule, Value, broadcast, full, result
+from extend.formats.jax_export import _onnx_shapes as shapes
+from extend.formats.jax_export._onnx_builder import Graph, Rule, Value, broadcast, full, result
 
 
 def _elementwise(op: str, graph: Graph, equation: Any, values: Sequence[Value], **options: Any) -> Value:

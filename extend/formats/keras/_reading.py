@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from extend.core.errors import FormatError, MissingExtraError
-from extend.formats.keras import archive
+from extend.formats.keras import _archive as archive
 
 MOST_ELEMENTS = 1 << 28
 """Numbers in any layer's output for one input."""
 
 
 def the_keras() -> Any:
+    """Import Keras, with JAX as its backend if none is chosen."""
     os.environ.setdefault("KERAS_BACKEND", "jax")
     try:
         import keras
@@ -28,6 +29,7 @@ def the_keras() -> Any:
 
 
 def read_zip(content: bytes, trust: bool) -> tuple[Any, tuple[str, ...] | None]:
+    """Return the model and the class names of a ``.keras`` file."""
     config, weights, classes = archive.read_zip(content)
     file, stored = archive.open_hdf5(weights)
     file.close()
@@ -44,6 +46,7 @@ def read_zip(content: bytes, trust: bool) -> tuple[Any, tuple[str, ...] | None]:
 
 
 def read_hdf5(content: bytes, trust: bool) -> tuple[Any, tuple[str, ...] | None]:
+    """Return the model and the class names of a legacy ``.h5`` file."""
     opened, stored = archive.open_hdf5(content)
     with opened as file:
         text = archive.attribute(file, "model_config")
@@ -68,7 +71,7 @@ def read_hdf5(content: bytes, trust: bool) -> tuple[Any, tuple[str, ...] | None]
 
 
 def guarded(action: Callable[[], Any]) -> Any:
-    """Keras' own loading; whatever it raises for a damaged file becomes a FormatError."""
+    """Let Keras load or build something; whatever it raises for a damaged file becomes a FormatError."""
     try:
         return action()
     except Exception as error:
@@ -110,15 +113,12 @@ def _check_outputs(model: Any) -> None:
 
 
 def weights_of(layer: Any) -> list[Any]:
+    """Return a layer's weights in the order of Keras' files."""
     return [*layer.trainable_weights, *layer.non_trainable_weights]
 
 
 def _load_legacy(model: Any, group: Any) -> None:
-    """Assign the weights of a legacy file, layer by layer in order, as Keras does it.
-
-    Raises:
-        FormatError: names the layer whose weights do not fit.
-    """
+    """Assign the weights of a legacy file, layer by layer in order, as Keras does it."""
     layers = [layer for layer in model.layers if weights_of(layer)]
     stored = []
     for name in archive.attributes(group, "layer_names"):

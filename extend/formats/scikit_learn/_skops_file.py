@@ -31,13 +31,18 @@ SCHEMA, SMALL, RATIO = 16 << 20, 256 << 20, 20
 
 
 def read(path: str | os.PathLike[str], *, trust: bool = False) -> Any:
-    """The object in a skops file.
+    """Return the object in a skops file.
 
-    Raises:
-        FormatError: a pickle, not a skops file, a damaged or too large one, or types that are not trusted: they are
-            named, and made all the same if `trust` is true.
-        MissingExtraError: skops is not installed.
+    Raises
+    ------
+    FormatError
+        If the file is a pickle, not a skops file, damaged or too large, or holds types that are not trusted: they are
+        named, and made all the same if `trust` is true.
+    MissingExtraError
+        If skops is not installed.
 
+    Examples
+    --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write(Path(folder, "some.skops"), {"answer": 42})
@@ -81,9 +86,12 @@ def read(path: str | os.PathLike[str], *, trust: bool = False) -> Any:
 def write(path: Path, value: Any) -> None:
     """Write an object as a skops file that `read` can read.
 
-    Raises:
-        FormatError: skops does not know a type in it.
-        MissingExtraError: skops is not installed.
+    Raises
+    ------
+    FormatError
+        If skops does not know a type in the object.
+    MissingExtraError
+        If skops is not installed.
     """
     skops = _skops()
     try:

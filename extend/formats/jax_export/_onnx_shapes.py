@@ -1,4 +1,4 @@
-"""JAX's operations that move numbers, as ONNX nodes, for `extend.formats.jax_export.onnx_operations`.
+"""JAX's operations that move numbers, as ONNX nodes, for `extend.formats.jax_export._onnx_operations`.
 
 Each is a `Rule`. Source: https://onnx.ai/onnx/operators/ (opset 18).
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from extend.core.errors import FormatError
-from extend.formats.jax_export.onnx_builder import Dim, Graph, Value, full, known, result, same
+from extend.formats.jax_export._onnx_builder import Dim, Graph, Value, full, known, result, same
 
 
 def broadcast_in_dim(graph: Graph, equation: Any, values: Sequence[Value]) -> Value:

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, SubElement, indent
 from extend.core.errors import FormatError
 from extend.formats.base import replace_file
 from extend.formats.dense import DenseNetwork
-from extend.formats.pmml.document import write
+from extend.formats.pmml._document import write
 
 ACTIVATION = {"identity": "identity", "tanh": "tanh", "logistic": "logistic", "relu": "rectifier"}
 VERSION = "4.4"
@@ -19,12 +19,23 @@ def to_pmml(network: DenseNetwork, path: str | os.PathLike[str]) -> None:
     """Write a dense network as a ``NeuralNetwork`` of PMML 4.4.
 
     Inputs are named as the network names them, else "x1", "x2", ...; classes likewise, else "0", "1", ... The last
-    layer's tanh becomes a logistic of twice the weights: ``(1 + tanh z) / 2``, the same order, as a probability.
-    Weka 3.6 knows no rectifier (`relu`): such a file is for others.
+    layer's tanh becomes a logistic of twice the weights: ``(1 + tanh z) / 2``, the same order, as a probability. Weka
+    3.6 knows no rectifier (`relu`): such a file is for others.
 
-    Raises:
-        FormatError: the suffix is not .pmml or .xml, one class alone, names that occur twice, or a last layer of relu.
+    Parameters
+    ----------
+    network
+        The network.
+    path
+        Where to write, ending in ``.pmml`` or ``.xml``.
 
+    Raises
+    ------
+    FormatError
+        If the suffix is another one, there is one class alone, a name occurs twice, or the last layer is of relu.
+
+    Examples
+    --------
     >>> import tempfile, numpy as np
     >>> from extend.formats.dense import DenseLayer
     >>> network = DenseNetwork((DenseLayer(np.eye(2), np.zeros(2), "softmax"),), np.ones(2), np.zeros(2))
@@ -39,7 +50,7 @@ def to_pmml(network: DenseNetwork, path: str | os.PathLike[str]) -> None:
 
 
 def document(network: DenseNetwork) -> bytes:
-    """The file's content; see `to_pmml`."""
+    """Return the content of the file that `to_pmml` writes."""
     inputs = network.inputs or tuple(f"x{number}" for number in range(1, len(network.scale) + 1))
     classes = network.classes or tuple(map(str, range(network.layers[-1].kernel.shape[1])))
     target = "class"

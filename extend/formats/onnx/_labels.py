@@ -11,26 +11,37 @@ from typing import Any
 import numpy as np
 
 from extend.core.errors import FormatError
-from extend.formats.onnx.graph import Place
-from extend.formats.onnx.nodes import set_attributes, tensor_value
-from extend.formats.onnx.tail import Labels
+from extend.formats.onnx._graph import Place
+from extend.formats.onnx._nodes import set_attributes, tensor_value
+from extend.formats.onnx._tail import Labels
 
 NAMES = {"names", "labels", "classes", "class_names", "classnames", "categories", "character", "id2label"}
 _MOST_TEXT = 1 << 20
 
 
 def relabel(values: Labels, classes: Sequence[str], old: Sequence[str] | None, where: str) -> Labels:
-    """What a label list says of each of the classes: of an old one what it said, of a new one its name.
+    """Return what a label list is to say of each class: of an old class what it said, of a new one its name.
 
     A list of integers that are not the classes' names (places, or keys of another list) gets the next integers.
 
-    Args:
-        values: of the classes `old`, in their order; None: the first of `classes` are the old ones.
-        where: for the message.
+    Parameters
+    ----------
+    values
+        What the list says of the classes `old`, in their order.
+    classes
+        The classes from now on.
+    old
+        The classes until now; if None, the first of `classes` are the old ones.
+    where
+        The node, for the message.
 
-    Raises:
-        FormatError: the list holds integers as names and a new name is none, or two classes get one label.
+    Raises
+    ------
+    FormatError
+        If the list holds integers as names and a new name is none, or two classes would get one label.
 
+    Examples
+    --------
     >>> relabel((1, 2), ["1", "2", "7"], ["1", "2"], "ZipMap"), relabel((0, 1), ["a", "b", "c"], ["a", "b"], "keys")
     ((1, 2, 7), (0, 1, 2))
     """
@@ -82,7 +93,7 @@ def write_labels(node: Any, given: Labels, values: Labels) -> None:
 
 
 def names_of(model: Any, place: Place) -> tuple[str, ...] | None:
-    """The classes' names: from the last label lists of the graph, texts before integers, or from `listed`."""
+    """Return the classes' names: from the last label lists of the graph, texts before integers, or from `listed`."""
     lookups = place.tail.lookups
     used = {lookup.source for lookup in lookups}
     last = [lookup.values for at, lookup in enumerate(lookups) if at not in used]
@@ -92,7 +103,7 @@ def names_of(model: Any, place: Place) -> tuple[str, ...] | None:
 
 
 def listed(model: Any, k: int) -> tuple[str, ...] | None:
-    """The names of k classes that the file's metadata lists, or None.
+    """Return the names of k classes that the file's metadata lists, or None.
 
     Lists under "names", "labels", "classes", "character" and the like count, in JSON, as a Python literal (as
     Ultralytics writes them), or separated by new lines or commas; a list of another length says something else.
@@ -106,8 +117,10 @@ def listed(model: Any, k: int) -> tuple[str, ...] | None:
 def write_listed(model: Any, place: Place, classes: Sequence[str]) -> None:
     """Bring the metadata's lists up to date; a file that named its classes nowhere gets a list "class_names".
 
-    Raises:
-        FormatError: a name holds the list's separator.
+    Raises
+    ------
+    FormatError
+        If a name holds the list's separator.
     """
     k, found = place.head.num_classes, bool(place.tail.lookups)
     for item in model.metadata_props:

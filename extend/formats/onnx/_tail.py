@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from extend.formats.onnx.nodes import View, attributes, called, captured, labels_of, tensor_value, texts
+from extend.formats.onnx._nodes import View, attributes, called, captured, labels_of, tensor_value, texts
 
 SAME = {"Identity", "Cast"}
 _ELEMENTWISE = {"Exp", "Log", "Neg", "Clip", "Sigmoid", *SAME}
@@ -47,13 +47,26 @@ class Kind:
 class Tail:
     """All that follows the scores.
 
-    Attributes:
-        k: units of the head, or 2 behind the Concat of a single unit's two probabilities.
-        kinds: what each tensor is.
-        pool: the scores are averaged over space after the multiplication; so the features may be, before it.
-        reshapes: nodes whose target shape holds k; `sigmoids`; `lookups`: label lists, in the graph's order.
-        logistic: a LinearClassifier takes the sigmoid itself.
-        complement, pair, picked: for two classes in one unit: ``1 - p``, the Concat of both, the choice of one column.
+    Parameters
+    ----------
+    view
+        The graph.
+    k
+        The units of the head, or 2 behind the Concat of a single unit's two probabilities.
+    kinds
+        What each tensor is.
+    pool
+        Whether the scores are averaged over space after the multiplication; so the features may be, before it.
+    reshapes, sigmoids
+        The nodes whose target shape holds k, and the sigmoids.
+    lookups
+        The label lists, in the graph's order.
+    complement, pair, picked
+        For two classes in one unit: the node ``1 - p``, the Concat of both, the choice of one column.
+    logistic
+        Whether a LinearClassifier takes the sigmoid itself.
+    nodes
+        The operators, in the graph's order.
     """
 
     view: View
@@ -82,8 +95,10 @@ class Tail:
     def follow(self, start: int) -> None:
         """Walk from behind node `start` to the outputs.
 
-        Raises:
-            UnfitError: a node that may not stand there, or nothing reaches an output.
+        Raises
+        ------
+        UnfitError
+            If a node may not stand there, or nothing reaches an output.
         """
         for place in range(start, len(self.view.graph.node)):
             node = self.view.graph.node[place]
@@ -221,7 +236,7 @@ _ZIP = ("classlabels_int64s",)
 
 
 def label_list(view: View, node: Any, what: str) -> Labels:
-    """A LabelEncoder's "keys" or "values": integers or texts, in an attribute or a tensor; none if of another type."""
+    """Return a LabelEncoder's "keys" or "values", integers or texts; none if they are of another type."""
     from onnx import helper
 
     for attribute in node.attribute:

@@ -15,8 +15,8 @@ import numpy as np
 
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
-from extend.formats.onnx.nodes import View, attributes, called, labels_of
-from extend.formats.onnx.tail import Kind, Tail, UnfitError
+from extend.formats.onnx._nodes import View, attributes, called, labels_of
+from extend.formats.onnx._tail import Kind, Tail, UnfitError
 
 QUANTISED = {
     "QLinearMatMul", "MatMulInteger", "QGemm", "QLinearConv", "ConvInteger", "DynamicQuantizeMatMul",
@@ -28,11 +28,16 @@ QUANTISED = {
 class Block:
     """Some columns of the head: ``scores = alpha * source @ raw + beta * raw_bias``.
 
-    Attributes:
-        node: place of the node that multiplies; `add`: of the Add that holds its bias, or None.
-        source, output: the tensors that it reads, and that holds its scores (for LinearClassifier the second output).
-        raw, raw_bias: ``[d, k]`` and ``[k]``, as they are in the file, in the file's dtype.
-        constant: ONNX Runtime can pack the weights when it loads them, because nothing may override them.
+    Parameters
+    ----------
+    node, add
+        The place of the node that multiplies, and that of the Add that holds its bias, or None.
+    source, output
+        The tensor that the node reads, and the one that holds its scores (for LinearClassifier its second output).
+    raw, raw_bias
+        The columns and their bias as they are in the file, in the file's dtype.
+    constant
+        Whether ONNX Runtime can pack the weights when it loads them, because nothing may override them.
     """
 
     node: int
@@ -48,12 +53,18 @@ class Block:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the head is: `blocks` in the order of their columns, joined by `concat` if there are several.
+    """Where the head is: `blocks` in the order of their columns, joined by the node `concat` if there are several.
 
-    Attributes:
-        scores: the tensor ``[n, k]`` that the tail reads.
-        rank: its number of axes; more than 2 for a convolution.
-        single: one unit, or two that mirror each other, stands for two classes.
+    Parameters
+    ----------
+    blocks, concat
+        The columns, and the place of the node that joins them, or None.
+    scores, rank
+        The tensor ``[n, k]`` that the tail reads, and its number of axes, which is more than 2 for a convolution.
+    single
+        Whether one unit, or two that mirror each other, stands for two classes.
+    tail
+        What follows the scores.
     """
 
     blocks: tuple[Block, ...]
@@ -70,24 +81,29 @@ class Place:
 
     @property
     def head(self) -> DenseHead:
-        """The head in the file's dtype; a single unit as two columns of which the first is zero."""
+        """The head in the file's dtype."""
         kernel = np.concatenate([_scaled(block.raw, block.alpha) for block in self.blocks], axis=1)
         bias = np.concatenate([_scaled(block.raw_bias, block.beta) for block in self.blocks])
         if self.single:
-            kernel, bias = kernel[:, -1:], bias[-1:]
-            return DenseHead(np.pad(kernel, ((0, 0), (1, 0))), np.pad(bias, (1, 0)))
+            return DenseHead.from_single_unit(kernel[:, -1:], bias[-1:])
         several = self.tail.sigmoids or self.tail.logistic
         return DenseHead(kernel, bias, "sigmoid" if several else "softmax")
 
 
 def find(model: Any, wanted: str | None = None) -> Place:
-    """The head of a ModelProto.
+    """Find the head of a ModelProto.
 
-    Args:
-        wanted: the name of the node that multiplies, or of its output, if there are several heads.
+    Parameters
+    ----------
+    model
+        The model.
+    wanted
+        The name of the node that multiplies, or of its output, if there are several heads.
 
-    Raises:
-        FormatError: none, or several; the message names the nodes.
+    Raises
+    ------
+    FormatError
+        If there is no head, or there are several; the message names the nodes.
     """
     view = View.of(model)
     blocks, unfit = _blocks(view)
@@ -271,11 +287,7 @@ def _rank(view: View, block: Block) -> int:
 
 
 def _place(view: View, group: tuple[Block, ...], concat: int | None) -> Place:
-    """The head with its tail.
-
-    Raises:
-        UnfitError: a node that may not stand in the tail, or nothing reaches an output.
-    """
+    """The head with its tail; an UnfitError says that it is none."""
     first = view.graph.node[group[0].node]
     start = concat if concat is not None else group[0].node if group[0].add is None else group[0].add
     scores = group[0].output if concat is None else view.graph.node[concat].output[0]

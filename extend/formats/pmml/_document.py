@@ -38,11 +38,15 @@ class _Builder(ElementTree.TreeBuilder):
 
 
 def parse(content: bytes, where: str) -> Element:
-    """The root ``PMML`` element; the version's namespace is kept as its attribute ``xmlns``.
+    """Return the root element ``PMML``; the version's namespace is kept as its attribute ``xmlns``.
 
-    Raises:
-        FormatError: not XML, a DTD or an entity in it, too large or too deep, or not PMML 3 or 4.
+    Raises
+    ------
+    FormatError
+        If the content is not XML, has a DTD or an entity in it, is too large or too deep, or is not PMML 3 or 4.
 
+    Examples
+    --------
     >>> parse(b'<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"><Header/></PMML>', "a.pmml")[0].tag
     'Header'
     """
@@ -80,8 +84,10 @@ def parse(content: bytes, where: str) -> Element:
 
 
 def write(root: Element) -> bytes:
-    """The tree as UTF-8.
+    """Return the tree as UTF-8.
 
+    Examples
+    --------
     >>> write(parse(b'<PMML version="3.2"><Header/></PMML>', "a.pmml"))[-37:]
     b'<PMML version="3.2"><Header /></PMML>'
     """
@@ -89,14 +95,14 @@ def write(root: Element) -> bytes:
 
 
 def children(element: Element, *tags: str) -> Iterator[Element]:
-    """The child elements of these tags, in order; without tags all but comments and extensions."""
+    """Yield the child elements of these tags, in order; without tags all but comments and extensions."""
     for child in element:
         if isinstance(child.tag, str) and (child.tag in tags if tags else child.tag != "Extension"):
             yield child
 
 
 def only(element: Element, tag: str, where: str) -> Element:
-    """The one child of this tag."""
+    """Return the one child of this tag."""
     found = list(children(element, tag))
     if len(found) != 1:
         raise FormatError(f"{where}: {element.tag} has {len(found)} elements {tag}; expected one")
@@ -104,7 +110,7 @@ def only(element: Element, tag: str, where: str) -> Element:
 
 
 def text(element: Element, name: str, where: str) -> str:
-    """An attribute that must be there."""
+    """Return an attribute that must be there."""
     value = element.get(name)
     if value is None:
         raise FormatError(f"{where}: {element.tag} without its attribute {name!r}")
@@ -112,8 +118,10 @@ def text(element: Element, name: str, where: str) -> str:
 
 
 def real(value: str, where: str) -> float:
-    """A finite number as XML writes it.
+    """Return a finite number as XML writes it.
 
+    Examples
+    --------
     >>> real("-1.5e2", "weight")
     -150.0
     """
@@ -124,7 +132,7 @@ def real(value: str, where: str) -> float:
 
 
 def number(element: Element, name: str, where: str, default: float | None = None) -> float:
-    """A numeric attribute; `where` and the names tell of it in an error."""
+    """Return a numeric attribute; `where` and the names tell of it in an error."""
     value = element.get(name)
     if value is None and default is not None:
         return default

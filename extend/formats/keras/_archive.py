@@ -29,7 +29,7 @@ WEIGHTS = "model.weights.h5"
 
 
 def words(text: str) -> frozenset[str]:
-    """The words of a text."""
+    """Return the words of a text."""
     return frozenset(text.split())
 
 
@@ -92,10 +92,12 @@ def _json(text: str | bytes, what: str) -> Any:
 
 
 def read_zip(content: bytes) -> tuple[dict[str, Any], bytes, tuple[str, ...] | None]:
-    """The config, the bytes of the weights' HDF5 file, and the class names of a ``.keras`` file.
+    """Return the config, the bytes of the weights' HDF5 file, and the class names of a ``.keras`` file.
 
-    Raises:
-        FormatError: damaged, a member that a plain model has not (``assets/``, vocabularies), or too large.
+    Raises
+    ------
+    FormatError
+        If the file is damaged or too large, or has a member that a plain model has not (``assets/``, vocabularies).
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -133,10 +135,12 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
 
 
 def class_names(text: str | bytes) -> tuple[str, ...]:
-    """The names in a JSON list of text.
+    """Return the names in a JSON list of text.
 
-    Raises:
-        FormatError: it is something else.
+    Raises
+    ------
+    FormatError
+        If the text is something else.
     """
     names = _json(text, "the list of class names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -145,11 +149,15 @@ def class_names(text: str | bytes) -> tuple[str, ...]:
 
 
 def check_config(config: Any) -> dict[str, Any]:
-    """The config without what compiling needs; every class that it names is on the allow-list.
+    """Check that every class that a config names is on the allow-list; return the config without what compiling needs.
 
-    Raises:
-        FormatError: names the layer: a Lambda, a custom class, or a class or function from elsewhere.
+    Raises
+    ------
+    FormatError
+        If a layer is a Lambda, a custom class, or names a class or function from elsewhere; the message names it.
 
+    Examples
+    --------
     >>> check_config({"class_name": "Lambda", "config": {"name": "mine"}})
     Traceback (most recent call last):
     ...
@@ -223,10 +231,12 @@ def _check_class(value: dict[str, Any], layer: str) -> None:
 
 
 def open_hdf5(content: bytes) -> tuple[h5py.File, int]:
-    """An HDF5 file out of bytes, with all of its objects looked through, and how many bytes its arrays hold.
+    """Open an HDF5 file out of bytes and look through its objects; return it with the size of its arrays in bytes.
 
-    Raises:
-        FormatError: damaged; links to elsewhere, data stored elsewhere, or more declared than the file can hold.
+    Raises
+    ------
+    FormatError
+        If the file is damaged, has links to elsewhere or data stored elsewhere, or declares more than it can hold.
     """
     try:
         import h5py
@@ -301,10 +311,12 @@ def _stored(item: h5py.Group | h5py.Dataset, size: int) -> int:
 
 
 def attribute(group: h5py.Group, name: str) -> str | None:
-    """A text attribute, or None.
+    """Return a text attribute, or None if there is none.
 
-    Raises:
-        FormatError: it is no text.
+    Raises
+    ------
+    FormatError
+        If the attribute is no text.
     """
     if name not in group.attrs:
         return None
@@ -316,10 +328,12 @@ def attribute(group: h5py.Group, name: str) -> str | None:
 
 
 def attributes(group: h5py.Group, name: str) -> list[str]:
-    """A list of texts, which Keras cuts into ``name0``, ``name1``, ... where it is long.
+    """Return a list of texts, which Keras cuts into ``name0``, ``name1``, ... where it is long.
 
-    Raises:
-        FormatError: it is missing or no list of text.
+    Raises
+    ------
+    FormatError
+        If the list is missing, or no list of text.
     """
     try:
         if name in group.attrs:

@@ -16,133 +16,45 @@ import numpy as np
 
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
-from extend.formats.onnx.graph import Block, Place
-from extend.formats.onnx.labels import relabel, write_labels, write_listed
-from extend.formats.onnx.nodes import View, attributes, called, captured, set_attributes
-from extend.formats.onnx.tail import Labels
+from extend.formats.onnx._edit import Edit
+from extend.formats.onnx._graph import Block, Place
+from extend.formats.onnx._labels import relabel, write_labels, write_listed
+from extend.formats.onnx._nodes import attributes, called, set_attributes
 
 
 def widen(model: Any, place: Place, head: DenseHead, classes: Sequence[str], old: Sequence[str] | None) -> None:
-    """Change a ModelProto, of which `place` is the head, so that it has this head and names these classes.
+    """Change a ModelProto so that it has another head and names other classes.
 
-    Args:
-        old: the classes that it names now, or None.
+    Parameters
+    ----------
+    model, place
+        The model, and where its head is.
+    head, classes
+        The head that it gets, and the names of its columns.
+    old
+        The classes that the model names now, or None.
 
-    Raises:
-        FormatError: the graph cannot hold it (names that are no integers, numbers too large for its dtype).
+    Raises
+    ------
+    FormatError
+        If the graph cannot hold the head: names that are no integers, numbers too large for its dtype.
     """
-    new = _Edit(model)
-    single = place.single and head.num_classes == 2 and not (head.kernel[:, 0].any() or head.bias[0])
+    new = Edit(model)
+    unit = head.single_unit() if place.single else None
     _lookups(new, place, classes, old)
-    _tail(new, place, head, single)
-    _columns(new, place, head, single)
+    if unit is None:
+        _tail(new, place, head)
+    _columns(new, place, head, unit)
     write_listed(model, place, classes)
     new.finish({*place.tail.kinds, *(block.output for block in place.blocks)})
 
 
-class _Edit:
-    """A graph while it is changed: its nodes keep their places until `finish`."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.view = View.of(model)
-        self.nodes = list(model.graph.node)
-        self.before: dict[int, list[Any]] = {}
-        self.after: dict[int, list[Any]] = {}
-        self.gone: set[int] = set()
-        self.freed: list[str] = []
-        self.labels: list[Labels] = []
-        self.names = {name for node in self.nodes for name in (*node.input, *node.output, node.name, *captured(node))}
-        self.names |= {item.name for item in (*model.graph.initializer, *model.graph.input, *model.graph.output)}
-
-    def fresh(self, name: str) -> str:
-        """A name that nothing in the graph has."""
-        number = 2
-        while f"{name}_{number}" in self.names:
-            number += 1
-        self.names.add(f"{name}_{number}")
-        return f"{name}_{number}"
-
-    def give(self, node: Any, slot: int, value: np.ndarray, owner: int | None = None) -> None:
-        """Make this array a node's constant input; another node that reads the old one keeps it.
-
-        `owner` is the place of a node that was there before, which alone may reuse the name.
-        """
-        from onnx import helper, numpy_helper
-
-        old = node.input[slot] if slot < len(node.input) else ""
-        alone = owner is not None and old in self.view.initializers and self.view.consumers[old] == [owner]
-        alone = alone and list(node.input).count(old) == 1 and old not in self.view.outputs
-        name = old if alone else self.fresh(old or f"{node.output[0]}_constant")
-        tensor = numpy_helper.from_array(np.ascontiguousarray(value), name)
-        graph = self.model.graph
-        if alone:
-            self.view.initializers[old].CopyFrom(tensor)
-            for given in graph.input:
-                if given.name == old:
-                    given.CopyFrom(helper.make_tensor_value_info(name, tensor.data_type, value.shape))
-            return
-        self.add(tensor)
-        if owner is not None and old:
-            self.freed.append(old)
-        if slot < len(node.input):
-            node.input[slot] = name
-        else:
-            node.input.append(name)
-
-    def add(self, tensor: Any) -> None:
-        from onnx import helper
-
-        self.model.graph.initializer.append(tensor)
-        if self.model.ir_version < 4:  # Such a file lists its initialisers among its inputs.
-            declared = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-            self.model.graph.input.append(declared)
-
-    def copy(self, node: Any) -> Any:
-        twin = type(node).FromString(node.SerializeToString())
-        twin.name = self.fresh(node.name or node.op_type)
-        return twin
-
-    def replace_by_identity(self, node: Any, slot: int) -> None:
-        from onnx import helper
-
-        node.CopyFrom(helper.make_node("Identity", [node.input[slot]], list(node.output), node.name))
-
-    def finish(self, stale: set[str]) -> None:
-        """Put the nodes in order; remove constants that no one reads any more, and the declared shapes of `stale`."""
-        graph = self.model.graph
-        ordered: list[Any] = []
-        for place, node in enumerate(self.nodes):
-            own = [] if id(node) in self.gone else [node]
-            ordered += [*self.before.get(place, []), *own, *self.after.get(place, [])]
-        copies = [type(node).FromString(node.SerializeToString()) for node in ordered]
-        del graph.node[:]
-        graph.node.extend(copies)
-        for at in reversed(range(len(graph.value_info))):
-            if graph.value_info[at].name in stale:
-                del graph.value_info[at]
-        while self.freed:
-            name = self.freed.pop()
-            view = View.of(self.model)
-            if view.consumers[name] or name in view.outputs:
-                continue
-            for items in (graph.initializer, graph.input):
-                for at in reversed(range(len(items))):
-                    if items[at].name == name and (items is graph.initializer or name in view.initializers):
-                        del items[at]
-            if name in view.producer:
-                node = graph.node[view.producer[name]]
-                if len(node.output) == 1:
-                    self.freed += list(node.input)
-                    del graph.node[view.producer[name]]
-
-
-def _columns(new: _Edit, place: Place, head: DenseHead, single: bool) -> None:
-    """Put the head's columns into its nodes."""
+def _columns(new: Edit, place: Place, head: DenseHead, unit: tuple[np.ndarray, np.ndarray] | None) -> None:
+    """Put the head's columns into its nodes; `unit` is the one unit that the head still is, if it is one."""
     before, nodes, first = place.head, new.nodes, place.blocks[0]
     k = before.num_classes
     same = head.num_classes >= k and _equal(head.kernel[:, :k], before.kernel) and _equal(head.bias[:k], before.bias)
-    if same and head.num_classes == k and single == place.single:
+    if same and head.num_classes == k and (unit is not None) == place.single:
         return None
     node = nodes[first.node]
     packed = node.op_type in ("Gemm", "MatMul") and first.constant and first.raw.dtype != np.float64
@@ -152,16 +64,14 @@ def _columns(new: _Edit, place: Place, head: DenseHead, single: bool) -> None:
         return _append(new, place, head)
     if place.concat is not None:
         _fold(new, place)
-    kernel, bias = head.kernel, head.bias
-    if single:
-        kernel, bias = kernel[:, 1:], bias[1:]
-        if first.raw.shape[1] == 2:
-            kernel, bias = np.concatenate([-kernel, kernel], axis=1), np.concatenate([-bias, bias])
+    kernel, bias = unit or (head.kernel, head.bias)
+    if unit and first.raw.shape[1] == 2:
+        kernel, bias = np.concatenate([-kernel, kernel], axis=1), np.concatenate([-bias, bias])
     if node.op_type == "LinearClassifier":
         _classifier(node, kernel, bias)
         if place.concat is not None:
             set_attributes(node, classlabels_strings=[], classlabels_ints=list(range(head.num_classes)))
-        if place.single and not single:
+        if place.single and unit is None:
             set_attributes(node, post_transform="SOFTMAX", multi_class=1)
         return None
     kernel, bias = _narrow(first, kernel, bias)
@@ -170,7 +80,7 @@ def _columns(new: _Edit, place: Place, head: DenseHead, single: bool) -> None:
     return None
 
 
-def _append(new: _Edit, place: Place, head: DenseHead) -> None:
+def _append(new: Edit, place: Place, head: DenseHead) -> None:
     """New columns as nodes of their own, joined to the old by Concat."""
     from onnx import helper
 
@@ -197,7 +107,7 @@ def _append(new: _Edit, place: Place, head: DenseHead) -> None:
             made += _label_again(new, node, place)
 
 
-def _fold(new: _Edit, place: Place) -> None:
+def _fold(new: Edit, place: Place) -> None:
     """One block in place of several; its columns are written afterwards."""
     nodes, first = new.nodes, place.blocks[0]
     for block in place.blocks[1:]:
@@ -211,7 +121,7 @@ def _fold(new: _Edit, place: Place) -> None:
     output[list(output).index(first.output)] = place.scores
 
 
-def _lookups(new: _Edit, place: Place, classes: Sequence[str], old: Sequence[str] | None) -> None:
+def _lookups(new: Edit, place: Place, classes: Sequence[str], old: Sequence[str] | None) -> None:
     """Name the classes in every label list; what stands for an old class goes on to do so."""
     for lookup in place.tail.lookups:
         node = new.nodes[lookup.node]
@@ -228,7 +138,7 @@ def _lookups(new: _Edit, place: Place, classes: Sequence[str], old: Sequence[str
             write_labels(node, given, values)
 
 
-def _second(new: _Edit, like: Block, kernel: np.ndarray, bias: np.ndarray, place: Place) -> list[Any]:
+def _second(new: Edit, like: Block, kernel: np.ndarray, bias: np.ndarray, place: Place) -> list[Any]:
     """A node such as this one for other columns, with the Add of its bias if that is one of its own."""
     from onnx import TensorProto, helper
 
@@ -250,7 +160,7 @@ def _second(new: _Edit, like: Block, kernel: np.ndarray, bias: np.ndarray, place
 
 
 def _fill(
-    new: _Edit,
+    new: Edit,
     block: Block,
     node: Any,
     add: Any | None,
@@ -292,7 +202,7 @@ def _narrow(block: Block, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndar
     return kernel, bias
 
 
-def _bias_slot(new: _Edit, add: Any) -> int:
+def _bias_slot(new: Edit, add: Any) -> int:
     return 0 if new.view.constant(add.input[0]) is not None else 1
 
 
@@ -305,7 +215,7 @@ def _classifier(node: Any, kernel: np.ndarray, bias: np.ndarray) -> None:
         set_attributes(node, multi_class=1)
 
 
-def _label_again(new: _Edit, node: Any, place: Place) -> list[Any]:
+def _label_again(new: Edit, node: Any, place: Place) -> list[Any]:
     """The label of a LinearClassifier that is now one of two: the name of the best of all scores."""
     from onnx import helper, numpy_helper
 
@@ -319,12 +229,12 @@ def _label_again(new: _Edit, node: Any, place: Place) -> list[Any]:
     return [best, helper.make_node("Gather", [tensor.name, best.output[0]], [label], new.fresh("Gather"), axis=0)]
 
 
-def _tail(new: _Edit, place: Place, head: DenseHead, single: bool) -> None:
+def _tail(new: Edit, place: Place, head: DenseHead) -> None:
     """Bring nodes behind the head and the outputs' shapes to the new number of classes."""
     from onnx import helper
 
     tail, nodes, k = place.tail, new.nodes, head.num_classes
-    if single or (k == place.head.num_classes and not place.single):
+    if k == place.head.num_classes and not place.single:
         return
     for at in tail.reshapes:
         shape = np.array(tail.view.constant(nodes[at].input[1]))

@@ -22,7 +22,7 @@ OTHER = {3: "an object", 5: "a sparse matrix", 16: "a function handle", 17: "an 
 
 @dataclass(frozen=True)
 class Scan:
-    """The file's readable variables as an uncompressed MAT 5 file; the others' names, with what they are."""
+    """A file's readable variables as an uncompressed MAT 5 file, and what each of the others is, by name."""
 
     content: bytes
     others: dict[str, str]
@@ -31,9 +31,13 @@ class Scan:
 def scan(content: bytes, where: str) -> Scan:
     """Check a file's elements.
 
-    Raises:
-        FormatError: not MAT 5, or an element that does not fit in its place or is too large.
+    Raises
+    ------
+    FormatError
+        If the file is not MAT 5, or an element of it does not fit in its place or is too large.
 
+    Examples
+    --------
     >>> import io, scipy.io
     >>> file = io.BytesIO()
     >>> scipy.io.savemat(file, {"b": [[1.0]]}, do_compression=True)
