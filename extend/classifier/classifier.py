@@ -12,6 +12,7 @@ from extend import data
 from extend.backbone import extract as features
 from extend.backbone.flax import Backbone
 from extend.classifier.history import Event
+from extend.classifier.recipe import UNKNOWN, Recipe
 from extend.core.errors import ArgumentError
 from extend.heads.base import Head
 from extend.heads.links import host_probabilities
@@ -28,7 +29,8 @@ class Classifier:
         head: from features to one score a class.
         classes: the k names, in the order of the head's columns.
         memory: what is kept of the classes; None if never measured.
-        history: what was done to it.
+        history: what was done to it, for people; nothing decides by it.
+        recipe: what later operations need to know of earlier ones; read off the history where it is not given.
 
     Raises:
         ValueError: names are not unique, or the head or the memory is of another number of classes.
@@ -44,8 +46,11 @@ class Classifier:
     classes: tuple[str, ...]
     memory: Memory | None = None
     history: tuple[Event, ...] = ()
+    recipe: Recipe = UNKNOWN
 
     def __post_init__(self) -> None:
+        if self.recipe is UNKNOWN:
+            object.__setattr__(self, "recipe", Recipe.of_history(self.history))
         if len(set(self.classes)) != len(self.classes):
             raise ArgumentError(f"class names are not unique: {', '.join(self.classes)}")
         if self.head.num_classes != len(self.classes):

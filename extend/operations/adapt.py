@@ -95,13 +95,15 @@ def adapt(
     seconds = time.perf_counter() - started
     before = held_out_evaluation(classifier.memory, classifier.head, names)
     after = held_out_evaluation(memory, fitted, names)
-    event = Event("adapt", names, how, len(samples), after.by_class if after is not None else {}, settings)
+    learnt = after.by_class if after is not None else {}
+    event = Event("adapt", names, how, len(samples), learnt, settings)
+    recipe = classifier.recipe.after_adding(how, settings, learnt, trained_on=names)
     report = Report(
         "adapt", names, how, reason, before, after, None,
         held_out_words(memory, fitted) if after else "nothing", seconds, seconds, len(samples),
         memory_bytes(memory), moved.notes,
     )  # fmt: skip
-    return Classifier(moved.backbone, fitted, names, memory, (*classifier.history, event)), report
+    return Classifier(moved.backbone, fitted, names, memory, (*classifier.history, event), recipe), report
 
 
 def replace_head(classifier: Classifier, classes: Sequence[str], *, activation: Activation = "softmax") -> Classifier:

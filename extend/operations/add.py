@@ -150,16 +150,18 @@ def add_classes(
     if memory is None:
         notes.append("there is no memory of the old classes: what was forgotten is measured on validation= only")
     cost: float | None = None
-    spent = [event.risk for event in clf.history if event.risk is not None]
     if budget is not None:
         cost = budget.guaranteed if budget.guaranteed is not None else budget.forgetting
-        spent += [cost] if cost is not None else []
     if added and existing:
         notes.append(f"more samples joined {', '.join(existing)}")
     if isinstance(asked, Auto) and backbone.trainable and added and budget is None:
         everything = kept is not None and _covers(kept, clf.classes)
         advice = fine_tuning_advice(before, after, added, passed - started, everything)
         notes += [advice] if advice else []
+    learnt = right(memory, head, classes, added)
+    settings = settings_of(chosen) | ({"head": fitted.head_method} if fitted.head_method else {})
+    trained_on = classes if isinstance(chosen, (FineTune, Joint)) else ()
+    recipe = clf.recipe.after_adding(name_of(chosen), settings, learnt, added, cost, trained_on)
     report = Report(
         action,
         added or samples.classes,
@@ -175,18 +177,18 @@ def add_classes(
         memory_bytes(memory),
         tuple(notes),
         budget,
-        sum(spent) if budget is not None and cost is not None else None,
+        recipe.forgetting_total if budget is not None and cost is not None else None,
     )
     event = Event(
         action,
         added or samples.classes,
         name_of(chosen),
         len(samples),
-        right(memory, head, classes, added),
-        settings_of(chosen) | ({"head": fitted.head_method} if fitted.head_method else {}),
+        learnt,
+        settings,
         cost,
     )
-    return replace(extended, history=(*clf.history, event)), report
+    return replace(extended, history=(*clf.history, event), recipe=recipe), report
 
 
 def _writable(method: AnyMethod, clf: Classifier) -> AnyMethod:

@@ -57,8 +57,7 @@ def calibrate(
             "calibration is fitted on held-out features, and this classifier has none: wrap it with data="
         )
     if new is None:
-        last = next((event for event in reversed(classifier.history) if event.action == "add"), None)
-        new = last.classes if last is not None else ()
+        new = classifier.recipe.newest
     new = (new,) if isinstance(new, str) else tuple(new)
     if unknown := [name for name in new if name not in classifier.classes]:
         raise ArgumentError(f"no class {unknown[0]!r}; there are {', '.join(classifier.classes)}")

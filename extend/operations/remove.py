@@ -9,6 +9,7 @@ from typing import Any
 from extend import methods
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
+from extend.classifier.recipe import Recipe
 from extend.core.errors import ArgumentError
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
@@ -47,17 +48,16 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
     memory, notes = classifier.memory, []
     if memory is not None:
         fisher, memory = memory.fisher, memory.without(name)
-        if fisher is not None and not _measured_by_fisher(classifier, name):
+        if fisher is not None and not classifier.recipe.may_be_in_fisher(name):
             memory = replace(memory, fisher=fisher)
         elif fisher is not None:
             notes.append(
                 "the Fisher diagonal is gone, as this class's share of it is not known: ewc needs it anew (old=)"
             )
     head: Head = classifier.head.drop([column])
-    last = next((event for event in reversed(classifier.history) if event.action != "calibrate"), None)
-    how = "dropping its column"
-    if memory is not None and last is not None and (fitted := refit(head, memory, last)) is not None:
-        head, how = fitted, last.method
+    recipe, how = classifier.recipe.without(name), "dropping its column"
+    if memory is not None and (fitted := refit(head, memory, recipe)) is not None:
+        head, how = fitted, recipe.method
     now = time.perf_counter()
     scrubbed = []
     for event in classifier.history:
@@ -65,9 +65,9 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
         right = {c: value for c, value in event.right.items() if c != name}
         if left or not event.classes:
             scrubbed.append(replace(event, classes=left, right=right))
-    settings = last.settings if last is not None and how == last.method else {}
+    settings = recipe.settings if how == recipe.method else {}
     done = Event("remove", (), how, 0, {}, settings)
-    smaller = Classifier(classifier.backbone, head, classes, memory, (*scrubbed, done))
+    smaller = Classifier(classifier.backbone, head, classes, memory, (*scrubbed, done), recipe)
     _, after, measured_on = measure(classifier, smaller, None)
     report = Report(
         "remove",
@@ -87,23 +87,14 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
     return smaller, report
 
 
-def _measured_by_fisher(classifier: Classifier, name: str) -> bool:
-    """Whether samples of this class may be in the Fisher diagonal: was a backbone wrapped or trained since it came?"""
-    events = classifier.history
-    first = next((place for place, event in enumerate(events) if name in event.classes), None)
-    if first is None:  # The history does not tell.
-        return True
-    return any(event.action in ("wrap", "adapt") or event.method in ("fine_tune", "joint") for event in events[first:])
-
-
-def refit(head: Head, memory: Memory, last: Event) -> Head | None:
-    """The closed form of this event fitted to a memory, calibrated as `head` is; None if it was no closed form."""
-    inner = last.settings.get("head") or {"name": last.method, "settings": last.settings}
-    if inner["name"] not in CLOSED:
+def refit(head: Head, memory: Memory, recipe: Recipe) -> Head | None:
+    """The closed form of this recipe fitted to a memory, calibrated as `head` is; None if it was no closed form."""
+    name, settings = recipe.closed_form
+    if name not in CLOSED:
         return None
-    kind: Any = type(methods.NAMED[inner["name"]])
+    kind: Any = type(methods.NAMED[name])
     known = {field.name for field in fields(kind)}
-    method = kind(**{key: value for key, value in inner["settings"].items() if key in known})
+    method = kind(**{key: value for key, value in settings.items() if key in known})
     fitted = method.fit(None, memory, nothing(memory), 0)
     assert isinstance(fitted, (LinearHead, QuadraticHead))  # Every closed form gives one of these.
     return replace(Calibrated.of(head), head=fitted).plain()

@@ -40,20 +40,20 @@ def retune(classifier: Classifier) -> tuple[Classifier, Report]:
     )
     if memory.inverses:
         memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
-    last = next(event for event in reversed(classifier.history) if event.action != "calibrate")
-    head = refit(classifier.head, memory, last)
+    recipe = classifier.recipe
+    head = refit(classifier.head, memory, recipe)
     if head is None:
-        raise ArgumentError(f"the head is of {last.method}, which has no strength to choose; it is left as it is")
+        raise ArgumentError(f"the head is of {recipe.method}, which has no strength to choose; it is left as it is")
     seconds = time.perf_counter() - started
-    settings = {**last.settings, "was": [classifier.memory.shrinkage, classifier.memory.ridge]}
-    tuned = replace(classifier, head=head, memory=memory)
+    settings = {**recipe.settings, "was": [classifier.memory.shrinkage, classifier.memory.ridge]}
+    tuned = replace(classifier, head=head, memory=memory, recipe=replace(recipe, settings=settings))
     before = held_out_evaluation(memory, classifier.head, classifier.classes)
     after = held_out_evaluation(memory, head, classifier.classes)
-    event = Event("retune", (), last.method, 0, {}, settings)
-    budgeted = any(event.risk is not None for event in classifier.history)
+    event = Event("retune", (), recipe.method, 0, {}, settings)
+    budgeted = recipe.forgetting_total is not None
     notes = ("offsets of earlier budgets stay as they are; what they guaranteed was of the old strengths",)
     report = Report(
-        "retune", (), last.method, "", before, after, None, held_out_words(memory, head), seconds, seconds, 0,
+        "retune", (), recipe.method, "", before, after, None, held_out_words(memory, head), seconds, seconds, 0,
         memory_bytes(memory), notes if budgeted else (),
     )  # fmt: skip
     return replace(tuned, history=(*classifier.history, event)), report

@@ -71,7 +71,6 @@ def since_learnt(clf: Classifier, after: Evaluation | None) -> float | None:
     """Held-out accuracy of the old classes when each was learnt, minus now, averaged over samples."""
     if after is None:
         return None
-    learnt = {name: value for event in clf.history for name, value in event.right.items()}
-    then = [(value, *after.counts([name])) for name, value in learnt.items() if name in after.by_class]
+    then = [(value, *after.counts([name])) for name, value in clf.recipe.learnt.items() if name in after.by_class]
     total = sum(count for _, _, count in then)
     return sum(value * count - right for value, right, count in then) / total if total else None

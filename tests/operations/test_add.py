@@ -55,7 +55,7 @@ def test_forgetting_since_each_class_was_learnt(plain: Classifier, fourth: np.nd
     assert two.memory is not None and report.forgetting_since_learnt is not None
     rows, labels = two.memory.held_out
     right = np.asarray(two.head.logits(rows)).argmax(axis=1) == labels
-    learnt = {name: value for event in one.history for name, value in event.right.items()}
+    learnt = one.recipe.learnt
     then = np.mean([learnt[two.classes[label]] for label in labels[labels < 4]])
     assert report.forgetting_since_learnt == pytest.approx(then - right[labels < 4].mean())
     assert report.forgetting_since_learnt > 0.05

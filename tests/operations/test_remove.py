@@ -39,5 +39,5 @@ def test_removing_what_the_fisher_diagonal_never_saw_leaves_it(fourth: np.ndarra
     other, report = extend.remove(wider, "class 0")
     assert other.memory is not None and other.memory.fisher is None
     assert any("the Fisher diagonal is gone" in note for note in report.notes)
-    untold = replace(clf, history=())  # Nothing says that the class is not in it.
+    untold = replace(clf, recipe=replace(clf.recipe, fisher_classes=None))  # Nothing says that the class is not in it.
     assert extend.remove(untold, "class 0")[0].memory.fisher is None  # type: ignore[union-attr]
