@@ -16,7 +16,6 @@ from extend.backbone.feature_space import Transform
 from extend.classifier.classifier import Classifier
 from extend.classifier.evaluation import Evaluation, evaluate_features
 from extend.data.features import Features
-from extend.memory.serialise import memory_bytes
 from extend.methods import LDA, Gaussian, Imprint, Method, NearestMean, NewUnits, Ridge
 from extend.report.report import Report
 
@@ -101,7 +100,7 @@ class Run:
         }
         rounded: dict[str, Any] = {name: round(value, 6) for name, value in found.items()}
         steps = [round(evaluation.accuracy, 6) for evaluation in self.evaluations]
-        return rounded | {"bytes": memory_bytes(self.clf.memory), "steps": steps}
+        return rounded | {"bytes": self.clf.memory.nbytes if self.clf.memory is not None else 0, "steps": steps}
 
     def told(self) -> dict[str, Any] | None:
         """What the reports say of the base classes, first before and last after; None without held-out rows."""

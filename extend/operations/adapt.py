@@ -15,11 +15,8 @@ from extend.data import Progress, read_into
 from extend.heads.base import Head
 from extend.heads.linear import LinearHead
 from extend.heads.links import Activation, link_named
-from extend.memory.memory import nothing
-from extend.memory.serialise import memory_bytes
-from extend.methods import Auto, Method
+from extend.methods import Auto, ClosedForm
 from extend.methods.base import settings_of
-from extend.methods.budget import fit, name_of
 from extend.methods.joint import retrain
 from extend.methods.moved_backbone import checked_head
 from extend.report.measuring import held_out_evaluation, held_out_words
@@ -36,7 +33,7 @@ def adapt(
     data: Any,
     *,
     training: Training = ONCE,
-    head: Method | None = AUTO,
+    head: ClosedForm | None = AUTO,
     held_out: Any = None,
     skip_broken: bool = False,
     seed: int = 0,
@@ -88,10 +85,9 @@ def adapt(
         fitted = moved.head
     else:
         assert head is not None
-        found = fit(classifier.head, memory, nothing(memory), head, seed, None)
-        fitted, how = found.head, name_of(found.method)
-        reason = found.reason
-        settings |= {"head": {"name": how, "settings": settings_of(found.method)}}
+        found = head.choose(memory).keeping_offsets(classifier.head, memory)
+        fitted, how, reason = found.head, found.method.name, str(found)
+        settings |= {"head": {"name": how, "settings": found.method.settings()}}
     seconds = time.perf_counter() - started
     before = held_out_evaluation(classifier.memory, classifier.head, names)
     after = held_out_evaluation(memory, fitted, names)
@@ -101,7 +97,7 @@ def adapt(
     report = Report(
         "adapt", names, how, reason, before, after, None,
         held_out_words(memory, fitted) if after else "nothing", seconds, seconds, len(samples),
-        memory_bytes(memory), moved.notes,
+        memory.nbytes, moved.notes,
     )  # fmt: skip
     return Classifier(moved.backbone, fitted, names, memory, (*classifier.history, event), recipe), report
 

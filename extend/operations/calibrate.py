@@ -16,7 +16,6 @@ from extend.core.errors import ArgumentError
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
 from extend.heads.calibration import align_weights, bias_correction, temperature
-from extend.memory.serialise import memory_bytes
 from extend.report.measuring import held_out_evaluation, held_out_words
 from extend.report.report import Report
 
@@ -90,7 +89,7 @@ def calibrate(
         ("budgets were kept before this correction; they may not be after it",) if set(steps) - {"temperature"} else ()
     )
     report = Report(
-        "calibrate", (), done, "", before, after, None, measured_on, seconds, seconds, 0, memory_bytes(memory), notes
+        "calibrate", (), done, "", before, after, None, measured_on, seconds, seconds, 0, memory.nbytes, notes
     )
     return better, report
 

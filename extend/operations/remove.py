@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
-from extend import methods
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.classifier.recipe import Recipe
 from extend.core.errors import ArgumentError
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
-from extend.heads.linear import LinearHead
-from extend.heads.quadratic import QuadraticHead
-from extend.memory.memory import Memory, nothing
-from extend.memory.serialise import memory_bytes
-from extend.methods.budget import CLOSED
+from extend.memory.memory import Memory
+from extend.methods.names import closed_form
 from extend.report.measuring import measure
 from extend.report.report import Report
 
@@ -81,7 +76,7 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
         now - started,
         now - started,
         0,
-        memory_bytes(memory),
+        memory.nbytes if memory is not None else 0,
         tuple(notes),
     )
     return smaller, report
@@ -89,12 +84,7 @@ def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
 
 def refit(head: Head, memory: Memory, recipe: Recipe) -> Head | None:
     """The closed form of this recipe fitted to a memory, calibrated as `head` is; None if it was no closed form."""
-    name, settings = recipe.closed_form
-    if name not in CLOSED:
+    if (method := closed_form(*recipe.closed_form)) is None:
         return None
-    kind: Any = type(methods.NAMED[name])
-    known = {field.name for field in fields(kind)}
-    method = kind(**{key: value for key, value in settings.items() if key in known})
-    fitted = method.fit(None, memory, nothing(memory), 0)
-    assert isinstance(fitted, (LinearHead, QuadraticHead))  # Every closed form gives one of these.
-    return replace(Calibrated.of(head), head=fitted).plain()
+    was, fitted = Calibrated.of(head), Calibrated.of(method.fit(memory))
+    return replace(fitted, scale=was.scale, offset=was.offset, temperature=was.temperature).plain()

@@ -8,9 +8,6 @@ from dataclasses import replace
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.core.errors import ArgumentError
-from extend.memory.serialise import memory_bytes
-from extend.methods.lda import oas, shared_strength
-from extend.methods.ridge import gcv
 from extend.operations.remove import refit
 from extend.report.measuring import held_out_evaluation, held_out_words
 from extend.report.report import Report
@@ -35,11 +32,7 @@ def retune(classifier: Classifier) -> tuple[Classifier, Report]:
     if classifier.memory is None:
         raise ArgumentError("strengths are chosen from the memory, and this classifier has none: wrap it with data=")
     started = time.perf_counter()
-    memory = replace(
-        classifier.memory, shrinkage=oas(classifier.memory.statistics), ridge=gcv(classifier.memory.statistics)
-    )
-    if memory.inverses:
-        memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
+    memory = classifier.memory.with_strengths()
     recipe = classifier.recipe
     head = refit(classifier.head, memory, recipe)
     if head is None:
@@ -54,6 +47,6 @@ def retune(classifier: Classifier) -> tuple[Classifier, Report]:
     notes = ("offsets of earlier budgets stay as they are; what they guaranteed was of the old strengths",)
     report = Report(
         "retune", (), recipe.method, "", before, after, None, held_out_words(memory, head), seconds, seconds, 0,
-        memory_bytes(memory), notes if budgeted else (),
+        memory.nbytes, notes if budgeted else (),
     )  # fmt: skip
     return replace(tuned, history=(*classifier.history, event)), report

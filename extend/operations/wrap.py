@@ -25,10 +25,6 @@ from extend.memory.herding import with_exemplars
 from extend.memory.memory import Memory
 from extend.memory.rows import MOST
 from extend.methods import Auto
-from extend.methods.base import settings_of
-from extend.methods.budget import name_of
-from extend.methods.lda import oas, shared_strength
-from extend.methods.ridge import gcv
 from extend.operations.feature_search import choose
 from extend.report.measuring import held_out_evaluation
 from extend.training.parameters import fisher_of
@@ -132,18 +128,17 @@ def wrap(
     if kept is not None:
         measured = features.extract(backbone, kept)
         memory = memory.with_held_out(measured.features, kept.labels, kept.keys)
-    memory = replace(memory, shrinkage=oas(memory.statistics), ridge=gcv(memory.statistics), held_out_used=automatic)
+    memory = replace(memory.with_strengths(), held_out_used=automatic)
     if recursive:
-        memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
+        memory = memory.recursive()
     settings: dict[str, Any] = {}
     own: Head | None = (
         replace(backbone.own_head, link=link_named(activation)) if backbone.own_head is not None else None
     )
     how = "own head"
     if own is None:
-        fresh = Features(rows, samples.labels, names, samples.keys)
-        choice = Auto().choose(None, memory, fresh, 0, memory.choosing)
-        own, how, settings = choice.head, name_of(choice.method), settings_of(choice.method)
+        choice = Auto().choose(memory, memory.choosing)
+        own, how, settings = choice.head, choice.method.name, choice.method.settings()
     measured_on = held_out_evaluation(memory, own, names)
     if exemplars:
         memory = replace(memory, exemplars=Exemplars(exemplars))
