@@ -124,7 +124,7 @@ def adopt(stream: Stream, view: View) -> Classifier | None:
         return None
     dim = stream.train.features.shape[1]
     columns = stream.penultimate if view.penultimate else dim
-    backbone = extend.Backbone.from_function(
+    backbone = extend.FunctionBackbone.of(
         lambda x: x[:, :columns],
         jax.ShapeDtypeStruct((dim,), np.float32),
         head=stream.head,
@@ -163,7 +163,7 @@ def steps(stream: Stream, group: int | None = None) -> list[Step]:
 
 def test_rows(clf: Classifier, stream: Stream) -> Features:
     """The test rows as the classifier's backbone sees them."""
-    return replace(stream.test, features=clf.features(stream.test.features))
+    return replace(stream.test, features=clf.transform(stream.test.features))
 
 
 def follow(

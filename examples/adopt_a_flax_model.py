@@ -45,5 +45,5 @@ print(report)
 
 wider.save("wines")
 restored = extend.load("wines", model=Net(nnx.Rngs(0)))
-assert np.array_equal(restored.logits(inputs), wider.logits(inputs))
+assert np.array_equal(restored.decision_function(inputs), wider.decision_function(inputs))
 assert report.overall > 0.9

@@ -103,7 +103,7 @@ def _add(options: argparse.Namespace) -> None:
     if options.picture and options.picture.suffix.lower() != ".png":
         raise ArgumentError(f"--picture {options.picture}: pictures are PNG; give a name that ends in .png")
     clf = _open(options, options.new)
-    if clf.backbone.origin is not None and options.checkpoint.suffix and not options.out.suffix:
+    if clf.backbone.own_format is not None and options.checkpoint.suffix and not options.out.suffix:
         raise ArgumentError(f"--out {options.out}: give it a suffix, such as {options.checkpoint.suffix}")
     extended, report = extension.add_classes(
         clf,
@@ -125,7 +125,7 @@ def _add(options: argparse.Namespace) -> None:
         )
     if options.picture and report.after is not None:
         report.save(options.picture)
-    _save(extended, options.out)
+    extended.save(options.out)
     if options.json:
         print(json.dumps({**report.to_dict(), "all_classes": list(extended.classes), "checkpoint": str(options.out)}))
     else:
@@ -202,10 +202,8 @@ def _inspect(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from extend.operations import export as exporting
-
-    written = exporting.export(_open(options, ""), options.out)
-    print(json.dumps({"written": str(written)}) if options.json else f"saved {written}")
+    _open(options, "").save(options.out)
+    print(json.dumps({"written": str(options.out)}) if options.json else f"saved {options.out}")
 
 
 def _foreign(path: Path) -> bool:
@@ -215,33 +213,20 @@ def _foreign(path: Path) -> bool:
 
 def _open(options: argparse.Namespace, data: str) -> Any:
     """The classifier to work on, whose samples come from `data`."""
-    from extend.classifier import serialise as classifier
-    from extend.data.images import Image
     from extend.operations import load_any as opening
 
     if not options.checkpoint.exists():
         raise ArgumentError(f"{options.checkpoint}: no such file or folder")
     if not _foreign(options.checkpoint):
-        return classifier.load(options.checkpoint)
+        return opening.load(options.checkpoint)
     names = options.classes.split(",") if options.classes else None
-    clf = opening.open(options.checkpoint, classes=names, pixels=options.pixels, size=options.size, trust=options.trust)
-    model = clf.backbone.origin.model
-    pictures = not isinstance(clf.backbone.inputs, Image) and getattr(model.input, "picture", None)
-    if pictures and data and not data.endswith(".npz"):
+    clf = opening.load(options.checkpoint, classes=names, pixels=options.pixels, size=options.size, trust=options.trust)
+    if clf.backbone.needs_pixels and data and not data.endswith(".npz"):
         raise ArgumentError(
             f"{options.checkpoint} takes pictures, and does not say how their pixels are scaled: pass --pixels "
             f"{'|'.join(PIXELS)}"
         )
     return clf
-
-
-def _save(clf: Any, path: Path) -> None:
-    from extend.operations import export as exporting
-
-    if clf.backbone.origin is None:
-        clf.save(path)
-    else:
-        exporting.export(clf, path)
 
 
 def _shown(value: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from extend.backbone.flax import Backbone
+from extend.backbone.base import Backbone
 from extend.data.features import Features
 from extend.heads.base import Head
 from extend.heads.trade_off import Budget

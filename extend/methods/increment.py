@@ -85,12 +85,12 @@ class Increment:
     def exclusive(self) -> bool:
         """Whether every input belongs to exactly one class."""
         # A file of another framework keeps its own last activation, whatever the columns are.
-        return self.head.link.exclusive or self.classifier.backbone.origin is not None
+        return self.head.link.exclusive or self.classifier.backbone.own_format is not None
 
     @property
     def linear_only(self) -> bool:
         """Whether the classifier is to go back to a format that holds linear heads only."""
-        return self.classifier.backbone.origin is not None
+        return self.classifier.backbone.own_format is not None
 
     def extended(self, choice: Choice, reason: str = "", budget: Budget | None = None) -> Extended:
         """Return what a choice makes of the classifier; `reason` stands in place of the choice's own."""

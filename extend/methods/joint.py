@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from extend.backbone import extract as features
-from extend.backbone.flax import Backbone
+from extend.backbone.base import Backbone
 from extend.classifier.classifier import Classifier
 from extend.core.errors import ArgumentError
 from extend.data import Progress

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from extend.backbone.flax import Backbone
+from extend.backbone.base import Backbone
 from extend.classifier.classifier import Classifier
 from extend.core.errors import ArgumentError
 from extend.data.features import Features

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from extend.methods import Auto, ClosedForm
 from extend.methods.base import settings_of
 from extend.methods.joint import retrain
 from extend.methods.moved_backbone import checked_head
+from extend.operations.load_any import as_classifier
 from extend.report.measuring import held_out_evaluation, held_out_words
 from extend.report.report import Report
 from extend.training.settings import Training
@@ -29,7 +31,7 @@ AUTO = Auto()
 
 
 def adapt(
-    classifier: Classifier,
+    classifier: Classifier | str | os.PathLike[str],
     data: Any,
     *,
     training: Training = ONCE,
@@ -68,6 +70,7 @@ def adapt(
     >>> clf.memory is not None
     True
     """
+    classifier = as_classifier(classifier)
     checked_head(head)
     spec, names = classifier.backbone.inputs, classifier.classes
     samples = read_into(names, data, spec, "data", skip_broken=skip_broken, progress=progress).check_every_class("data")
@@ -102,7 +105,9 @@ def adapt(
     return Classifier(moved.backbone, fitted, names, memory, (*classifier.history, event), recipe), report
 
 
-def replace_head(classifier: Classifier, classes: Sequence[str], *, activation: Activation = "softmax") -> Classifier:
+def replace_head(
+    classifier: Classifier | str | os.PathLike[str], classes: Sequence[str], *, activation: Activation = "softmax"
+) -> Classifier:
     """The classifier's backbone with an empty head for other classes, to be trained by `adapt`.
 
     The old classes and their memory are left behind; `classifier` itself keeps them.
@@ -120,7 +125,7 @@ def replace_head(classifier: Classifier, classes: Sequence[str], *, activation: 
     names = tuple(map(str, classes))
     if len(names) < 2:
         raise ArgumentError(f"{len(names)} class given; a classifier needs at least two")
-    backbone = classifier.backbone
+    backbone = as_classifier(classifier).backbone
     columns = np.zeros((backbone.feature_dim - backbone.offset, len(names)), np.float32)
     head = LinearHead.of(columns, np.zeros(len(names)), backbone.offset, link_named(activation))
     return Classifier(backbone, head, names, None, (Event("replace_head", names, "empty", 0, {}),))

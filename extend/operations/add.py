@@ -17,7 +17,6 @@ from extend.backbone.extract import extract
 from extend.classifier.classifier import Classifier
 from extend.classifier.evaluation import Evaluation
 from extend.classifier.history import Event
-from extend.classifier.serialise import load
 from extend.core.errors import ArgumentError, DataError
 from extend.data import Progress, Samples
 from extend.heads.trade_off import checked_limit
@@ -26,6 +25,7 @@ from extend.memory.memory import Memory
 from extend.methods import Extended, Method
 from extend.methods.budget import extend_within
 from extend.methods.names import named
+from extend.operations.load_any import as_classifier
 from extend.report.measuring import measure, right, since_learnt
 from extend.report.notes import fine_tuning_advice
 from extend.report.report import Report
@@ -102,7 +102,7 @@ def add_classes(
     >>> clf.predict(x[:9:3]).tolist()
     ['a', 'b', 'c']
     """
-    clf, how = _opened(classifier), named(method)
+    clf, how = as_classifier(classifier), named(method)
     _check_arguments(how, on_existing, max_forgetting, exemplars, seed, progress)
     samples = _read_new(clf, new, labels, on_existing, skip_broken, progress)
     real, check = _read_old(clf, old), _read_validation(clf, samples.classes, validation)
@@ -144,18 +144,6 @@ def add_classes(
         forgetting_total=recipe.forgetting_total if cost is not None else None,
     )
     return replace(wider, history=(*clf.history, event), recipe=recipe), report
-
-
-def _opened(classifier: Any) -> Classifier:
-    """The classifier, or the one that a path's checkpoint holds."""
-    if isinstance(classifier, Classifier):
-        return classifier
-    if isinstance(classifier, str | os.PathLike):
-        return load(classifier)
-    raise ArgumentError(
-        f"classifier is a {type(classifier).__name__}; expected an extend.Classifier (extend.wrap makes one of a "
-        "model), or the path of a checkpoint"
-    )
 
 
 def _check_arguments(
@@ -204,7 +192,7 @@ def _read_new(
 def _read_old(clf: Classifier, old: Any) -> Samples | None:
     if old is None:
         return None
-    numbered = clf.backbone.origin is not None and clf.classes == tuple(map(str, range(len(clf.classes))))
+    numbered = clf.backbone.own_format is not None and clf.classes == tuple(map(str, range(len(clf.classes))))
     hint = "the file names none; pass classes= (--classes) in the order of its outputs" if numbered else ""
     return data.read_into(clf.classes, old, clf.backbone.inputs, "old=", hint=hint)
 
@@ -270,7 +258,7 @@ def _notes(
     notes, (before, after) = list(got.notes), measured
     if samples.skipped:
         notes.append(f"{len(samples.skipped)} broken images left out: {', '.join(samples.skipped)}")
-    if clf.backbone.origin is not None and before is not None and before.accuracy < 1.5 / len(clf.classes):
+    if clf.backbone.own_format is not None and before is not None and before.accuracy < 1.5 / len(clf.classes):
         notes.append(
             f"the model got {before.accuracy:.0%} of its own classes right, which is chance: check pixels= (--pixels), "
             "and the order of classes= (--classes)"
@@ -280,7 +268,7 @@ def _notes(
     existing = [name for name in samples.classes if name in clf.classes]
     if added and existing:
         notes.append(f"more samples joined {', '.join(existing)}")
-    if asked.chooses and got.backbone.trainable and added and got.budget is None:
+    if asked.chooses and got.backbone.can_train and added and got.budget is None:
         advice = fine_tuning_advice(before, after, added, got.embedding_seconds, _covers(real, clf.classes))
         notes += [advice] if advice else []
     return tuple(notes)

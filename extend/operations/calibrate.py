@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from extend.core.errors import ArgumentError
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
 from extend.heads.calibration import align_weights, bias_correction, temperature
+from extend.operations.load_any import as_classifier
 from extend.report.measuring import held_out_evaluation, held_out_words
 from extend.report.report import Report
 
@@ -24,7 +26,9 @@ STEPS: tuple[Step, ...] = ("weights", "bias", "temperature")
 
 
 def calibrate(
-    classifier: Classifier, steps: Sequence[Step] = ("temperature",), new: Sequence[str] | None = None
+    classifier: Classifier | str | os.PathLike[str],
+    steps: Sequence[Step] = ("temperature",),
+    new: Sequence[str] | None = None,
 ) -> tuple[Classifier, Report]:
     """A classifier whose scores are corrected on its held-out features, after any method; columns keep their values.
 
@@ -48,6 +52,7 @@ def calibrate(
     >>> better.classes
     ('a', 'b')
     """
+    classifier = as_classifier(classifier)
     if isinstance(steps, str) or not steps or any(step not in STEPS for step in steps):
         raise ArgumentError(f"steps is {steps!r}; expected some of {', '.join(map(repr, STEPS))}")
     memory = classifier.memory

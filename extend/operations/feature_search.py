@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from extend.backbone import extract as features
+from extend.backbone.base import Backbone
 from extend.backbone.feature_space import Space, Tap, Width
-from extend.backbone.flax import Backbone
 from extend.core.errors import ArgumentError
 from extend.data import Progress
 from extend.data.features import Features

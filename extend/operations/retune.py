@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.core.errors import ArgumentError
+from extend.operations.load_any import as_classifier
 from extend.operations.remove import refit
 from extend.report.measuring import held_out_evaluation, held_out_words
 from extend.report.report import Report
 
 
-def retune(classifier: Classifier) -> tuple[Classifier, Report]:
+def retune(classifier: Classifier | str | os.PathLike[str]) -> tuple[Classifier, Report]:
     """Choose LDA's and ridge's strengths again from all that the memory now holds, and fit the last closed form anew.
 
     Strengths are frozen when a classifier is wrapped, so that the order of additions cannot matter; after many
@@ -29,6 +31,7 @@ def retune(classifier: Classifier) -> tuple[Classifier, Report]:
     >>> extend.retune(clf)[0].history[-1].action
     'retune'
     """
+    classifier = as_classifier(classifier)
     if classifier.memory is None:
         raise ArgumentError("strengths are chosen from the memory, and this classifier has none: wrap it with data=")
     started = time.perf_counter()

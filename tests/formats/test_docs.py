@@ -28,7 +28,7 @@ def test_every_suffix_is_known(tmp_path: Path) -> None:
     for suffix in suffixes:
         (tmp_path / f"model{suffix}").write_bytes(b"nothing that is a model")
         with pytest.raises(FormatError) as error:
-            extend.open(tmp_path / f"model{suffix}", model=lambda: None)
+            extend.load(tmp_path / f"model{suffix}", model=lambda: None)
         assert "no known format" not in str(error.value)
 
 

@@ -87,10 +87,10 @@ def test_a_class_that_exists(plain: Classifier, fourth: np.ndarray) -> None:
 )
 def test_bad_samples_leave_everything_as_it_was(plain: Classifier, new: object, message: str) -> None:
     x, _ = blobs(4, 40, 5)
-    before = plain.logits(x)
+    before = plain.decision_function(x)
     with pytest.raises(ValueError, match=message):
         extend.add_classes(plain, new)
-    assert np.array_equal(plain.logits(x), before) and len(plain.history) == 1
+    assert np.array_equal(plain.decision_function(x), before) and len(plain.history) == 1
 
 
 def test_one_sample_is_enough_with_a_warning(plain: Classifier, fourth: np.ndarray) -> None:
