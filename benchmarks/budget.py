@@ -20,8 +20,9 @@ import extend
 from benchmarks import results
 from benchmarks.results import FOLDER, Row
 from extend import data
+from extend.backbone.base import Backbone
 from extend.backbone.extract import extract
-from extend.backbone.flax import Backbone
+from extend.backbone.function import FunctionBackbone
 from extend.classifier.classifier import Classifier
 from extend.data.features import Features
 from extend.heads.trade_off import trade_off
@@ -55,7 +56,7 @@ def simulate(split: int, method: str, backbone: Backbone, x: np.ndarray, y: np.n
     clf = based(backbone, tuple(map(str, digits[:OLD])), x, place, seen, held)
     fresh = {str(digits[OLD]): x[parts[0][OLD]]}
     plain, _ = extend.add_classes(clf, fresh, method=method)
-    features, labels = clf.features(x[test]), place[test]
+    features, labels = clf.transform(x[test]), place[test]
     ours = labels < OLD
     was_right = clf.head.scores(features[ours]).argmax(axis=1) == labels[ours]
     scores = plain.head.scores(features)
@@ -212,7 +213,7 @@ def main() -> None:
     rows: list[Row] = []
     with threadpool_limits(1, user_api="blas"):
         for width, method in CASES:
-            backbone = Backbone.from_function(lambda rows: rows, spec, width=width)
+            backbone = FunctionBackbone.of(lambda rows: rows, spec, width=width)
             for split in range(options.splits):
                 rows += simulate(split, method, backbone, x, y)
                 if split % 20 == 19:

@@ -70,7 +70,7 @@ def resnet(checkpoint: Path, blocks: tuple[str, ...], grid: int) -> Parts:
     saved = extend.load(checkpoint).backbone
     model = extend.models.ResNet(**saved.description["config"], rngs=nnx.Rngs(0))
     taps = [extend.Tap(block, grid) for block in blocks]
-    backbone = extend.Backbone.from_nnx(model, 8, datasets.CIFAR10, taps=taps)
+    backbone = extend.FlaxBackbone.from_nnx(model, 8, datasets.CIFAR10, taps=taps)
     backbone = replace(backbone, params={**backbone.params, "network": saved.params["network"]})
     train, test = datasets.cifar10("train"), datasets.cifar10("test")
     joined = join(backbone, train, cache=CACHE)
@@ -83,7 +83,7 @@ def resnet(checkpoint: Path, blocks: tuple[str, ...], grid: int) -> Parts:
 def efficientnet(each: int = 1000) -> Parts:
     """EfficientNet-Lite0's features (ImageNet), 1000 training images a class, inputs 160 x 160 scaled to [-1, 1]."""
     spec = extend.Image(160, 160, scale=1 / 127.5, mean=(1.0,), resize="bilinear")
-    backbone = extend.Backbone.from_function(_lite0(), spec, batch_size=50)
+    backbone = extend.FunctionBackbone.of(_lite0(), spec, batch_size=50)
     pick = {name: sorted_first(name, each) for name in ("train", "test")}
     return _parts(
         pick["train"](spec), pick["test"](spec), lambda samples: extract(backbone, samples, cache=CACHE), None
@@ -108,7 +108,7 @@ def sorted_first(part: str, each: int) -> Callable[[extend.Image], Samples]:
 def table(parts: Parts, space: str, width: int | None = None, logistic: bool = True) -> tuple[list[str], float, float]:
     """Rows of every method on one feature space; the best exemplar-free and the best joint accuracy."""
     spec = jax.ShapeDtypeStruct(parts.base.features.shape[1:], np.dtype(np.float32))
-    backbone = extend.Backbone.from_function(_same, spec, head=parts.head, width=width, batch_size=1024)
+    backbone = extend.FunctionBackbone.of(_same, spec, head=parts.head, width=width, batch_size=1024)
     base = extend.wrap(
         backbone,
         datasets.CIFAR8_NAMES,
@@ -132,7 +132,7 @@ def table(parts: Parts, space: str, width: int | None = None, logistic: bool = T
     everything = np.concatenate([parts.base.features, parts.held.features, parts.new.features])
     names = np.concatenate([np.asarray(f.classes)[f.labels] for f in (parts.base, parts.held, parts.new)])
     if width:
-        everything, test = base.features(everything), base.features(parts.test.features)
+        everything, test = base.transform(everything), base.transform(parts.test.features)
     else:
         test = parts.test.features
     truth = np.asarray(parts.test.classes)[parts.test.labels]

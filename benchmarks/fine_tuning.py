@@ -121,7 +121,7 @@ def base(wide: bool) -> Classifier:
         saved = extend.load("checkpoints/cifar10-8").backbone
         model = extend.models.ResNet(**saved.description["config"], rngs=nnx.Rngs(0))
         taps, width = ([extend.Tap(block, 2) for block in BLOCKS], 4000) if wide else (CIFAR_TAPS, None)
-        backbone = extend.Backbone.from_nnx(model, 8, datasets.CIFAR10, taps=taps, width=width)
+        backbone = extend.FlaxBackbone.from_nnx(model, 8, datasets.CIFAR10, taps=taps, width=width)
         backbone = replace(backbone.with_network(saved.params["network"]), own_head=saved.own_head)
         limit = EACH * 10 * 32 * 32 * 3
         clf = extend.wrap(

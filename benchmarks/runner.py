@@ -16,7 +16,6 @@ from extend.backbone.feature_space import Transform
 from extend.classifier.classifier import Classifier
 from extend.classifier.evaluation import Evaluation, evaluate_features
 from extend.data.features import Features
-from extend.memory.serialise import memory_bytes
 from extend.methods import LDA, Gaussian, Imprint, Method, NearestMean, NewUnits, Ridge
 from extend.report.report import Report
 
@@ -101,7 +100,7 @@ class Run:
         }
         rounded: dict[str, Any] = {name: round(value, 6) for name, value in found.items()}
         steps = [round(evaluation.accuracy, 6) for evaluation in self.evaluations]
-        return rounded | {"bytes": memory_bytes(self.clf.memory), "steps": steps}
+        return rounded | {"bytes": self.clf.memory.nbytes if self.clf.memory is not None else 0, "steps": steps}
 
     def told(self) -> dict[str, Any] | None:
         """What the reports say of the base classes, first before and last after; None without held-out rows."""
@@ -125,7 +124,7 @@ def adopt(stream: Stream, view: View) -> Classifier | None:
         return None
     dim = stream.train.features.shape[1]
     columns = stream.penultimate if view.penultimate else dim
-    backbone = extend.Backbone.from_function(
+    backbone = extend.FunctionBackbone.of(
         lambda x: x[:, :columns],
         jax.ShapeDtypeStruct((dim,), np.float32),
         head=stream.head,
@@ -164,7 +163,7 @@ def steps(stream: Stream, group: int | None = None) -> list[Step]:
 
 def test_rows(clf: Classifier, stream: Stream) -> Features:
     """The test rows as the classifier's backbone sees them."""
-    return replace(stream.test, features=clf.features(stream.test.features))
+    return replace(stream.test, features=clf.transform(stream.test.features))
 
 
 def follow(

@@ -185,7 +185,7 @@ def _trained(
     kept = rows.take(known & ~held_out_rows(rows.keys, rows.labels))
     prepare = spec.normalise if isinstance(spec, data.Image) else np.asarray
     trained = train(model, kept.inputs, kept.labels, recipe, prepare=prepare, seed=order)
-    backbone = extend.Backbone.from_nnx(trained, len(base), spec, taps=taps)
+    backbone = extend.FlaxBackbone.from_nnx(trained, len(base), spec, taps=taps)
     backbone = backbone.with_space(backbone.space.fit(join(backbone, kept), backbone.parts))
     features, features_test = (extract(backbone, samples) for samples in (rows, test))
     return _stream(name, order, base, increments, features, features_test, backbone.penultimate, backbone.own_head)

@@ -89,7 +89,7 @@ def efficientnet(new: dict[str, np.ndarray], shown: dict[str, np.ndarray], other
     opened = format.open(file, model=lambda: network(1000), input=(3, LITE.height, LITE.width))
     spec = jax.ShapeDtypeStruct((opened.head.kernel.shape[0],), np.dtype("float32"))
     own = extend.LinearHead.of(opened.head.kernel, opened.head.bias)
-    clf = extend.wrap(extend.Backbone.from_function(_same, spec, head=own), [f"ImageNet {i}" for i in range(1000)])
+    clf = extend.wrap(extend.FunctionBackbone.of(_same, spec, head=own), [f"ImageNet {i}" for i in range(1000)])
     fresh = {name: _run(opened.features, pictures) for name, pictures in new.items()}
     clf, _ = extend.add_classes(clf, fresh, method=extend.methods.Imprint(draws=20))
     with tempfile.TemporaryDirectory() as folder:

@@ -23,7 +23,7 @@ from torch import nn
 
 from benchmarks import results
 from benchmarks.datasets import CIFAR10
-from extend.backbone.flax import Backbone
+from extend.backbone.flax import FlaxBackbone
 from extend.core.kernel_gradient import with_matmul_kernel_gradient
 from extend.data.samples import Samples
 from extend.models import ResNet
@@ -92,7 +92,7 @@ def ours(**options: Any) -> float:
     pictures = rng.integers(0, 255, (BATCH * STEPS, 32, 32, 3), np.uint8)
     labels = rng.integers(0, 10, len(pictures))
     samples = Samples(pictures, labels, tuple(map(str, range(10))), np.arange(len(pictures), dtype=np.uint64))
-    backbone = Backbone.from_nnx(ResNet(10, rngs=nnx.Rngs(0)), 10, CIFAR10)
+    backbone = FlaxBackbone.from_nnx(ResNet(10, rngs=nnx.Rngs(0)), 10, CIFAR10)
     anchors = Anchors(distillation=options.pop("distillation", 0.0))
     starts = []
 
@@ -123,7 +123,7 @@ def parts(x: np.ndarray) -> dict[str, tuple[float, float]]:
 
 def passes(x: np.ndarray) -> dict[str, tuple[float, float]]:
     """Of the whole network: forward as it answers, forward as it trains, and forward with all gradients."""
-    backbone = Backbone.from_nnx(ResNet(10, rngs=nnx.Rngs(0)), 10, CIFAR10)
+    backbone = FlaxBackbone.from_nnx(ResNet(10, rngs=nnx.Rngs(0)), 10, CIFAR10)
     params, inputs, model = jax.device_put(backbone.params), channels_first(x), torch_resnet().to(DEVICE)
     x = jax.device_put(x)
     key = jax.random.key(0)

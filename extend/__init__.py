@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from extend import methods, models
+    from extend.backbone.base import Backbone
     from extend.backbone.feature_space import Tap, Width
-    from extend.backbone.flax import Backbone
+    from extend.backbone.file import FileBackbone
+    from extend.backbone.flax import FlaxBackbone
+    from extend.backbone.function import FunctionBackbone
     from extend.classifier.classifier import Classifier
-    from extend.classifier.evaluation import Evaluation, evaluate
+    from extend.classifier.evaluation import Evaluation
     from extend.classifier.history import Event
-    from extend.classifier.serialise import load
     from extend.core.errors import ArgumentError, CheckpointError, DataError, ExtendError, FormatError
     from extend.data.images import Image
     from extend.data.input_spec import Array, Tree
@@ -29,11 +31,12 @@ if TYPE_CHECKING:
     from extend.operations.adapt import adapt, replace_head
     from extend.operations.add import add_classes
     from extend.operations.calibrate import calibrate
-    from extend.operations.export import export
+    from extend.operations.evaluate import evaluate
     from extend.operations.inspect import inspect
-    from extend.operations.load_any import open
-    from extend.operations.remove import remove
+    from extend.operations.load_any import load
+    from extend.operations.remove import remove_classes
     from extend.operations.retune import retune
+    from extend.operations.save import save
     from extend.operations.wrap import wrap
     from extend.report.report import Report
     from extend.training.settings import Training
@@ -41,14 +44,15 @@ else:
     _WHERE = {
         "methods": None,
         "models": None,
-        "Backbone": "backbone.flax",
+        "Backbone": "backbone.base",
+        "FileBackbone": "backbone.file",
+        "FlaxBackbone": "backbone.flax",
+        "FunctionBackbone": "backbone.function",
         "Tap": "backbone.feature_space",
         "Width": "backbone.feature_space",
         "Classifier": "classifier.classifier",
         "Evaluation": "classifier.evaluation",
-        "evaluate": "classifier.evaluation",
         "Event": "classifier.history",
-        "load": "classifier.serialise",
         "ArgumentError": "core.errors",
         "CheckpointError": "core.errors",
         "DataError": "core.errors",
@@ -63,11 +67,12 @@ else:
         "replace_head": "operations.adapt",
         "add_classes": "operations.add",
         "calibrate": "operations.calibrate",
-        "export": "operations.export",
+        "evaluate": "operations.evaluate",
         "inspect": "operations.inspect",
-        "open": "operations.load_any",
-        "remove": "operations.remove",
+        "load": "operations.load_any",
+        "remove_classes": "operations.remove",
         "retune": "operations.retune",
+        "save": "operations.save",
         "wrap": "operations.wrap",
         "Report": "report.report",
         "Training": "training.settings",
@@ -83,11 +88,6 @@ else:
         return sorted(__all__)
 
 
-def save(classifier: Classifier, path: Any) -> None:
-    """Write a classifier to a checkpoint folder: ``classifier.save(path)``; `load` has the example."""
-    classifier.save(path)
-
-
 __version__ = "0.1.0"
 __all__ = [
     "ArgumentError",
@@ -99,7 +99,10 @@ __all__ = [
     "Evaluation",
     "Event",
     "ExtendError",
+    "FileBackbone",
+    "FlaxBackbone",
     "FormatError",
+    "FunctionBackbone",
     "Image",
     "LinearHead",
     "Memory",
@@ -112,13 +115,11 @@ __all__ = [
     "add_classes",
     "calibrate",
     "evaluate",
-    "export",
     "inspect",
     "load",
     "methods",
     "models",
-    "open",
-    "remove",
+    "remove_classes",
     "replace_head",
     "retune",
     "save",

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from extend.backbone.flax import Backbone
+from extend.backbone.base import Backbone
 from extend.core.errors import ArgumentError
 from extend.data.features import Features
 from extend.data.samples import Progress, Samples, shown

@@ -6,9 +6,10 @@ not be computed from statistics afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,8 @@ import numpy as np
 
 from extend.core.errors import ArgumentError
 
-Transform = Literal["sqrt", "l2", "standardise"]
+Transform: TypeAlias = Literal["sqrt", "l2", "standardise"]
+Taps: TypeAlias = Iterable["str | Tap"]
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,28 @@ class Space:
     def from_dict(cls, saved: dict[str, Any]) -> Space:
         width = Width(**saved["width"]) if saved["width"] else None
         return cls(tuple(Tap(**tap) for tap in saved["taps"]), saved["transform"], width, saved["keep"])
+
+
+def space_of(
+    taps: Taps, transform: Transform | None, width: int | Width | None, layers: Sequence[str] | None = None
+) -> Space:
+    """Make a feature space from the forms in which users say it.
+
+    Parameters
+    ----------
+    layers
+        The layers of the model, in which taps must be.
+
+    Raises
+    ------
+    ArgumentError
+        A tap is not one of `layers`, or a setting is not known.
+    """
+    wanted = tuple(Tap(tap) if isinstance(tap, str) else tap for tap in taps)
+    for tap in wanted:
+        if layers is not None and tap.path not in layers:
+            raise ArgumentError(f"tap {tap.path!r} is not a layer of this model; there are: {', '.join(layers)}")
+    return Space(wanted, transform, Width(width) if isinstance(width, int) else width)
 
 
 def _root(x: jax.Array) -> jax.Array:

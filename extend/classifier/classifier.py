@@ -1,17 +1,20 @@
-"""A classifier: backbone, head, class names, memory and history. Immutable; every operation returns a new one."""
+"""A classifier: backbone, head, class names, memory and recipe. Immutable; every operation returns a new one."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from extend import data
 from extend.backbone import extract as features
-from extend.backbone.flax import Backbone
+from extend.backbone.base import Backbone
 from extend.classifier.history import Event
+from extend.classifier.recipe import UNKNOWN, Recipe
 from extend.core.errors import ArgumentError
 from extend.heads.base import Head
 from extend.heads.links import host_probabilities
@@ -23,20 +26,34 @@ from extend.memory.memory import Memory
 class Classifier:
     """A trained classifier that can be extended; made by `extend.wrap` or `extend.load`.
 
-    Args:
-        backbone: frozen, from inputs to features.
-        head: from features to one score a class.
-        classes: the k names, in the order of the head's columns.
-        memory: what is kept of the classes; None if never measured.
-        history: what was done to it.
+    Parameters
+    ----------
+    backbone
+        The frozen function from inputs to features.
+    head
+        From features to one score for each class.
+    classes
+        The names of the k classes, in the order of the head's columns.
+    memory
+        What is kept of the classes; None if they were never measured.
+    history
+        What was done to the classifier, for people; nothing decides by it.
+    recipe
+        How the head was made, and what later operations need to know of earlier ones; read off the history where it is
+        not given.
 
-    Raises:
-        ValueError: names are not unique, or the head or the memory is of another number of classes.
+    Raises
+    ------
+    ArgumentError
+        Names are not unique, or the head or the memory is of another number of classes.
 
-    >>> from extend.models import MLP
-    >>> backbone = Backbone.from_nnx(MLP(2, inputs=4, rngs=nnx.Rngs(0)), 2, jax.ShapeDtypeStruct((4,), np.float32))
-    >>> Classifier(backbone, backbone.own_head, ("a", "b")).predict_proba(np.zeros((3, 4))).shape
-    (3, 2)
+    Examples
+    --------
+    >>> import extend
+    >>> x = np.eye(2, dtype=np.float32).repeat(4, axis=0)
+    >>> clf = extend.wrap(lambda x: x, ["a", "b"], (x, np.repeat([0, 1], 4)))
+    >>> clf.predict(x[3:5]).tolist(), clf.score(x, ["a"] * 4 + ["b"] * 4)
+    (['a', 'b'], 1.0)
     """
 
     backbone: Backbone
@@ -44,8 +61,11 @@ class Classifier:
     classes: tuple[str, ...]
     memory: Memory | None = None
     history: tuple[Event, ...] = ()
+    recipe: Recipe = UNKNOWN
 
     def __post_init__(self) -> None:
+        if self.recipe is UNKNOWN:
+            object.__setattr__(self, "recipe", Recipe.of_history(self.history))
         if len(set(self.classes)) != len(self.classes):
             raise ArgumentError(f"class names are not unique: {', '.join(self.classes)}")
         if self.head.num_classes != len(self.classes):
@@ -63,32 +83,58 @@ class Classifier:
         known = "no memory" if self.memory is None else f"memory of {int(self.memory.total.sum())} samples"
         return f"Classifier({len(self.classes)} classes: {names}; {network}, {type(self.head).__name__}, {known})"
 
-    def features(self, x: Any) -> np.ndarray:
-        """Features float32 ``[n, d]`` of inputs ``[n, *input shape]``."""
+    def transform(self, x: Any) -> Float[np.ndarray, "n d"]:
+        """Return the features of inputs ``[n, *input shape]``, float32.
+
+        Raises
+        ------
+        DataError
+            Wrong shape or dtype, NaN or infinity.
+        """
         return features.extract(self.backbone, data.unlabelled(x, self.backbone.inputs)).features
 
-    def logits(self, x: Any) -> np.ndarray:
-        """Scores float32 ``[n, k]`` of inputs ``[n, *input shape]``."""
-        return head_scores(self.head, self.features(x), self.backbone.batch_size)
+    def decision_function(self, x: Any) -> Float[np.ndarray, "n k"]:
+        """Return the scores of inputs, float32; columns in the order of `classes`. Raises as `transform`."""
+        return head_scores(self.head, self.transform(x), self.backbone.batch_size)
 
-    def predict_proba(self, x: Any) -> np.ndarray:
-        """Probabilities float32 ``[n, k]``; columns in the order of `classes`."""
-        scores = self.logits(x)
-        return host_probabilities(self.head.link, scores)
+    def predict_proba(self, x: Any) -> Float[np.ndarray, "n k"]:
+        """Return the probabilities of inputs, float32; columns in the order of `classes`. Raises as `transform`."""
+        return host_probabilities(self.head.link, self.decision_function(x))
 
     def predict(self, x: Any) -> np.ndarray:
-        """The names of the likeliest classes, ``[n]``.
+        """Return the name of the likeliest class of each input. Raises as `transform`."""
+        return np.asarray(self.classes)[self.decision_function(x).argmax(axis=1)]
 
-        Raises:
-            ValueError: wrong shape or dtype, NaN or infinity.
+    def score(self, x: Any, y: Sequence[Any] | np.ndarray) -> float:
+        """Return the share of inputs whose likeliest class is the true one.
+
+        Parameters
+        ----------
+        x
+            Inputs ``[n, *input shape]``.
+        y
+            The true classes ``[n]``: names, or integer places in `classes`.
+
+        Raises
+        ------
+        DataError
+            Bad inputs, or a label that is none of the classes.
         """
-        return np.asarray(self.classes)[self.logits(x).argmax(axis=1)]
+        samples = data.read_into(self.classes, (x, y), self.backbone.inputs, "the data")
+        scores = head_scores(self.head, features.extract(self.backbone, samples).features, self.backbone.batch_size)
+        return float((scores.argmax(axis=1) == samples.labels).mean())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a checkpoint; what was there is replaced at once or, on an error, left as it is.
+        """Write the classifier: as a checkpoint folder, or as a file in the format of the suffix.
 
-        Raises:
-            CheckpointError: it could not be written.
+        What was there is replaced at once or, on an error, left as it is. `extend.save` tells the formats.
+
+        Raises
+        ------
+        ArgumentError, FormatError
+            It cannot be written in this format.
+        CheckpointError
+            It could not be written.
         """
         from extend.classifier.serialise import save  # It makes classifiers too.
 

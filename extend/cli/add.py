@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extend.cli.arguments import add_command, add_model_file, add_seed, add_skip_broken
-from extend.cli.model_files import holds_images, open_classifier, save_classifier
+from extend.cli.model_files import holds_images, open_classifier
 from extend.cli.terminal import bar_of
 from extend.core.errors import ArgumentError
 
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     if options.picture and options.picture.suffix.lower() != ".png":
         raise ArgumentError(f"--picture {options.picture}: pictures are PNG; give a name that ends in .png")
     clf = open_classifier(options, images=holds_images(options.new))
-    if clf.backbone.origin is not None and options.checkpoint.suffix and not options.out.suffix:
+    if clf.backbone.own_format is not None and options.checkpoint.suffix and not options.out.suffix:
         raise ArgumentError(f"--out {options.out}: give it a suffix, such as {options.checkpoint.suffix}")
     extended, report = add_classes(
         clf,
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
     _refuse_to_lose_the_start(options, report)
     if options.picture and report.after is not None:
         report.save(options.picture)
-    save_classifier(extended, options.out)
+    extended.save(options.out)
     _print(options, extended, report)
 
 

@@ -180,7 +180,7 @@ def run(out: Path, say: Say, bar: Bar) -> dict[str, Any]:
     say("saving, restoring, comparing")
     _, x_test, _, _ = digits(0)
     clf.save(out / "digits-0-9")
-    identical = bool(np.array_equal(load(out / "digits-0-9").logits(x_test), clf.logits(x_test)))
+    identical = bool(np.array_equal(load(out / "digits-0-9").decision_function(x_test), clf.decision_function(x_test)))
     picture = out / "demo.png"
     draw(picture, steps, plain, bound)
     return {

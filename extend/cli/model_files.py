@@ -15,33 +15,20 @@ if TYPE_CHECKING:
 
 def open_classifier(options: argparse.Namespace, *, images: bool) -> Classifier:
     """Open ``options.checkpoint``, reading the options of `add_model_file`; `images`: whether it is to read images."""
-    from extend.classifier import serialise
-    from extend.data.images import Image
-    from extend.operations import load_any
+    from extend.operations.load_any import load
 
     path: Path = options.checkpoint
     if not path.exists():
         raise ArgumentError(f"{path}: no such file or folder")
     if not _of_another_framework(path):
-        return serialise.load(path)
+        return load(path)
     names = options.classes.split(",") if options.classes else None
-    clf = load_any.open(path, classes=names, pixels=options.pixels, size=options.size, trust=options.trust)
-    model = clf.backbone.origin.model
-    if images and not isinstance(clf.backbone.inputs, Image) and getattr(model.input, "picture", None):
+    clf = load(path, classes=names, pixels=options.pixels, size=options.size, trust=options.trust)
+    if images and clf.backbone.needs_pixels:
         raise ArgumentError(
             f"{path} takes pictures, and does not say how their pixels are scaled: pass --pixels {'|'.join(PIXELS)}"
         )
     return clf
-
-
-def save_classifier(classifier: Classifier, path: Path) -> None:
-    """Write the classifier in the format that it was opened from."""
-    from extend.operations import export
-
-    if classifier.backbone.origin is None:
-        classifier.save(path)
-    else:
-        export.export(classifier, path)
 
 
 def holds_images(data: str) -> bool:

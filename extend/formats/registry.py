@@ -10,6 +10,22 @@ from extend.core.errors import FormatError
 from extend.formats import keras, matlab, onnx, pmml, scikit_learn, theanets, torch, transformers
 from extend.formats.base import Foreign
 
+FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras", "sklearn": "scikit-learn"}
+"""The frameworks whose models are read as objects, by the names of their packages."""
+
+
+def framework_of(model: Any) -> str | None:
+    """Return the name of the framework of which this is a model, by its type; None if it is of none that is known.
+
+    Examples
+    --------
+    >>> from sklearn.svm import LinearSVC
+    >>> framework_of(LinearSVC()), framework_of(len)
+    ('scikit-learn', None)
+    """
+    origins = {base.__module__.partition(".")[0] for base in type(model).__mro__}
+    return next((name for package, name in FRAMEWORKS.items() if package in origins), None)
+
 
 def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None = None, trust: bool = False) -> Foreign:
     """Open a model of another framework in its own terms.
@@ -46,13 +62,13 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
     ('a', 'b', 'c')
     """
     if not isinstance(source, str | os.PathLike):
-        origins = {base.__module__.partition(".")[0] for base in type(source).__mro__}
-        if "torch" in origins:
-            return torch.open(source, input=shape, head=head)
-        if "keras" in origins:
-            return keras.open(source)
-        if "sklearn" in origins:
-            return scikit_learn.open(source)
+        match framework_of(source):
+            case "PyTorch":
+                return torch.open(source, input=shape, head=head)
+            case "Keras":
+                return keras.open(source)
+            case "scikit-learn":
+                return scikit_learn.open(source)
         raise FormatError(
             f"{type(source).__name__} is not a model that can be opened: give a file, a torch.nn.Module, a keras.Model "
             "or a scikit-learn estimator; a Flax model goes to extend.wrap"

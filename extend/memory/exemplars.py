@@ -42,6 +42,11 @@ class Exemplars:
         """Of one input."""
         return sum(leaf[:1].nbytes for leaf in self.leaves) if self.leaves is not None else 0
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all inputs with their labels, keys and ranks."""
+        return sum(array.nbytes for array in (*(self.leaves or ()), self.labels, self.keys, self.ranks))
+
     def take(self, rows: np.ndarray) -> Exemplars:
         """These rows (numbers or a mask)."""
         leaves = tuple(leaf[rows] for leaf in self.leaves) if self.leaves is not None else None

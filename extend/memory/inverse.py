@@ -36,6 +36,12 @@ class Inverse:
         with one_thread(2 * matrix.size * len(means)):
             return cls(strength, matrix, matrix @ means.T)
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the packed inverse and of its product with the means."""
+        d = len(self.matrix)
+        return d * (d + 1) // 2 * self.matrix.itemsize + self.product.nbytes
+
     def add(self, rows: np.ndarray, means: np.ndarray) -> Inverse:
         """After ``rows.T @ rows`` joined the scatter, ``rows [n, d]``, and ``means [k + new, d]`` now are the means.
 

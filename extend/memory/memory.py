@@ -28,6 +28,7 @@ from extend.memory.fisher import Fisher
 from extend.memory.inverse import Inverse, shorter
 from extend.memory.rows import FEWEST, MOST, _candidates, _low, choosing
 from extend.memory.statistics import Statistics, full, measure, merge, total_scatter
+from extend.memory.strengths import gcv, oas, shared_strength
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +174,15 @@ class Memory:
         """Samples seen of each class, held-out ones included, int64 ``[k]``."""
         return self.core.count + np.bincount(self.labels, minlength=len(self.classes))
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes that this memory takes in a checkpoint, before compression."""
+        held = sum(array.nbytes for array in (self.features, self.labels, self.keys, self.trained_on))
+        inverses = sum(inverse.nbytes for inverse in self.inverses)
+        exemplars = self.exemplars.nbytes if self.exemplars is not None else 0
+        fisher = sum(value.nbytes for value in self.fisher.values.values()) if self.fisher is not None else 0
+        return self.core.nbytes + held + inverses + exemplars + fisher
+
     def __add__(self, other: Memory) -> Memory:
         """The memory of both data sets together; classes of the same name are one class.
 
@@ -224,6 +234,33 @@ class Memory:
         if apart and rows is not None and shorter(len(rows), self.dim, len(merged.classes)):
             return tuple(inverse.add(rows, known.mean) for inverse in self.inverses)
         return merged.with_inverses(*(inverse.strength for inverse in self.inverses)).inverses
+
+    def with_strengths(self) -> Memory:
+        """Return this memory with LDA's and ridge's strengths chosen by all that it holds, and frozen from now on.
+
+        Inverses that the memory keeps are computed anew at the new strengths.
+        """
+        chosen = replace(self, shrinkage=oas(self.statistics), ridge=gcv(self.statistics))
+        return chosen.recursive() if self.inverses else chosen
+
+    def recursive(self) -> Memory:
+        """Return this memory with the inverses that LDA and ridge need at their strengths, which additions update."""
+        return self.with_inverses(self.shared_strength()[0], self.ridge or 0.0)
+
+    def shared_strength(self, share: float | None = None) -> tuple[float, float]:
+        """Return lambda in ``S + lambda I`` and the share of shrinkage that it amounts to.
+
+        S is the within-class scatter; lambda is frozen in this memory, or else chosen from its statistics. `share`
+        gives the share in place of it.
+        """
+        return shared_strength(self.statistics, self.shrinkage, share)
+
+    def with_exemplar_limit(self, limit: int | None) -> Memory:
+        """Return this memory with another limit of exemplars, in bytes; None leaves it as it is, 0 drops them."""
+        if limit is None:
+            return self
+        kept = Exemplars(limit) if self.exemplars is None else replace(self.exemplars, limit=limit)
+        return replace(self, exemplars=kept if limit else None)
 
     def without(self, name: str) -> Memory:
         """The memory as if this class had never been added.
@@ -326,16 +363,3 @@ def _united(one: Exemplars | None, two: Exemplars | None, place: np.ndarray, k: 
         return one.cut(k) if one is not None else two
     base = one if one is not None else Exemplars(two.limit)
     return base.add(two.leaves, place[two.labels], two.keys, two.ranks, k)
-
-
-def nothing(memory: Memory) -> Features:
-    """No rows, of a memory's classes: what closed forms are given where there are no new samples."""
-    return Features(np.zeros((0, 0), np.float32), np.zeros(0, int), memory.classes, np.zeros(0, np.uint64))
-
-
-def _limited(memory: Memory, exemplars: int | None) -> Memory:
-    """The memory with another limit of exemplars; None: as it is, 0: without any."""
-    if exemplars is None:
-        return memory
-    kept = Exemplars(exemplars) if memory.exemplars is None else replace(memory.exemplars, limit=exemplars)
-    return replace(memory, exemplars=kept if exemplars else None)

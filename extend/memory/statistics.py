@@ -39,6 +39,14 @@ class Statistics:
             raise ArgumentError('the memory keeps one pooled scatter; wrap with scatter="class" to keep one a class')
         return full(self.scatters[label])
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of counts, means and packed scatters."""
+        d = self.mean.shape[1]
+        within = d * (d + 1) // 2 * self.within.itemsize
+        ranks = 8 * len(self.scatters) if self.scatters is not None else 0
+        return self.count.nbytes + self.mean.nbytes + within + ranks + sum(s.nbytes for s in self.scatters or ())
+
     def weighted(self, weights: np.ndarray) -> np.ndarray:
         """The sum of the classes' scatters, each times its weight of ``[k]``: ``[d, d]``."""
         assert self.scatters is not None

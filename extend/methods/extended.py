@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from extend.backbone.flax import Backbone
+from extend.backbone.base import Backbone
 from extend.data.features import Features
 from extend.heads.base import Head
+from extend.heads.trade_off import Budget
 from extend.memory.memory import Memory
 
 
@@ -32,6 +33,15 @@ class Extended:
         Why this method was taken, in words; empty if it was asked for.
     notes
         What else the report says.
+    budget
+        What a forgetting limit made of the head; None without a limit.
+    before
+        The memory of the old classes in the features of the classifier's own backbone, where a training measured it
+        because the classifier had none; the report compares with it.
+    embedding_seconds
+        How long the new samples took to go through the backbone; 0 where that was not timed.
+    fit_seconds
+        How long the head took, without the passes through the backbone; None where they are one, as in a training.
     """
 
     backbone: Backbone
@@ -42,3 +52,7 @@ class Extended:
     settings: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
     notes: tuple[str, ...] = ()
+    budget: Budget | None = None
+    before: Memory | None = None
+    embedding_seconds: float = 0.0
+    fit_seconds: float | None = None

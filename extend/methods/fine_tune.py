@@ -22,7 +22,9 @@ from extend.memory.herding import exemplar_samples, in_turns
 from extend.memory.memory import Memory
 from extend.memory.rows import held_out_rows
 from extend.methods.auto import Auto
-from extend.methods.base import Method, statistics_of
+from extend.methods.base import ClosedForm, Method, statistics_of
+from extend.methods.extended import Extended
+from extend.methods.increment import memory_from
 from extend.methods.moved_backbone import (
     Moved,
     carry_memory,
@@ -30,6 +32,7 @@ from extend.methods.moved_backbone import (
     first_head,
     measured,
     old_columns,
+    settled,
     training_samples,
 )
 from extend.methods.new_units import ForgettingWarning
@@ -45,7 +48,7 @@ ONE = np.float32(1)
 
 
 @dataclass(frozen=True)
-class FineTune(Training):
+class FineTune(Training, Method):
     """Train the backbone at a low rate on the new classes; then carry the old ones through the drift and fit a head.
 
     The loss is the cross-entropy of a linear head over all classes, which begins as LDA on the memory. Old classes
@@ -89,8 +92,10 @@ class FineTune(Training):
     replay: bool = True
     average: float = 0.0
     drift: Kind | None = "linear"
-    head: Method | None = field(default_factory=Auto)
-    needs_memory: ClassVar[bool] = True
+    head: ClosedForm | None = field(default_factory=Auto)
+    name: ClassVar[str] = "fine_tune"
+    trains_backbone: ClassVar[bool] = True
+    exclusive_only: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,6 +104,23 @@ class FineTune(Training):
         if self.drift is not None and self.drift not in get_args(Kind):
             raise ArgumentError(f"drift is {self.drift!r}; expected one of {', '.join(get_args(Kind))}, or None")
         checked_head(self.head)
+
+    def extend(
+        self,
+        classifier: Classifier,
+        samples: Samples,
+        *,
+        old: Samples | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Extended:
+        """Train the backbone, and fit a head to the memory that comes out."""
+        complete = classifier.memory is None and old is not None and set(classifier.classes) <= set(old.present)
+        if complete and old is not None:  # So that there is something to compare with.
+            first = memory_from(classifier, features.extract(classifier.backbone, old))
+            classifier = replace(classifier, memory=first)
+        moved = self.move(classifier, samples, old, complete=complete, seed=seed, progress=progress)
+        return settled(self, self.head, classifier, moved, classifier.memory if complete else None)
 
     def move(
         self,

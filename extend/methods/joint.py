@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from extend.backbone import extract as features
-from extend.backbone.flax import Backbone
+from extend.backbone.base import Backbone
 from extend.classifier.classifier import Classifier
 from extend.core.errors import ArgumentError
 from extend.data import Progress
@@ -22,17 +22,17 @@ from extend.memory.herding import with_exemplars
 from extend.memory.memory import Memory
 from extend.memory.rows import MOST, choosing, held_out_rows
 from extend.methods.auto import Auto
-from extend.methods.base import Method
-from extend.methods.lda import oas, shared_strength
-from extend.methods.moved_backbone import Moved, checked_head, first_head, old_columns
-from extend.methods.ridge import gcv
+from extend.methods.base import ClosedForm, Method
+from extend.methods.extended import Extended
+from extend.methods.increment import memory_from
+from extend.methods.moved_backbone import Moved, checked_head, first_head, old_columns, settled
 from extend.training.learn import check_training, learn
 from extend.training.parameters import fisher_of
 from extend.training.settings import Training
 
 
 @dataclass(frozen=True)
-class Joint(Training):
+class Joint(Training, Method):
     """Minimise the cross-entropy over all classes on all of their samples, beginning with the present network.
 
     Needs the old data: ``add_classes(clf, new, old=..., method=Joint())`` with samples of every old class. The hash
@@ -52,12 +52,31 @@ class Joint(Training):
     learning_rate: float = 1e-3
     frozen_statistics: bool = False
     balanced: bool = False
-    head: Method | None = field(default_factory=Auto)
-    needs_memory: ClassVar[bool] = False
+    head: ClosedForm | None = field(default_factory=Auto)
+    name: ClassVar[str] = "joint"
+    trains_backbone: ClassVar[bool] = True
+    exclusive_only: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checked_head(self.head)
+
+    def extend(
+        self,
+        classifier: Classifier,
+        samples: Samples,
+        *,
+        old: Samples | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Extended:
+        """Train the backbone, and fit a head to the memory that comes out."""
+        complete = classifier.memory is None and old is not None and set(classifier.classes) <= set(old.present)
+        if complete and old is not None:  # So that there is something to compare with.
+            first = memory_from(classifier, features.extract(classifier.backbone, old))
+            classifier = replace(classifier, memory=first)
+        moved = self.move(classifier, samples, old, seed=seed, progress=progress)
+        return settled(self, self.head, classifier, moved, classifier.memory if complete else None)
 
     def move(
         self, clf: Classifier, new: Samples, old: Samples | None, *, seed: int = 0, progress: Progress | None = None
@@ -85,7 +104,7 @@ def retrain(
     clf: Classifier,
     samples: Samples,
     how: Training,
-    head: Method | None,
+    head: ClosedForm | None,
     seed: int,
     progress: Progress | None,
     fresh: int = 0,
@@ -128,15 +147,13 @@ def retrain(
     else:
         memory = replace(memory, trained_on=_seen(clf, memory))
     memory = replace(
-        memory,
-        shrinkage=oas(memory.statistics),
-        ridge=gcv(memory.statistics),
+        memory.with_strengths(),
         held_out_used=how.patience is not None
         or bool(learnt.outcome.stopped)
         or (clf.memory is not None and clf.memory.held_out_used),
     )
     if clf.memory is not None and clf.memory.inverses:
-        memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
+        memory = memory.recursive()
     if clf.memory is not None and clf.memory.exemplars is not None:
         memory = with_exemplars(
             replace(memory, exemplars=Exemplars(clf.memory.exemplars.limit)), samples, rows, backbone.inputs

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from extend.backbone.flax import Backbone
+from extend.backbone.base import Backbone
 from extend.classifier.classifier import Classifier
 from extend.core.errors import ArgumentError
 from extend.data.features import Features
@@ -18,12 +18,10 @@ from extend.heads.calibration import temperature
 from extend.heads.linear import LinearHead
 from extend.memory.drift import Kind, Linear, Translation, fit_drift
 from extend.memory.memory import Memory
-from extend.methods.auto import Auto, reads_scatters
-from extend.methods.base import Method
-from extend.methods.gaussian import Gaussian
+from extend.methods.base import ClosedForm, Method
+from extend.methods.choice import Choice
+from extend.methods.extended import Extended
 from extend.methods.lda import LDA
-from extend.methods.nearest_mean import NearestMean
-from extend.methods.ridge import Ridge
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +41,13 @@ class Moved:
     notes: tuple[str, ...]
 
 
-def checked_head(head: Method | None, memory: Memory | None = None) -> None:
+def checked_head(head: ClosedForm | None, memory: Memory | None = None) -> None:
     """Refuse, before the long work, what cannot be fitted to a memory alone, or not to one like this."""
-    if head is not None and not isinstance(head, (Auto, LDA, Ridge, NearestMean, Gaussian)):
+    if head is not None and not getattr(head, "closed_form", False):
         raise ArgumentError(
             f"head is {head}; expected a closed form such as LDA(), or Auto(), or None: the trained head"
         )
-    if head is not None and memory is not None and memory.scatter_mode == "pooled" and reads_scatters(head):
+    if head is not None and memory is not None and memory.scatter_mode == "pooled" and head.needs_class_scatter:
         raise ArgumentError(
             f"head is {head}, which needs a scatter a class, and this memory keeps one for all: take another head, or "
             'wrap with scatter="class"'
@@ -95,7 +93,7 @@ def measured(memory: Memory, fresh: Features) -> Memory:
 
 def first_head(memory: Memory, fresh: Features) -> tuple[int, np.ndarray, np.ndarray]:
     """LDA on the memory, at the temperature that fits the held-out rows: where it starts, kernel and bias."""
-    head = LDA().fit(None, memory, fresh, 0)
+    head = LDA().fit(memory)
     block = Calibrated.of(head).head.blocks[0]  # type: ignore[union-attr]  # LDA is linear.
     held, labels = memory.held_out
     factor = temperature(head.scores(held), labels)[0] if len(held) else 1.0
@@ -112,3 +110,17 @@ def old_columns(clf: Classifier, classes: tuple[str, ...]) -> tuple[int, np.ndar
     kernel, bias = head.dense(stop)
     kernel = np.concatenate([kernel[start:], np.zeros((stop - start, added))], axis=1)
     return start, kernel.astype(np.float32), np.concatenate([bias, np.full(added, -2.0)]).astype(np.float32)
+
+
+def settled(method: Method, head: ClosedForm | None, clf: Classifier, moved: Moved, before: Memory | None) -> Extended:
+    """The head that a training ends with: its own, or the closed form fitted to the memory that comes out."""
+    settings, reason, trained = method.settings(), "the trained head", moved.head
+    if trained is None:
+        assert head is not None
+        choice: Choice = head.choose(moved.memory).keeping_offsets(clf.head, moved.memory)
+        settings["head"] = {"name": choice.method.name, "settings": choice.method.settings()}
+        reason = ", ".join(part for part in (f"head: {choice.method.name}", str(choice)) if part)
+        trained = choice.head
+    return Extended(
+        moved.backbone, trained, moved.memory, moved.fresh, method.name, settings, reason, moved.notes, before=before
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,13 +17,11 @@ from extend.data import Progress, read_into
 from extend.heads.base import Head
 from extend.heads.linear import LinearHead
 from extend.heads.links import Activation, link_named
-from extend.memory.memory import nothing
-from extend.memory.serialise import memory_bytes
-from extend.methods import Auto, Method
+from extend.methods import Auto, ClosedForm
 from extend.methods.base import settings_of
-from extend.methods.budget import fit, name_of
 from extend.methods.joint import retrain
 from extend.methods.moved_backbone import checked_head
+from extend.operations.load_any import as_classifier
 from extend.report.notes import held_out_words
 from extend.report.report import Report
 from extend.training.settings import Training
@@ -33,11 +32,11 @@ AUTO = Auto()
 
 
 def adapt(
-    classifier: Classifier,
+    classifier: Classifier | str | os.PathLike[str],
     data: Any,
     *,
     training: Training = ONCE,
-    head: Method | None = AUTO,
+    head: ClosedForm | None = AUTO,
     held_out: Any = None,
     skip_broken: bool = False,
     seed: int = 0,
@@ -72,6 +71,7 @@ def adapt(
     >>> clf.memory is not None
     True
     """
+    classifier = as_classifier(classifier)
     checked_head(head)
     spec, names = classifier.backbone.inputs, classifier.classes
     samples = read_into(names, data, spec, "data", skip_broken=skip_broken, progress=progress).check_every_class("data")
@@ -89,14 +89,15 @@ def adapt(
         fitted = moved.head
     else:
         assert head is not None
-        found = fit(classifier.head, memory, nothing(memory), head, seed, None)
-        fitted, how = found.head, name_of(found.method)
-        reason = found.reason
-        settings |= {"head": {"name": how, "settings": settings_of(found.method)}}
+        found = head.choose(memory).keeping_offsets(classifier.head, memory)
+        fitted, how, reason = found.head, found.method.name, str(found)
+        settings |= {"head": {"name": how, "settings": found.method.settings()}}
     seconds = time.perf_counter() - started
     before = held_out_evaluation(classifier.memory, classifier.head, names)
     after = held_out_evaluation(memory, fitted, names)
-    event = Event("adapt", names, how, len(samples), after.by_class if after is not None else {}, settings)
+    learnt = after.by_class if after is not None else {}
+    event = Event("adapt", names, how, len(samples), learnt, settings)
+    recipe = classifier.recipe.after_adding(how, settings, learnt, trained_on=names)
     report = Report(
         action="adapt",
         classes=names,
@@ -108,13 +109,15 @@ def adapt(
         seconds=seconds,
         fit_seconds=seconds,
         samples=len(samples),
-        bytes=memory_bytes(memory),
+        bytes=memory.nbytes,
         notes=moved.notes,
     )
-    return Classifier(moved.backbone, fitted, names, memory, (*classifier.history, event)), report
+    return Classifier(moved.backbone, fitted, names, memory, (*classifier.history, event), recipe), report
 
 
-def replace_head(classifier: Classifier, classes: Sequence[str], *, activation: Activation = "softmax") -> Classifier:
+def replace_head(
+    classifier: Classifier | str | os.PathLike[str], classes: Sequence[str], *, activation: Activation = "softmax"
+) -> Classifier:
     """The classifier's backbone with an empty head for other classes, to be trained by `adapt`.
 
     The old classes and their memory are left behind; `classifier` itself keeps them.
@@ -132,7 +135,7 @@ def replace_head(classifier: Classifier, classes: Sequence[str], *, activation: 
     names = tuple(map(str, classes))
     if len(names) < 2:
         raise ArgumentError(f"{len(names)} class given; a classifier needs at least two")
-    backbone = classifier.backbone
+    backbone = as_classifier(classifier).backbone
     columns = np.zeros((backbone.feature_dim - backbone.offset, len(names)), np.float32)
     head = LinearHead.of(columns, np.zeros(len(names)), backbone.offset, link_named(activation))
     return Classifier(backbone, head, names, None, (Event("replace_head", names, "empty", 0, {}),))

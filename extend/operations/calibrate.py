@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from extend.core.errors import ArgumentError
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
 from extend.heads.calibration import align_weights, bias_correction, temperature
-from extend.memory.serialise import memory_bytes
+from extend.operations.load_any import as_classifier
 from extend.report.notes import held_out_words
 from extend.report.report import Report
 
@@ -25,7 +26,9 @@ STEPS: tuple[Step, ...] = ("weights", "bias", "temperature")
 
 
 def calibrate(
-    classifier: Classifier, steps: Sequence[Step] = ("temperature",), new: Sequence[str] | None = None
+    classifier: Classifier | str | os.PathLike[str],
+    steps: Sequence[Step] = ("temperature",),
+    new: Sequence[str] | None = None,
 ) -> tuple[Classifier, Report]:
     """A classifier whose scores are corrected on its held-out features, after any method; columns keep their values.
 
@@ -49,6 +52,7 @@ def calibrate(
     >>> better.classes
     ('a', 'b')
     """
+    classifier = as_classifier(classifier)
     if isinstance(steps, str) or not steps or any(step not in STEPS for step in steps):
         raise ArgumentError(f"steps is {steps!r}; expected some of {', '.join(map(repr, STEPS))}")
     memory = classifier.memory
@@ -57,8 +61,7 @@ def calibrate(
             "calibration is fitted on held-out features, and this classifier has none: wrap it with data="
         )
     if new is None:
-        last = next((event for event in reversed(classifier.history) if event.action == "add"), None)
-        new = last.classes if last is not None else ()
+        new = classifier.recipe.newest
     new = (new,) if isinstance(new, str) else tuple(new)
     if unknown := [name for name in new if name not in classifier.classes]:
         raise ArgumentError(f"no class {unknown[0]!r}; there are {', '.join(classifier.classes)}")
@@ -98,7 +101,7 @@ def calibrate(
         measured_on=measured_on,
         seconds=seconds,
         fit_seconds=seconds,
-        bytes=memory_bytes(memory),
+        bytes=memory.nbytes,
         notes=notes,
     )
     return better, report

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from extend.backbone import extract as features
+from extend.backbone.base import Backbone
 from extend.backbone.feature_space import Space, Tap, Width
-from extend.backbone.flax import Backbone
 from extend.core.errors import ArgumentError
 from extend.data import Progress
 from extend.data.features import Features
@@ -116,10 +116,9 @@ class _Data:
         memory = Memory.of(
             Features(rows, self.samples.labels, names, self.samples.keys), scatter="pooled", max_held_out=0
         )
-        nothing = Features(rows[:0], self.samples.labels[:0], names, self.samples.keys[:0])
         found = []
         for method in HEADS:
-            scores = method.fit(None, memory, nothing, 0).scores(checked)
+            scores = method.fit(memory).scores(checked)
             hit = scores.argmax(axis=1) == self.truth
             loss = temperature(scores, self.truth)[1]
             found.append((Score(method, float(class_weights(self.truth) @ hit), loss), hit))

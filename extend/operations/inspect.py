@@ -6,12 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+from extend.backbone.file import column_names, inputs_in_words
 from extend.core import checkpoint
 from extend.core.errors import ArgumentError
-from extend.data import spec_from_dict
+from extend.data import input_spec, spec_from_dict
 from extend.data.input_spec import InputSpec
 from extend.formats.registry import read
-from extend.operations.load_any import _beside, _names, _shape, _words
+from extend.operations.foreign import module_input
+from extend.operations.load_any import folder_beside
 
 CHECKPOINT = "extend checkpoint"
 """The "format" of this package's own checkpoints."""
@@ -38,7 +40,7 @@ def inspect(
     model
         For a file of PyTorch weights: the module, or a function that makes it.
     inputs
-        For PyTorch: what one input is; the module is run on such an input to find its head. A file that `extend.export`
+        For PyTorch: what one input is; the module is run on such an input to find its head. A file that `extend.save`
         wrote needs none.
     head
         PyTorch, transformers and ONNX: path or name of the last layer, if it is not found by itself.
@@ -98,18 +100,18 @@ def _checkpoint(path: Path) -> dict[str, Any]:
 
 def _foreign(source: Any, model: Any, inputs: InputSpec | None, head: str | None, trust: bool) -> dict[str, Any]:
     """What a model of another framework says of itself, and what the folder beside its file adds."""
-    beside = _beside(source)
+    beside = folder_beside(source)
     saved = None if beside is None else checkpoint.describe(beside)
-    if inputs is None and saved is not None:
-        inputs = spec_from_dict(saved["input"])
-    opened = read(source, model=model, shape=_shape(inputs), head=head, trust=trust)
-    names = _names(opened, None) if saved is None else saved["classes"]
+    spec = spec_from_dict(saved["input"]) if saved is not None and inputs is None else None
+    spec = input_spec(inputs) if inputs is not None else spec
+    opened = read(source, model=model, shape=module_input(spec), head=head, trust=trust)
+    names = column_names(opened) if saved is None else saved["classes"]
     d, k = opened.head.kernel.shape
     found = {
         "format": opened.format,
         "classes": list(names),
         "named": opened.classes is not None or beside is not None,
-        "input": _words(opened),
+        "input": inputs_in_words(opened),
         "features": d,
         "activation": opened.head.activation,
         **opened.describe(),

@@ -1,107 +1,118 @@
-"""Take a class away: a new classifier and a report."""
+"""Take classes away: a new classifier and a report."""
 
 from __future__ import annotations
 
+import os
 import time
-from dataclasses import fields, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
-from extend import methods
 from extend.classifier.classifier import Classifier
 from extend.classifier.evaluation import before_and_after
 from extend.classifier.history import Event
+from extend.classifier.recipe import Recipe
 from extend.core.errors import ArgumentError
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
-from extend.heads.linear import LinearHead
-from extend.heads.quadratic import QuadraticHead
-from extend.memory.memory import Memory, nothing
-from extend.memory.serialise import memory_bytes
-from extend.methods.budget import CLOSED
+from extend.memory.memory import Memory
+from extend.methods.names import closed_form
+from extend.operations.load_any import as_classifier
 from extend.report.notes import measured_on
 from extend.report.report import Report
 
 
-def remove(classifier: Classifier, name: str) -> tuple[Classifier, Report]:
-    """A classifier without this class: exact for the memory and for closed-form heads, which are fitted anew.
+def remove_classes(
+    classifier: Classifier | str | os.PathLike[str], names: str | Sequence[str]
+) -> tuple[Classifier, Report]:
+    """Take classes away: exactly for the memory and for closed-form heads, which are fitted anew.
 
-    Its name, counts, statistics and held-out features are gone from a file saved afterwards. What the backbone itself
+    The names, counts, statistics and held-out features are gone from a file saved afterwards. What the backbone itself
     learnt of a class that it was trained on stays.
 
-    Raises:
-        ValueError: there is no such class, it is the last but one, or the memory keeps one pooled scatter only.
+    Parameters
+    ----------
+    classifier
+        The classifier, or the path of one.
+    names
+        A class, or several.
 
-    >>> import extend
-    >>> import numpy as np
+    Raises
+    ------
+    ArgumentError
+        There is no such class, fewer than two would be left, or the memory keeps one pooled scatter only.
+
+    Examples
+    --------
+    >>> import extend, numpy as np
     >>> x = np.eye(3, dtype=np.float32).repeat(4, axis=0)
     >>> clf = extend.wrap(lambda x: x, ["a", "b", "c"], (x, np.repeat([0, 1, 2], 4)))
-    >>> extend.remove(clf, "b")[0].classes
+    >>> extend.remove_classes(clf, "b")[0].classes
     ('a', 'c')
     """
-    if name not in classifier.classes:
-        raise ArgumentError(f"no class {name!r}; there are {', '.join(classifier.classes)}")
-    if len(classifier.classes) <= 2:
-        raise ArgumentError(f"class {name!r} cannot be removed: a classifier keeps at least two")
+    old = as_classifier(classifier)
+    gone = _checked(old, names)
     started = time.perf_counter()
-    column = classifier.classes.index(name)
-    classes = tuple(c for c in classifier.classes if c != name)
-    memory, notes = classifier.memory, []
-    if memory is not None:
-        fisher, memory = memory.fisher, memory.without(name)
-        if fisher is not None and not _measured_by_fisher(classifier, name):
-            memory = replace(memory, fisher=fisher)
-        elif fisher is not None:
-            notes.append(
-                "the Fisher diagonal is gone, as this class's share of it is not known: ewc needs it anew (old=)"
-            )
-    head: Head = classifier.head.drop([column])
-    last = next((event for event in reversed(classifier.history) if event.action != "calibrate"), None)
-    how = "its column dropped"
-    if memory is not None and last is not None and (fitted := refit(head, memory, last)) is not None:
-        head, how = fitted, last.method
-    now = time.perf_counter()
-    scrubbed = []
-    for event in classifier.history:
-        left = tuple(c for c in event.classes if c != name)
-        right = {c: value for c, value in event.right.items() if c != name}
-        if left or not event.classes:
-            scrubbed.append(replace(event, classes=left, right=right))
-    settings = last.settings if last is not None and how == last.method else {}
-    done = Event("remove", (), how, 0, {}, settings)
-    smaller = Classifier(classifier.backbone, head, classes, memory, (*scrubbed, done))
-    before, after = before_and_after(classifier, smaller, None)
+    memory, recipe = old.memory, old.recipe
+    for name in gone:
+        memory, recipe = memory.without(name) if memory is not None else None, recipe.without(name)
+    notes: tuple[str, ...] = ()
+    if old.memory is not None and memory is not None and old.memory.fisher is not None:
+        if any(old.recipe.may_be_in_fisher(name) for name in gone):
+            why = "the share of what was removed is not known: ewc needs it anew (old=)"
+            notes = (f"the Fisher diagonal is gone, as {why}",)
+        else:
+            memory = replace(memory, fisher=old.memory.fisher)
+    head: Head = old.head.drop([old.classes.index(name) for name in gone])
+    how, settings = "dropping its column" if len(gone) == 1 else "dropping their columns", {}
+    if memory is not None and (fitted := refit(head, memory, recipe)) is not None:
+        head, how, settings = fitted, recipe.method, dict(recipe.settings)
+    seconds = time.perf_counter() - started
+    classes = tuple(name for name in old.classes if name not in gone)
+    history = (*_scrubbed(old.history, gone), Event("remove", (), how, 0, {}, settings))
+    smaller = Classifier(old.backbone, head, classes, memory, history, recipe)
+    before, after = before_and_after(old, smaller, None)
     report = Report(
         action="remove",
-        classes=(name,),
+        classes=gone,
         method=how,
         before=before,
         after=after,
         measured_on=measured_on(smaller, after, validated=False),
-        seconds=now - started,
-        fit_seconds=now - started,
-        bytes=memory_bytes(memory),
+        seconds=seconds,
+        fit_seconds=seconds,
+        bytes=memory.nbytes if memory is not None else 0,
         notes=tuple(notes),
     )
     return smaller, report
 
 
-def _measured_by_fisher(classifier: Classifier, name: str) -> bool:
-    """Whether samples of this class may be in the Fisher diagonal: was a backbone wrapped or trained since it came?"""
-    events = classifier.history
-    first = next((place for place, event in enumerate(events) if name in event.classes), None)
-    if first is None:  # The history does not tell.
-        return True
-    return any(event.action in ("wrap", "adapt") or event.method in ("fine_tune", "joint") for event in events[first:])
+def _checked(classifier: Classifier, names: str | Sequence[str]) -> tuple[str, ...]:
+    """The classes to remove, each once."""
+    gone = tuple(dict.fromkeys((names,) if isinstance(names, str) else names))
+    if unknown := [name for name in gone if name not in classifier.classes]:
+        raise ArgumentError(f"no class {unknown[0]!r}; there are {', '.join(classifier.classes)}")
+    if not gone:
+        raise ArgumentError("names is empty; expected a class, or several")
+    if len(classifier.classes) - len(gone) < 2:
+        what = f"class {gone[0]!r} cannot" if len(gone) == 1 else f"{len(gone)} classes cannot"
+        raise ArgumentError(f"{what} be removed: a classifier keeps at least two")
+    return gone
 
 
-def refit(head: Head, memory: Memory, last: Event) -> Head | None:
-    """The closed form of this event fitted to a memory, calibrated as `head` is; None if it was no closed form."""
-    inner = last.settings.get("head") or {"name": last.method, "settings": last.settings}
-    if inner["name"] not in CLOSED:
+def _scrubbed(history: Sequence[Event], gone: Sequence[str]) -> list[Event]:
+    """The history without these classes, and without the steps that were about them alone."""
+    kept = []
+    for event in history:
+        left = tuple(name for name in event.classes if name not in gone)
+        right = {name: value for name, value in event.right.items() if name not in gone}
+        if left or not event.classes:
+            kept.append(replace(event, classes=left, right=right))
+    return kept
+
+
+def refit(head: Head, memory: Memory, recipe: Recipe) -> Head | None:
+    """The closed form of this recipe fitted to a memory, calibrated as `head` is; None if it was no closed form."""
+    if (method := closed_form(*recipe.closed_form)) is None:
         return None
-    kind: Any = type(methods.NAMED[inner["name"]])
-    known = {field.name for field in fields(kind)}
-    method = kind(**{key: value for key, value in inner["settings"].items() if key in known})
-    fitted = method.fit(None, memory, nothing(memory), 0)
-    assert isinstance(fitted, (LinearHead, QuadraticHead))  # Every closed form gives one of these.
-    return replace(Calibrated.of(head), head=fitted).plain()
+    was, fitted = Calibrated.of(head), Calibrated.of(method.fit(memory))
+    return replace(fitted, scale=was.scale, offset=was.offset, temperature=was.temperature).plain()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 
@@ -9,15 +10,13 @@ from extend.classifier.classifier import Classifier
 from extend.classifier.evaluation import held_out_evaluation
 from extend.classifier.history import Event
 from extend.core.errors import ArgumentError
-from extend.memory.serialise import memory_bytes
-from extend.methods.lda import oas, shared_strength
-from extend.methods.ridge import gcv
+from extend.operations.load_any import as_classifier
 from extend.operations.remove import refit
 from extend.report.notes import held_out_words
 from extend.report.report import Report
 
 
-def retune(classifier: Classifier) -> tuple[Classifier, Report]:
+def retune(classifier: Classifier | str | os.PathLike[str]) -> tuple[Classifier, Report]:
     """Choose LDA's and ridge's strengths again from all that the memory now holds, and fit the last closed form anew.
 
     Strengths are frozen when a classifier is wrapped, so that the order of additions cannot matter; after many
@@ -33,35 +32,32 @@ def retune(classifier: Classifier) -> tuple[Classifier, Report]:
     >>> extend.retune(clf)[0].history[-1].action
     'retune'
     """
+    classifier = as_classifier(classifier)
     if classifier.memory is None:
         raise ArgumentError("strengths are chosen from the memory, and this classifier has none: wrap it with data=")
     started = time.perf_counter()
-    memory = replace(
-        classifier.memory, shrinkage=oas(classifier.memory.statistics), ridge=gcv(classifier.memory.statistics)
-    )
-    if memory.inverses:
-        memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
-    last = next(event for event in reversed(classifier.history) if event.action != "calibrate")
-    head = refit(classifier.head, memory, last)
+    memory = classifier.memory.with_strengths()
+    recipe = classifier.recipe
+    head = refit(classifier.head, memory, recipe)
     if head is None:
-        raise ArgumentError(f"the head is of {last.method}, which has no strength to choose; it is left as it is")
+        raise ArgumentError(f"the head is of {recipe.method}, which has no strength to choose; it is left as it is")
     seconds = time.perf_counter() - started
-    settings = {**last.settings, "was": [classifier.memory.shrinkage, classifier.memory.ridge]}
-    tuned = replace(classifier, head=head, memory=memory)
+    settings = {**recipe.settings, "was": [classifier.memory.shrinkage, classifier.memory.ridge]}
+    tuned = replace(classifier, head=head, memory=memory, recipe=replace(recipe, settings=settings))
     before = held_out_evaluation(memory, classifier.head, classifier.classes)
     after = held_out_evaluation(memory, head, classifier.classes)
-    event = Event("retune", (), last.method, 0, {}, settings)
-    budgeted = any(event.risk is not None for event in classifier.history)
+    event = Event("retune", (), recipe.method, 0, {}, settings)
+    budgeted = recipe.forgetting_total is not None
     notes = ("offsets of earlier budgets stay as they are; what they guaranteed was of the old strengths",)
     report = Report(
         action="retune",
-        method=last.method,
+        method=recipe.method,
         before=before,
         after=after,
         measured_on=held_out_words(memory, head) if after is not None else "nothing",
         seconds=seconds,
         fit_seconds=seconds,
-        bytes=memory_bytes(memory),
+        bytes=memory.nbytes,
         notes=notes if budgeted else (),
     )
     return replace(tuned, history=(*classifier.history, event)), report

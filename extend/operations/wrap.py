@@ -1,23 +1,20 @@
-"""Adopt a user's own model: find its head, measure its memory, freeze its feature space and strengths."""
+"""Make a trained model extensible: find its head, measure its memory, freeze its feature space and strengths."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import flax.linen as nn
-from flax import nnx
-
-from extend.backbone import extract as features
-from extend.backbone.feature_space import Transform, Width
-from extend.backbone.flax import Backbone, Taps
+from extend.backbone import extract
+from extend.backbone.base import Backbone
+from extend.backbone.feature_space import Taps, Transform, Width
 from extend.classifier.classifier import Classifier
 from extend.classifier.evaluation import held_out_evaluation
 from extend.classifier.history import Event
-from extend.classifier.serialise import build
+from extend.classifier.recipe import Recipe
 from extend.core.errors import ArgumentError
-from extend.data import HOW_TO_SAY, InputSpec, Progress, input_spec, read_into
+from extend.data import Progress, Samples, read_into
 from extend.data.features import Features
 from extend.heads.base import Head
 from extend.heads.links import Activation, Link, link_named
@@ -26,21 +23,21 @@ from extend.memory.herding import with_exemplars
 from extend.memory.memory import Memory
 from extend.memory.rows import MOST
 from extend.methods import Auto
-from extend.methods.base import settings_of
-from extend.methods.budget import name_of
-from extend.methods.lda import oas, shared_strength
-from extend.methods.ridge import gcv
+from extend.operations.adopt import Adopted, adopt
 from extend.operations.feature_search import choose
+from extend.operations.foreign import Pixels
 from extend.training.parameters import fisher_of
 
 
 def wrap(
     model: Any,
-    classes: Sequence[str],
+    classes: Sequence[str] | None = None,
     data: Any = None,
     *,
     held_out: Any = None,
-    inputs: InputSpec | None = None,
+    inputs: Any = None,
+    pixels: Pixels | None = None,
+    size: int | None = None,
     taps: Taps | Literal["auto"] = (),
     transform: Transform | Literal["auto"] | None = None,
     width: int | Width | Literal["auto"] | None = None,
@@ -48,7 +45,7 @@ def wrap(
     recursive: bool = False,
     exemplars: int = 0,
     fisher: bool = False,
-    activation: Activation | Link = "softmax",
+    activation: Activation | Link | None = None,
     head: str | None = None,
     call: Callable[..., Any] | None = None,
     variables: Mapping[str, Any] | None = None,
@@ -56,140 +53,181 @@ def wrap(
 ) -> Classifier:
     """Make a trained model extensible.
 
-    Args:
-        model: an NNX module; a Linen module with `variables` (or the tuple of both); a `Backbone`; or any function
-            from a batch of inputs to features ``[n, d]``: then the head is fitted from `data`.
-        classes: the names, in the order of the head's columns.
-        data: labelled samples of the classes the model knows, in any form that `extend.add_classes` takes; integer
-            labels are places in `classes`. The memory is measured from them; without them the classifier has none.
-        held_out: ``(inputs, labels)`` that the model was **not** trained on, to measure with. None: some of `data` are
-            held out by their content hash, and figures are marked as optimistic. A number: how many a class, or 0.
-        inputs: what one input is: `extend.Image`, or ``jax.ShapeDtypeStruct``; read off `data` if they are arrays.
-        taps, transform, width: the feature space, see `extend.Tap`, `extend.Width`; taps and "standardise" are scaled
-            by `data`. ``"auto"`` chooses by held-out samples (see `extend.operations.feature_search`); the history tells what was tried.
-        scatter: ``"class"`` keeps a scatter matrix a class, ``"pooled"`` one for all.
-        recursive: keep the inverse of the scatter, so that adding few samples is a rank-n update and not a new solve:
-            faster with many classes or features, for 8 d^2 more bytes (twice, if LDA's and ridge's strengths differ).
-        exemplars: bytes of real samples to keep, all classes together, for `extend.methods.FineTune` to replay; every
-            class has the same number, chosen by herding. 0: no sample is kept.
-        fisher: measure the Fisher diagonal, which elastic weight consolidation and weight averaging need.
-        activation: ``"sigmoid"`` for a model whose classes do not exclude each other.
-        head, call: see `Backbone.from_nnx`.
+    Parameters
+    ----------
+    model
+        An NNX module; a Linen module with `variables`, or the tuple of both; a model of Keras, PyTorch or scikit-learn;
+        a `Backbone`; or any function from a batch of inputs to features ``[n, d]``, whose head is fitted from `data`.
+    classes
+        The names in the order of the head's columns; left out where a model of another framework names them itself.
+    data
+        Labelled samples of the classes, in any form that `extend.add_classes` takes; integer labels are places in
+        `classes`. The memory is measured from them; without them the classifier has none.
+    held_out
+        Samples that the model was **not** trained on, to measure with. None: some of `data` are held out by their
+        content hash, and figures are marked as optimistic. A number: how many of each class, or 0.
+    inputs
+        What one input is: `extend.Image`, `extend.Array`, or an example such as ``x[:1]``; None: it is read off `data`.
+    pixels, size
+        In place of `inputs`, for a model of another framework; see `extend.load`.
+    taps, transform, width
+        The feature space; see `extend.Tap` and `extend.Width`. ``"auto"`` chooses by held-out samples.
+    scatter
+        ``"class"`` keeps a scatter matrix for each class, ``"pooled"`` one for all.
+    recursive
+        Keep the inverse of the scatter, so that adding few samples is a rank-n update and not a new solve.
+    exemplars
+        Bytes of real samples to keep, all classes together, for `extend.methods.FineTune` to replay; 0: none.
+    fisher
+        Measure the Fisher diagonal, which elastic weight consolidation and weight averaging need.
+    activation
+        ``"sigmoid"`` for a model whose classes do not exclude each other; None: the head's own, or softmax.
+    head, call
+        The path of the head, and how the model is called; see `extend.FlaxBackbone.from_nnx`.
+    progress
+        Wraps the batches, such as ``tqdm.tqdm``.
 
-    Raises:
-        ValueError: the head is not found, bad samples, a class without samples, neither `data` nor `inputs`, a
-            sigmoid for a backbone without a head, or `exemplars` are less than one sample a class.
+    Raises
+    ------
+    ArgumentError
+        The model is no such thing, its head is not found, or an argument is missing or does not apply to it.
+    DataError
+        Bad samples, or a class without samples.
+    FormatError
+        A model of another framework has a part that is not supported.
 
-    >>> import jax, numpy as np
-    >>> from extend.models import MLP
-    >>> model = MLP(2, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))
-    >>> wrap(model, ["a", "b"], inputs=jax.ShapeDtypeStruct((4,), np.float32)).memory is None
+    Examples
+    --------
+    >>> import extend
+    >>> from flax import nnx
+    >>> model = extend.models.MLP(2, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))
+    >>> wrap(model, ["a", "b"], inputs=extend.Array((4,))).memory is None
     True
     """
-    names = tuple(map(str, classes))
-    spec = input_spec(inputs) if inputs is not None else _spec_of(model, data)
-    space: dict[str, Any] = {"taps": taps, "transform": transform, "width": width}
-    automatic = any(isinstance(part, str) and part == "auto" for part in space.values())
+    model_of = adopt(
+        model, classes, data, inputs=inputs, pixels=pixels, size=size, head=head, call=call, variables=variables
+    )  # fmt: skip
+    keep = Keep(scatter, recursive, exemplars, fisher)
+    return _wrapped(model_of, data, held_out, (taps, transform, width), keep, activation, progress)
 
-    def build_with(**space: Any) -> Backbone:
-        return _backbone(model, names, spec, head, call, variables, **{"transform": None, "width": None, **space})
 
-    if automatic and (data is None or isinstance(model, Backbone)):
+@dataclass(frozen=True)
+class Keep:
+    """What the memory is to keep; see `wrap`."""
+
+    scatter: Literal["class", "pooled"]
+    recursive: bool
+    exemplars: int
+    fisher: bool
+
+
+def _wrapped(
+    model: Adopted,
+    data: Any,
+    held_out: Any,
+    space: tuple[Any, Any, Any],
+    keep: Keep,
+    activation: Activation | Link | None,
+    progress: Progress | None,
+) -> Classifier:
+    """The classifier of a model; `space` are taps, transform and width, each as it is given to `wrap`."""
+    taps, transform, width = space
+    automatic = "auto" in [part for part in space if isinstance(part, str)]
+    if automatic and (data is None or model.has_space):
         raise ArgumentError(f"{space}: 'auto' chooses by the base data, for a model: pass the model itself, and data=")
-    backbone = build_with(**space) if not automatic else build_with(taps=())
-    if not link_named(activation).exclusive and backbone.own_head is None:
-        raise ArgumentError(
-            "activation='sigmoid': this backbone has no head of its own (a function has none, a trained one lost it), "
-            "and what is fitted here gives every input one class (softmax): use Backbone.from_function(..., head=...)"
-        )
-    if data is None and (exemplars or fisher):
-        raise ArgumentError("exemplars= and fisher= are taken from data=, and there is none")
+    backbone = model.build() if automatic else model.build(taps=taps, transform=transform, width=width)
+    own = _own_head(backbone, activation, has_data=data is not None)
     if data is None:
-        if backbone.own_head is None:
-            raise ArgumentError("a function has no head: pass data=(inputs, labels) so that one can be fitted")
-        bare = replace(backbone.own_head, link=link_named(activation))
-        return Classifier(backbone, bare, names, None, (Event("wrap", names, "own head", 0, {}),))
-    samples = read_into(names, data, spec, "data").check_every_class("data")
-    given = held_out is not None and not isinstance(held_out, int)
-    kept = None
-    if given:
-        kept = read_into(names, held_out, spec, "held_out")
+        if keep.exemplars or keep.fisher:
+            raise ArgumentError("exemplars= and fisher= are taken from data=, and there is none")
+        return _made(backbone, own, None, model.classes, "own head", {}, 0)
+    base = _read(model.classes, data, held_out, backbone)
     tried: tuple[str, ...] = ()
     if automatic:
-        chosen = choose(build_with, samples, kept, taps, transform, width, progress)
-        backbone = build_with(taps=chosen.taps, transform=chosen.transform, width=chosen.width)
+        chosen = choose(model.build, base.samples, base.held_out, taps, transform, width, progress)
+        backbone = model.build(taps=chosen.taps, transform=chosen.transform, width=chosen.width)
         tried = chosen.tried
-    joined = features.join(backbone, samples, progress=progress)
+    return _measured(backbone, own, base, keep, tried, progress)
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """Samples of the classes that the model knows, others to measure with, and how many of each class to hold out."""
+
+    samples: Samples
+    held_out: Samples | None
+    max_held_out: int
+
+
+def _read(names: tuple[str, ...], data: Any, held_out: Any, backbone: Backbone) -> Base:
+    samples = read_into(names, data, backbone.inputs, "data").check_every_class("data")
+    if isinstance(held_out, int):
+        return Base(samples, None, held_out)
+    given = None if held_out is None else read_into(names, held_out, backbone.inputs, "held_out")
+    return Base(samples, given, MOST)
+
+
+def _own_head(backbone: Backbone, activation: Activation | Link | None, *, has_data: bool) -> Head | None:
+    """The model's own head with this activation; None where one is to be fitted."""
+    own = backbone.own_head
+    link = own.link if activation is None and own is not None else link_named(activation or "softmax")
+    if own is not None and backbone.own_format is not None and link != own.link:
+        raise ArgumentError(
+            f"activation is {link.name!r}, but the model's own head has {own.link.name!r}: leave it out"
+        )
+    if own is None and not link.exclusive:
+        raise ArgumentError(
+            "activation='sigmoid': this backbone has no head of its own (a function has none, a trained one lost it), "
+            "and what is fitted here gives every input one class (softmax): use FunctionBackbone.of(..., head=...)"
+        )
+    if own is None and not has_data:
+        raise ArgumentError("a function has no head: pass data=(inputs, labels) so that one can be fitted")
+    return None if own is None else replace(own, link=link)
+
+
+def _measured(
+    backbone: Backbone, own: Head | None, base: Base, keep: Keep, tried: tuple[str, ...], progress: Progress | None
+) -> Classifier:
+    """The classifier with a memory of the base data, and with a head fitted to it where there is none."""
+    samples, names = base.samples, base.samples.classes
+    joined = extract.join(backbone, samples, progress=progress)
     backbone = backbone.with_space(backbone.space.fit(joined, backbone.parts))
-    rows = features.finish(backbone, joined)
-    most = held_out if isinstance(held_out, int) else MOST
+    rows = Features(extract.finish(backbone, joined), samples.labels, names, samples.keys)
     memory = Memory.of(
-        Features(rows, samples.labels, names, samples.keys),
-        scatter=scatter,
-        max_held_out=most,
-        trained_on=not given,
+        rows,
+        scatter=keep.scatter,
+        max_held_out=base.max_held_out,
+        trained_on=base.held_out is None,
         offset=backbone.offset,
     )
-    if kept is not None:
-        measured = features.extract(backbone, kept)
-        memory = memory.with_held_out(measured.features, kept.labels, kept.keys)
-    memory = replace(memory, shrinkage=oas(memory.statistics), ridge=gcv(memory.statistics), held_out_used=automatic)
-    if recursive:
-        memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
-    settings: dict[str, Any] = {}
-    own: Head | None = (
-        replace(backbone.own_head, link=link_named(activation)) if backbone.own_head is not None else None
-    )
-    how = "own head"
+    if (held := base.held_out) is not None:
+        memory = memory.with_held_out(extract.extract(backbone, held).features, held.labels, held.keys)
+    memory = replace(memory.with_strengths(), held_out_used=bool(tried))
+    if keep.recursive:
+        memory = memory.recursive()
+    how, settings = "own head", {"tried": list(tried)} if tried else {}
     if own is None:
-        fresh = Features(rows, samples.labels, names, samples.keys)
-        choice = Auto().choose(None, memory, fresh, 0, memory.choosing)
-        own, how, settings = choice.head, name_of(choice.method), settings_of(choice.method)
-    measured_on = held_out_evaluation(memory, own, names)
-    if exemplars:
-        memory = replace(memory, exemplars=Exemplars(exemplars))
-        memory = with_exemplars(memory, samples, Features(rows, samples.labels, names, samples.keys), spec)
-    if fisher:
-        memory = replace(
-            memory, fisher=fisher_of(backbone, own, samples.take(~memory.holds(samples.keys, samples.labels)))
-        )
-    right = measured_on.by_class if measured_on is not None else {}
-    event = Event("wrap", names, how, len(samples), right, settings | ({"tried": list(tried)} if tried else {}))
-    return Classifier(backbone, own, names, memory, (event,))
+        choice = Auto().choose(memory, memory.choosing)
+        own, how, settings = choice.head, choice.method.name, choice.method.settings() | settings
+    if keep.exemplars:
+        memory = with_exemplars(replace(memory, exemplars=Exemplars(keep.exemplars)), samples, rows, backbone.inputs)
+    if keep.fisher:
+        kept = samples.take(~memory.holds(samples.keys, samples.labels))
+        memory = replace(memory, fisher=fisher_of(backbone, own, kept))
+    return _made(backbone, own, memory, names, how, settings, len(samples))
 
 
-def _backbone(
-    model: Any,
+def _made(
+    backbone: Backbone,
+    head: Head | None,
+    memory: Memory | None,
     names: tuple[str, ...],
-    spec: InputSpec,
-    head: str | None,
-    call: Callable[..., Any] | None,
-    variables: Mapping[str, Any] | None,
-    **space: Any,
-) -> Backbone:
-    if isinstance(model, Backbone):
-        return model
-    linen = isinstance(model, nn.Module) or (isinstance(model, tuple) and isinstance(model[0], nn.Module))
-    if linen and variables is None and not isinstance(model, tuple):
-        raise ArgumentError("a Linen module holds no parameters: pass variables=, or (module, variables) as the model")
-    if linen or isinstance(model, nnx.Module):
-        return build(model, len(names), spec, head=head, call=call, variables=variables, **space)
-    if not callable(model):
-        raise ArgumentError(f"model is a {type(model).__name__}; expected an NNX or Linen module, or a function")
-    if taps := space.pop("taps"):
-        raise ArgumentError(f"taps {list(taps)}: a function has no layers to tap; return them as part of the features")
-    return Backbone.from_function(model, spec, **space)
-
-
-def _spec_of(model: Any, data: Any) -> InputSpec:
-    """Read what one input is off the data."""
-    if isinstance(model, Backbone):
-        return model.inputs
-    first = None
-    if isinstance(data, Mapping) and data:
-        first = next(iter(data.values()))
-    elif isinstance(data, tuple) and data:
-        first = data[0]
-    if first is None or (not hasattr(first, "__len__") and not hasattr(first, "shape")):
-        raise ArgumentError(f"what one input is, is not known: pass inputs={HOW_TO_SAY}")
-    return input_spec(first)
+    how: str,
+    settings: Mapping[str, Any],
+    samples: int,
+) -> Classifier:
+    assert head is not None  # The model's own, or one that was fitted.
+    found = held_out_evaluation(memory, head, names)
+    learnt = found.by_class if found is not None else {}
+    recipe = Recipe.wrapped(how, settings, names, learnt)
+    return Classifier(backbone, head, names, memory, (Event("wrap", names, how, samples, learnt, settings),), recipe)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from extend.backbone.flax import Backbone
+from extend.backbone.base import Backbone
 from extend.data.samples import Samples
 from extend.heads.links import Link
 from extend.training.augment import augment

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from extend.backbone.flax import Backbone
+from extend.backbone.base import Backbone
 from extend.core.errors import ArgumentError
 from extend.data import Progress
 from extend.data.samples import Samples

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from extend.backbone.flax import Backbone
+from extend.backbone.base import Backbone
 from extend.core.kernel_gradient import with_matmul_kernel_gradient
 from extend.heads.links import Link
 from extend.memory.fisher import Fisher

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -11,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from extend.backbone.base import Backbone
 from extend.backbone.extract import batches
-from extend.backbone.flax import Backbone
 from extend.core.errors import ArgumentError
 from extend.core.kernel_gradient import with_matmul_kernel_gradient
 from extend.data.samples import Samples
@@ -38,7 +37,7 @@ def select(backbone: Backbone, which: Select) -> tuple[str, ...]:
     >>> from extend.models import MLP
     >>> import jax
     >>> model = MLP(2, inputs=4, hidden=(8, 8), rngs=nnx.Rngs(0))
-    >>> backbone = Backbone.from_nnx(model, 2, jax.ShapeDtypeStruct((4,), np.float32))
+    >>> backbone = FlaxBackbone.from_nnx(model, 2, jax.ShapeDtypeStruct((4,), np.float32))
     >>> len(select(backbone, "all")), len(select(backbone, "*.kernel"))
     (4, 2)
     """
@@ -125,7 +124,7 @@ def fisher_of(backbone: Backbone, head: Head, samples: Samples, seed: int = 0) -
         )
 
     def padded() -> Iterator[tuple[Any, np.ndarray]]:
-        small = replace(backbone, batch_size=min(FISHER_BATCH, len(taken)))
+        small = backbone.with_batch_size(min(FISHER_BATCH, len(taken)))
         for batch, rows in batches(small, taken):
             yield batch, np.arange(small.batch_size) < len(rows)
 

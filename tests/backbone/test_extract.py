@@ -8,7 +8,7 @@ import pytest
 
 from extend import data
 from extend.backbone import extract as features
-from extend.backbone.flax import Backbone
+from extend.backbone.function import FunctionBackbone
 from tests.conftest import spec
 
 
@@ -19,7 +19,7 @@ def samples_of(count: int) -> data.Samples:
 
 @pytest.mark.parametrize("count", [1, 255, 256, 257, 600])
 def test_every_row_comes_through_in_order(count: int) -> None:
-    backbone, samples = Backbone.from_function(lambda x: 2 * x, spec(4)), samples_of(count)
+    backbone, samples = FunctionBackbone.of(lambda x: 2 * x, spec(4)), samples_of(count)
     assert np.array_equal(features.extract(backbone, samples).features, 2 * samples.inputs)
 
 
@@ -30,7 +30,7 @@ def test_one_compilation_for_any_number_of_samples() -> None:
         traces.append(x.shape)
         return x
 
-    backbone = Backbone.from_function(function, spec(4))
+    backbone = FunctionBackbone.of(function, spec(4))
     traces.clear()
     for count in (1, 100, 700):
         features.extract(backbone, samples_of(count))
@@ -46,7 +46,7 @@ def test_a_host_function_sees_numpy_arrays_of_one_size() -> None:
         sizes.append(len(x))
         return x
 
-    backbone = Backbone.from_function(function, spec(4), batch_size=8)
+    backbone = FunctionBackbone.of(function, spec(4), batch_size=8)
     sizes.clear()
     assert len(features.extract(backbone, samples_of(20))) == 20
     assert sizes == [8, 8, 8]
@@ -59,7 +59,7 @@ def test_the_cache_answers_for_the_same_samples_and_backbone_alone(tmp_path: Pat
         calls.append(len(np.asarray(x)))
         return np.asarray(x) * params["scale"]
 
-    one, two = (Backbone.from_function(function, spec(4), params={"scale": np.float32([s])}) for s in (2, 3))
+    one, two = (FunctionBackbone.of(function, spec(4), params={"scale": np.float32([s])}) for s in (2, 3))
     first = features.extract(one, samples_of(10), cache=tmp_path)
     calls.clear()
     assert np.array_equal(features.extract(one, samples_of(10), cache=tmp_path).features, first.features)
@@ -70,11 +70,11 @@ def test_the_cache_answers_for_the_same_samples_and_backbone_alone(tmp_path: Pat
 
 
 def test_features_that_are_not_finite_are_named() -> None:
-    backbone = Backbone.from_function(lambda x: x / 0.0, spec(4))
+    backbone = FunctionBackbone.of(lambda x: x / 0.0, spec(4))
     with pytest.raises(ValueError, match="the backbone gave NaN or infinity for 3 samples"):
         features.extract(backbone, samples_of(3))
 
 
 def test_relabel_maps_by_name() -> None:
-    found = features.extract(Backbone.from_function(lambda x: x, spec(4)), samples_of(3))
+    found = features.extract(FunctionBackbone.of(lambda x: x, spec(4)), samples_of(3))
     assert found.relabel(("z", "a")).labels.tolist() == [1, 1, 1]

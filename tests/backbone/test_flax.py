@@ -8,7 +8,8 @@ import pytest
 from flax import nnx
 
 from extend.backbone.feature_space import Tap, Width
-from extend.backbone.flax import Backbone
+from extend.backbone.flax import FlaxBackbone
+from extend.backbone.function import FunctionBackbone
 from extend.models import MLP, ConvNet, ResNet
 from tests.conftest import spec
 
@@ -32,10 +33,10 @@ def linen() -> tuple[Linen, dict]:
 def test_head_on_features_is_the_model(kind: str) -> None:
     if kind == "nnx":
         model = MLP(3, inputs=4, hidden=(8, 6), rngs=nnx.Rngs(0))
-        backbone, expected = Backbone.from_nnx(model, 3, spec(4)), model(X)
+        backbone, expected = FlaxBackbone.from_nnx(model, 3, spec(4)), model(X)
     else:
         module, variables = linen()
-        backbone = Backbone.from_linen(module, variables, 3, spec(4))
+        backbone = FlaxBackbone.from_linen(module, variables, 3, spec(4))
         expected = module.apply(variables, X, train=False)
     features = backbone.apply(backbone.params, jnp.asarray(X))
     assert features.shape == (5, backbone.feature_dim) and features.dtype == jnp.float32
@@ -54,7 +55,7 @@ def test_the_users_model_keeps_its_mode() -> None:
 
     model = Noisy(nnx.Rngs(0))
     model.train()
-    backbone = Backbone.from_nnx(model, 3, spec(4))
+    backbone = FlaxBackbone.from_nnx(model, 3, spec(4))
     assert not model.drop.deterministic
     one, two = (backbone.apply(backbone.params, X) for _ in range(2))
     assert np.array_equal(one, two)
@@ -63,7 +64,7 @@ def test_the_users_model_keeps_its_mode() -> None:
 def test_taps_deliver_earlier_layers() -> None:
     model = ResNet(4, depth=8, width=4, rngs=nnx.Rngs(0))
     model.eval()
-    backbone = Backbone.from_nnx(model, 4, spec(16, 16, 3), taps=["stage1", Tap("stage2.layers.0", 2)])
+    backbone = FlaxBackbone.from_nnx(model, 4, spec(16, 16, 3), taps=["stage1", Tap("stage2.layers.0", 2)])
     x = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
     first = nnx.relu(model.norm(model.conv(x)))
     one = model.stage1(first)
@@ -77,7 +78,7 @@ def test_taps_deliver_earlier_layers() -> None:
 
 def test_linen_taps() -> None:
     module, variables = linen()
-    backbone = Backbone.from_linen(module, variables, 3, spec(4), taps=["body"])
+    backbone = FlaxBackbone.from_linen(module, variables, 3, spec(4), taps=["body"])
     features = np.asarray(backbone.apply(backbone.params, jnp.asarray(X)))
     body = X @ variables["params"]["body"]["kernel"] + variables["params"]["body"]["bias"]
     assert np.allclose(features[:, 7:], body, atol=1e-5)
@@ -85,23 +86,23 @@ def test_linen_taps() -> None:
 
 def test_an_unknown_tap_lists_the_layers() -> None:
     with pytest.raises(ValueError, match=r"tap 'nose' is not a layer of this model; there are: .*conv1.*head"):
-        Backbone.from_nnx(ConvNet(3, rngs=nnx.Rngs(0)), 3, spec(8, 8, 1), taps=["nose"])
+        FlaxBackbone.from_nnx(ConvNet(3, rngs=nnx.Rngs(0)), 3, spec(8, 8, 1), taps=["nose"])
 
 
 def test_functions() -> None:
-    traced = Backbone.from_function(lambda x: x[:, :2], spec(4))
+    traced = FunctionBackbone.of(lambda x: x[:, :2], spec(4))
     assert traced.traceable and traced.feature_dim == 2
-    host = Backbone.from_function(lambda x: np.asarray(x).tolist() and np.asarray(x)[:, :3], spec(4))
+    host = FunctionBackbone.of(lambda x: np.asarray(x).tolist() and np.asarray(x)[:, :3], spec(4))
     assert not host.traceable and host.feature_dim == 3
-    with_params = Backbone.from_function(lambda p, x: x @ p["w"], spec(4), params={"w": np.eye(4, 3, dtype=np.float32)})
+    with_params = FunctionBackbone.of(lambda p, x: x @ p["w"], spec(4), params={"w": np.eye(4, 3, dtype=np.float32)})
     assert np.allclose(with_params.apply(with_params.params, X), X[:, :3])
     with pytest.raises(ValueError, match=r"returned shape \[2, 2, 2\] for 2 inputs"):
-        Backbone.from_function(lambda x: x.reshape(2, 2, 2), spec(4))
+        FunctionBackbone.of(lambda x: x.reshape(2, 2, 2), spec(4))
 
 
 def test_width_and_transform_leave_the_penultimate_part_to_the_own_head() -> None:
     model = MLP(3, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))
-    backbone = Backbone.from_nnx(model, 3, spec(4), width=Width(20, "fourier"))
+    backbone = FlaxBackbone.from_nnx(model, 3, spec(4), width=Width(20, "fourier"))
     features = backbone.apply(backbone.params, jnp.asarray(X))
     assert features.shape == (5, 28) and backbone.offset == 8 and backbone.feature_dim == 28
     assert backbone.own_head is not None
@@ -111,7 +112,7 @@ def test_width_and_transform_leave_the_penultimate_part_to_the_own_head() -> Non
 def test_the_fingerprint_tells_backbones_apart() -> None:
     def of(seed: int, **options: object) -> str:
         model = MLP(3, inputs=4, hidden=(8,), rngs=nnx.Rngs(seed))
-        return Backbone.from_nnx(model, 3, spec(4), **options).fingerprint
+        return FlaxBackbone.from_nnx(model, 3, spec(4), **options).fingerprint
 
     assert of(0) == of(0)
     assert len({of(0), of(1), of(0, transform="l2"), of(0, width=5), of(0, taps=["layers.0"])}) == 5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from extend.backbone.flax import Backbone
+from extend.backbone.flax import FlaxBackbone
 from tests.conftest import spec
 
 
@@ -63,13 +63,13 @@ class Convolutional(nnx.Module):
 
 
 def test_the_head_is_what_gives_the_output() -> None:
-    backbone = Backbone.from_nnx(Misleading(nnx.Rngs(0)), 3, spec(4))
+    backbone = FlaxBackbone.from_nnx(Misleading(nnx.Rngs(0)), 3, spec(4))
     assert backbone.description["head"] == "a_head"
 
 
 def test_a_head_under_two_names() -> None:
     model = Shared(nnx.Rngs(0))
-    backbone = Backbone.from_nnx(model, 3, spec(4))
+    backbone = FlaxBackbone.from_nnx(model, 3, spec(4))
     assert backbone.feature_dim == 6
     x = jnp.ones((2, 4))
     assert backbone.own_head is not None
@@ -79,27 +79,27 @@ def test_a_head_under_two_names() -> None:
 @pytest.mark.parametrize("model", [Softmax, Twice])
 def test_no_head_lists_the_candidates(model: type) -> None:
     with pytest.raises(ValueError, match=r"the head was not found.*Pass head=.path. of one of: '\w+' \[\d, \d\]"):
-        Backbone.from_nnx(model(nnx.Rngs(0)), 3, spec(4) if model is Softmax else spec(3))
+        FlaxBackbone.from_nnx(model(nnx.Rngs(0)), 3, spec(4) if model is Softmax else spec(3))
 
 
 def test_no_dense_layer_at_all() -> None:
     with pytest.raises(ValueError, match="no dense layer at all"):
-        Backbone.from_nnx(Convolutional(nnx.Rngs(0)), 3, spec(8, 8, 1))
+        FlaxBackbone.from_nnx(Convolutional(nnx.Rngs(0)), 3, spec(8, 8, 1))
 
 
 def test_the_user_names_the_head() -> None:
-    assert Backbone.from_nnx(Softmax(nnx.Rngs(0)), 3, spec(4), head="out").feature_dim == 6
+    assert FlaxBackbone.from_nnx(Softmax(nnx.Rngs(0)), 3, spec(4), head="out").feature_dim == 6
     with pytest.raises(ValueError, match="head='nose' is not a dense layer of this model; there are: 'body'"):
-        Backbone.from_nnx(Softmax(nnx.Rngs(0)), 3, spec(4), head="nose")
+        FlaxBackbone.from_nnx(Softmax(nnx.Rngs(0)), 3, spec(4), head="nose")
     with pytest.raises(ValueError, match=r"head 'out' has kernel \[6, 3\], but there are 4 classes"):
-        Backbone.from_nnx(Softmax(nnx.Rngs(0)), 4, spec(4), head="out")
+        FlaxBackbone.from_nnx(Softmax(nnx.Rngs(0)), 4, spec(4), head="out")
     with pytest.raises(ValueError, match="called 2 times"):
-        Backbone.from_nnx(Twice(nnx.Rngs(0)), 3, spec(3), head="only")
+        FlaxBackbone.from_nnx(Twice(nnx.Rngs(0)), 3, spec(3), head="only")
 
 
 def test_no_class_is_patched_and_the_model_is_not_changed() -> None:
     model = Misleading(nnx.Rngs(0))
     before = nnx.Linear.__call__
-    Backbone.from_nnx(model, 3, spec(4))
+    FlaxBackbone.from_nnx(model, 3, spec(4))
     assert nnx.Linear.__call__ is before
     assert type(model.a_head) is nnx.Linear

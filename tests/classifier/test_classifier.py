@@ -42,14 +42,14 @@ def test_predictions_are_names_and_probabilities_sum_to_one(network: Classifier)
     probabilities = network.predict_proba(X)
     assert probabilities.shape == (300, 3) and np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert network.predict(X).tolist() == [network.classes[i] for i in probabilities.argmax(axis=1)]
-    assert network.features(X).shape == (300, 8)
+    assert network.transform(X).shape == (300, 8)
 
 
 def test_an_operation_changes_nothing_old(network: Classifier, fourth: np.ndarray) -> None:
-    before = network.logits(X)
+    before = network.decision_function(X)
     extend.add_classes(network, {"new": fourth})
     assert network.classes == ("class 0", "class 1", "class 2")
-    assert np.array_equal(network.logits(X), before)
+    assert np.array_equal(network.decision_function(X), before)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_shipped_networks_are_rebuilt_from_the_file_alone(model, shape: tuple[in
     clf.save(tmp_path / "c")
     x = np.random.default_rng(0).normal(size=(9, *shape)).astype(np.float32)
     restored = extend.load(tmp_path / "c")
-    assert np.array_equal(restored.logits(x), clf.logits(x)) and restored.history == clf.history
+    assert np.array_equal(restored.decision_function(x), clf.decision_function(x)) and restored.history == clf.history
 
 
 def test_own_networks_are_passed_or_made_by_a_function(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_own_networks_are_passed_or_made_by_a_function(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'Own' is not one of extend.models .*pass it"):
         extend.load(tmp_path / "c")
     for model in (Own(nnx.Rngs(9)), lambda: Own(nnx.Rngs(9))):
-        assert np.array_equal(extend.load(tmp_path / "c", model=model).logits(X), clf.logits(X))
+        assert np.array_equal(extend.load(tmp_path / "c", model=model).decision_function(X), clf.decision_function(X))
     with pytest.raises(CheckpointError, match=r"'body.(bias|kernel)' has shape .*6\]; the model expects .*7\]"):
         extend.load(tmp_path / "c", model=Own(nnx.Rngs(9), width=7))
 
@@ -83,11 +83,13 @@ def test_linen_models_and_functions_come_back(tmp_path: Path) -> None:
     module = LinenNet()
     clf = extend.wrap((module, module.init(jax.random.key(0), X)), names(3), inputs=spec(5))
     clf.save(tmp_path / "linen")
-    assert np.array_equal(extend.load(tmp_path / "linen", model=module).logits(X), clf.logits(X))
+    assert np.array_equal(extend.load(tmp_path / "linen", model=module).decision_function(X), clf.decision_function(X))
     x, y = blobs(3, 30, 5)
     plain = extend.wrap(identity, names(3), (x, y))
     plain.save(tmp_path / "function")
-    assert np.array_equal(extend.load(tmp_path / "function", model=identity).logits(X), plain.logits(X))
+    assert np.array_equal(
+        extend.load(tmp_path / "function", model=identity).decision_function(X), plain.decision_function(X)
+    )
     with pytest.raises(ValueError, match="come from the function 'identity'; pass it as model="):
         extend.load(tmp_path / "function")
 
@@ -102,25 +104,31 @@ def test_a_functions_parameters_come_back_in_their_containers(tmp_path: Path) ->
         return x @ params["layers"][0]["kernel"] * params["layers"][1]["a.b"] + one - two
 
     x, y = blobs(3, 30, 5)
-    clf = extend.wrap(extend.Backbone.from_function(function, spec(5), params), names(3), (x, y))
+    clf = extend.wrap(extend.FunctionBackbone.of(function, spec(5), params), names(3), (x, y))
     clf.save(tmp_path / "c")
     restored = extend.load(tmp_path / "c", model=function)
-    assert np.array_equal(restored.logits(X), clf.logits(X))
+    assert np.array_equal(restored.decision_function(X), clf.decision_function(X))
     restored.save(tmp_path / "again")
-    assert np.array_equal(extend.load(tmp_path / "again", model=function).logits(X), clf.logits(X))
+    assert np.array_equal(
+        extend.load(tmp_path / "again", model=function).decision_function(X), clf.decision_function(X)
+    )
 
     graph, leaves = nnx.split(Own(nnx.Rngs(2)))  # An nnx.State is taken from its flat dictionary, too.
 
     def merged(state: Any, x: jax.Array) -> jax.Array:
         return nnx.merge(graph, state)(x)
 
-    other = extend.wrap(extend.Backbone.from_function(merged, spec(5), leaves), names(3), (x, y))
+    other = extend.wrap(extend.FunctionBackbone.of(merged, spec(5), leaves), names(3), (x, y))
     other.save(tmp_path / "state")
-    assert np.array_equal(extend.load(tmp_path / "state", model=merged).logits(X), other.logits(X))
+    assert np.array_equal(
+        extend.load(tmp_path / "state", model=merged).decision_function(X), other.decision_function(X)
+    )
     for params in ({"w": np.eye(5, dtype=np.float32), "none": None}, {}):
-        plain = extend.wrap(extend.Backbone.from_function(lambda p, x: x, spec(5), params), names(3), (x, y))
+        plain = extend.wrap(extend.FunctionBackbone.of(lambda p, x: x, spec(5), params), names(3), (x, y))
         plain.save(tmp_path / "plain")
-        assert np.array_equal(extend.load(tmp_path / "plain", model=lambda p, x: x).logits(X), plain.logits(X))
+        assert np.array_equal(
+            extend.load(tmp_path / "plain", model=lambda p, x: x).decision_function(X), plain.decision_function(X)
+        )
 
 
 def test_things_that_are_no_model(tmp_path: Path) -> None:
@@ -141,7 +149,7 @@ def test_image_preprocessing_is_saved(tmp_path: Path) -> None:
     restored = extend.load(tmp_path / "c")
     assert restored.backbone.inputs == image
     pictures = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
-    assert np.array_equal(restored.logits(pictures), clf.logits(image.normalise(pictures)))
+    assert np.array_equal(restored.decision_function(pictures), clf.decision_function(image.normalise(pictures)))
 
 
 def test_trees_of_inputs_are_saved(tmp_path: Path) -> None:
@@ -156,7 +164,7 @@ def test_trees_of_inputs_are_saved(tmp_path: Path) -> None:
     clf.save(tmp_path / "c")
     restored = extend.load(tmp_path / "c", model=function)
     assert restored.backbone.inputs == wanted
-    assert np.array_equal(restored.logits(x), clf.logits(x))
+    assert np.array_equal(restored.decision_function(x), clf.decision_function(x))
 
 
 def test_classes_that_do_not_match_the_head(tmp_path: Path, network: Classifier) -> None:

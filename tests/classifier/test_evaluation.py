@@ -19,7 +19,7 @@ from tests.conftest import blobs, names
 def test_against_scikit_learn(plain: Classifier) -> None:
     x, y = blobs(3, 300, 5, seed=0, spread=2.5)
     found = extend.evaluate(plain, (x, y))
-    scores = plain.logits(x).astype(np.float64)
+    scores = plain.decision_function(x).astype(np.float64)
     probabilities, predicted = softmax(scores, axis=1), scores.argmax(axis=1)
     assert found.n == 900
     assert found.accuracy == pytest.approx(accuracy_score(y, predicted))

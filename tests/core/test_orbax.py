@@ -113,7 +113,7 @@ def test_nnx_trees(tmp_path: Path, write: Write, layout: str) -> None:
         tree = {"epoch": np.asarray(1), "network": {"weights": tree}}
     write(tmp_path / "c", tree)
     clf = extend.load(tmp_path / "c", model=Net(nnx.Rngs(0)), classes=CLASSES, inputs=spec(4))
-    assert np.allclose(clf.logits(X), expected, atol=1e-6)
+    assert np.allclose(clf.decision_function(X), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("write", [v0, v1])
@@ -125,7 +125,7 @@ def test_an_nnx_state_as_it_is(tmp_path: Path, write: Write) -> None:
         state = nnx.filter_state(state, nnx.Not(nnx.RngState))
     write(tmp_path / "c", state)
     clf = extend.load(tmp_path / "c", model=lambda: Net(nnx.Rngs(0)), classes=CLASSES, inputs=spec(4))
-    assert np.allclose(clf.logits(X), expected, atol=1e-6)
+    assert np.allclose(clf.decision_function(X), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -145,7 +145,7 @@ def test_linen_trees(tmp_path: Path, write: Write, layout: str) -> None:
         tree = {"state": tree, "config": {"lr": np.asarray(0.1)}}
     write(tmp_path / "c", tree)
     clf = extend.load(tmp_path / "c", model=net, classes=CLASSES, inputs=spec(4))
-    assert np.allclose(clf.logits(X), expected, atol=1e-6)
+    assert np.allclose(clf.decision_function(X), expected, atol=1e-6)
 
 
 def test_the_model_in_it_twice_is_an_error(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from jax import lax
 from sklearn.datasets import load_digits
 
 import extend
+from extend.backbone.base import Backbone
 from extend.backbone.feature_space import Tap, Width
-from extend.backbone.flax import Backbone
+from extend.backbone.flax import FlaxBackbone
 from extend.classifier.classifier import Classifier
 from extend.core.errors import FormatError
 from extend.formats.jax_export import onnx_writer as flax_onnx
@@ -70,30 +71,30 @@ def linen() -> Backbone:
     variables = model.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
     noise = np.random.default_rng(1)
     variables = jax.tree.map(lambda leaf: leaf + np.float32(0.1 * np.abs(noise.normal(size=leaf.shape))), variables)
-    return Backbone.from_linen(model, variables, 5, spec(16, 16, 3))
+    return FlaxBackbone.from_linen(model, variables, 5, spec(16, 16, 3))
 
 
 def resnet() -> Backbone:
     model = filled(lambda: ResNet(5, depth=8, width=8, rngs=nnx.Rngs(0)))
-    return Backbone.from_nnx(model, 5, spec(16, 16, 3), taps=("stage2",))
+    return FlaxBackbone.from_nnx(model, 5, spec(16, 16, 3), taps=("stage2",))
 
 
 def convnet(**space: Any) -> Backbone:
-    return Backbone.from_nnx(ConvNet(5, filters=(4, 8), hidden=16, rngs=nnx.Rngs(0)), 5, spec(8, 8, 1), **space)
+    return FlaxBackbone.from_nnx(ConvNet(5, filters=(4, 8), hidden=16, rngs=nnx.Rngs(0)), 5, spec(8, 8, 1), **space)
 
 
 def attention(ask: bool) -> Backbone:
     inputs = jax.ShapeDtypeStruct((6,), np.dtype(np.int32))
-    return Backbone.from_nnx(Attention(nnx.Rngs(0), ask), 5, inputs)
+    return FlaxBackbone.from_nnx(Attention(nnx.Rngs(0), ask), 5, inputs)
 
 
 BACKBONES: dict[str, Callable[[], Backbone]] = {
-    "mlp": lambda: Backbone.from_nnx(MLP(5, inputs=4, hidden=(8, 8), rngs=nnx.Rngs(0)), 5, spec(4)),
+    "mlp": lambda: FlaxBackbone.from_nnx(MLP(5, inputs=4, hidden=(8, 8), rngs=nnx.Rngs(0)), 5, spec(4)),
     "convnet": lambda: convnet(taps=("pooled", Tap("conv1", 3))),
     "fourier": lambda: convnet(taps=("conv1",), transform="sqrt", width=Width(64, "fourier")),
     "cosine": lambda: convnet(transform="l2", width=Width(64)),
     "standardised": lambda: convnet(transform="standardise"),
-    "resnet": lambda: Backbone.from_nnx(
+    "resnet": lambda: FlaxBackbone.from_nnx(
         ResNet(5, depth=14, width=8, rngs=nnx.Rngs(0)), 5, spec(16, 16, 3), taps=("stage2",)
     ),
     "linen": linen,
@@ -132,7 +133,7 @@ def test_runtime_gives_what_jax_gives(name: str, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     flax_onnx.to_onnx(score_of(clf), backbone.inputs, clf.classes, path)
     onnx.checker.check_model(onnx.load(path), full_check=True)
-    expected = clf.logits(x)
+    expected = clf.decision_function(x)
     for n in (1, 7):
         logits, probabilities = run(path, x[:n])
         assert logits.shape == (n, 7)
@@ -150,8 +151,8 @@ def test_the_shipped_digits_extended_by_two_classes(method: Any, tmp_path: Path)
         clf = extend.wrap(clf.backbone, clf.classes, (x[old], labels[old]), scatter="class")
     clf, _ = extend.add_classes(clf, {"8": x[labels == 8][:100], "9": x[labels == 9][:100]}, method=method)
     path = tmp_path / "digits.onnx"
-    flax_onnx.to_onnx(score_of(clf), clf.backbone.inputs, clf.classes, path)
-    expected = clf.logits(x)
+    flax_onnx.write(score_of(clf), clf.backbone.inputs, clf.classes, path)
+    expected = clf.decision_function(x)
     logits, _ = run(path, x)
     assert np.abs(logits - expected).max() < 1e-5 * np.abs(expected).max()
     named = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
@@ -162,13 +163,13 @@ def test_the_shipped_digits_extended_by_two_classes(method: Any, tmp_path: Path)
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
 def test_pictures_are_normalised_inside(order: Any, tmp_path: Path) -> None:
     image = extend.Image(16, 16, 3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), order=order)
-    backbone = Backbone.from_nnx(filled(lambda: ResNet(3, depth=8, width=4, rngs=nnx.Rngs(0))), 3, image)
+    backbone = FlaxBackbone.from_nnx(filled(lambda: ResNet(3, depth=8, width=4, rngs=nnx.Rngs(0))), 3, image)
     assert backbone.own_head is not None
     clf = Classifier(replace(backbone, batch_size=8), backbone.own_head, ("a", "b", "ü"))
     pictures = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
     path = tmp_path / "pictures.onnx"
-    flax_onnx.to_onnx(score_of(clf), image, clf.classes, path)
-    expected = clf.logits(pictures)
+    flax_onnx.write(score_of(clf), image, clf.classes, path)
+    expected = clf.decision_function(pictures)
     assert np.abs(run(path, pictures)[0] - expected).max() < 1e-5 * np.abs(expected).max()
 
 
@@ -177,8 +178,8 @@ def test_the_shipped_resnet_on_pictures(tmp_path: Path) -> None:
     clf = extend.load(CIFAR)
     pictures = np.random.default_rng(0).integers(0, 256, (32, *clf.backbone.inputs.shape)).astype(np.uint8)
     path = tmp_path / "cifar.onnx"
-    flax_onnx.to_onnx(score_of(clf), clf.backbone.inputs, clf.classes, path)
-    expected = clf.logits(pictures)
+    flax_onnx.write(score_of(clf), clf.backbone.inputs, clf.classes, path)
+    expected = clf.decision_function(pictures)
     assert np.abs(run(path, pictures)[0] - expected).max() < 1e-5 * np.abs(expected).max()
 
 

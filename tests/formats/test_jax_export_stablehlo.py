@@ -19,7 +19,7 @@ from flax import nnx
 
 import extend
 from extend.backbone.feature_space import Width
-from extend.backbone.flax import Backbone
+from extend.backbone.flax import FlaxBackbone
 from extend.classifier.classifier import Classifier
 from extend.core.errors import FormatError
 from extend.formats.jax_export import stablehlo_writer as stablehlo
@@ -66,14 +66,14 @@ def classifiers() -> dict[str, tuple[Classifier, Any]]:
     taps = {"taps": ("pooled",), "transform": "sqrt", "width": Width(64, "fourier")}
     made = {
         "pictures": (
-            Backbone.from_nnx(filled(lambda: ResNet(3, depth=8, width=4, rngs=nnx.Rngs(0))), 3, image),
+            FlaxBackbone.from_nnx(filled(lambda: ResNet(3, depth=8, width=4, rngs=nnx.Rngs(0))), 3, image),
             rng.integers(0, 256, (5, 16, 16, 3)).astype(np.uint8),
         ),
         "space": (
-            Backbone.from_nnx(ConvNet(3, filters=(4, 8), hidden=16, rngs=nnx.Rngs(0)), 3, spec(8, 8, 1), **taps),
+            FlaxBackbone.from_nnx(ConvNet(3, filters=(4, 8), hidden=16, rngs=nnx.Rngs(0)), 3, spec(8, 8, 1), **taps),
             rng.normal(size=(5, 8, 8, 1)).astype(np.float32),
         ),
-        "asking": (Backbone.from_nnx(Asking(), 3, spec(4)), rng.normal(size=(5, 4)).astype(np.float32)),
+        "asking": (FlaxBackbone.from_nnx(Asking(), 3, spec(4)), rng.normal(size=(5, 4)).astype(np.float32)),
     }
     found = {}
     for name, (backbone, x) in made.items():
@@ -99,7 +99,7 @@ def test_a_fresh_process_with_jax_alone_gives_the_same(name: str, tmp_path: Path
     assert ended.returncode == 0, ended.stderr
     classes, known, platforms = json.loads(ended.stdout)
     assert classes == list(clf.classes) and known == [] and platforms == ["cpu", "cuda", "tpu"]
-    expected = clf.logits(x)
+    expected = clf.decision_function(x)
     with np.load(tmp_path / "made.npz") as made:
         assert np.abs(made["logits"] - expected).max() < 1e-5 * np.abs(expected).max()
         assert np.abs(made["one"] - expected[:1]).max() < 1e-5 * np.abs(expected).max()

@@ -412,7 +412,7 @@ def test_vgg16_with_frozen_layers_learns_an_eighth_class(tmp_path: Path) -> None
     features = opened.features(x)
     own = extend.LinearHead.of(opened.head.kernel, opened.head.bias)
     spec = jax.ShapeDtypeStruct(features.shape[1:], np.float32)
-    backbone = extend.Backbone.from_function(lambda batch: batch, spec, head=own)
+    backbone = extend.FunctionBackbone.of(lambda batch: batch, spec, head=own)
     names = [f"class {k}" for k in range(7)]
     clf = extend.wrap(backbone, names, (features[y < 7], y[y < 7]))
     clf, _ = extend.add_classes(clf, {"class 7": features[y == 7]}, method=extend.methods.NewUnits())

@@ -700,7 +700,7 @@ def test_a_text_direction_classifier_learns_two_more_directions(tmp_path: Path) 
     own = float((before[old].argmax(axis=1) == y_test[old]).mean())
     assert own > 0.95
     spec = jax.ShapeDtypeStruct((3, 48, 192), np.float32)
-    backbone = extend.Backbone.from_function(
+    backbone = extend.FunctionBackbone.of(
         opened.features, spec, head=LinearHead.of(opened.head.kernel, opened.head.bias)
     )
     clf = extend.wrap(backbone, ["0", "180"], data=(x[y < 2], y[y < 2]))

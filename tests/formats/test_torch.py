@@ -496,7 +496,7 @@ def test_efficientnet_learns_two_classes_and_keeps_its_thousand(data_folder: Pat
     test = {name: features(pick[name][20:40]) for name in new}
     others = features(np.concatenate([pick[name][:5] for name in samples.classes if name not in new]))
     head = extend.LinearHead.of(opened.head.kernel, opened.head.bias)
-    backbone = extend.Backbone.from_function(lambda x: x, _spec(1280), head=head)
+    backbone = extend.FunctionBackbone.of(lambda x: x, _spec(1280), head=head)
     clf = extend.wrap(backbone, named(1000))
     clf, _ = extend.add_classes(clf, fresh, method=extend.methods.Imprint(draws=10))
     kernel, bias = clf.head.dense(1280)

@@ -42,7 +42,7 @@ def test_features_and_scores_are_pytorchs(data_folder: Path, file: str, blocks: 
     network, ours = reference(state, blocks), resnet_from_torch(state)
     assert ours.config == {"num_classes": 10, "depth": 6 * blocks + 2, "width": 16, "channels": 3}
     x = np.random.default_rng(0).normal(size=(8, 32, 32, 3)).astype(np.float32)
-    backbone = extend.Backbone.from_nnx(ours, 10, IMAGENET)
+    backbone = extend.FlaxBackbone.from_nnx(ours, 10, IMAGENET)
     with torch.inference_mode():
         theirs = torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
         features, scores = network.features(theirs).numpy(), network(theirs).numpy()

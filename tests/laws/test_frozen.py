@@ -37,7 +37,7 @@ def test_new_units_change_nothing_old(how: str) -> None:
     for label in (3, 4):
         old = (x[y < label], [wider.classes[i] for i in y[y < label]]) if how == "exemplars" else None
         wider, _ = extend.add_classes(wider, {f"class {label}": x[y == label]}, method=NewUnits(old=how), old=old)
-    assert np.array_equal(clf.logits(x), wider.logits(x)[:, :3])
+    assert np.array_equal(clf.decision_function(x), wider.decision_function(x)[:, :3])
     assert clf.backbone is wider.backbone
     assert wider.head.blocks[0] is clf.head.blocks[0]
 

@@ -35,7 +35,7 @@ def test_removing_what_was_added_gives_the_classifier_back(method: str | Ridge, 
     base = extend.wrap(identity, names(3), (x[y < 3], y[y < 3]))
     before, _ = extend.add_classes(base, {"dog": x[y == 4]}, method=method)
     added, _ = extend.add_classes(before, {"secret": x[y == 3]}, method=method)
-    after, report = extend.remove(added, "secret")
+    after, report = extend.remove_classes(added, "secret")
     assert after.classes == before.classes
     assert report.classes == ("secret",)
     for one, two in zip(before.head.dense(dim), after.head.dense(dim), strict=True):
@@ -48,7 +48,7 @@ def test_the_removed_class_is_gone_from_the_saved_file(tmp_path: Path) -> None:
     added, _ = extend.add_classes(base, {"Rumpelstiltskin": x[y == 3]}, method="lda")
     added.save(tmp_path / "with")
     assert b"Rumpelstiltskin" in everything(tmp_path / "with")
-    after, _ = extend.remove(added, "Rumpelstiltskin")
+    after, _ = extend.remove_classes(added, "Rumpelstiltskin")
     after.save(tmp_path / "without")
     assert b"Rumpelstiltskin" not in everything(tmp_path / "without")
     restored = extend.load(tmp_path / "without", model=identity)

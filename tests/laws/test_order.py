@@ -29,7 +29,7 @@ def test_order_does_not_matter(method: str | Ridge, seed: int, each: int, dim: i
         other_kernel, other_bias = other.head.dense(dim)
         assert close(kernel, other_kernel[:, place], 2e-6)  # 1e-6 in float64, plus float32's own rounding
         assert close(bias, other_bias[place], 2e-6)
-        scores = np.sort(one.logits(x), axis=1)
+        scores = np.sort(one.decision_function(x), axis=1)
         clear = scores[:, -1] - scores[:, -2] > 1e-4 * np.abs(scores).max()
         assert np.array_equal(one.predict(x)[clear], other.predict(x)[clear])
 
@@ -48,4 +48,4 @@ def test_order_does_not_matter_to_gaussians(seed: int, each: int, dim: int) -> N
     both, _ = extend.add_classes(base, parts, method="gaussian")
     for other in (two, both):
         place = [other.classes.index(name) for name in one.classes]
-        assert close(one.logits(x), other.logits(x)[:, place], 1e-4)  # float32 squares
+        assert close(one.decision_function(x), other.decision_function(x)[:, place], 1e-4)  # float32 squares

@@ -23,7 +23,7 @@ def same(one: Classifier, two: Classifier, x: np.ndarray) -> bool:
         one.classes == two.classes
         and one.backbone.fingerprint == two.backbone.fingerprint
         and one.history == two.history
-        and np.array_equal(one.logits(x), two.logits(x))
+        and np.array_equal(one.decision_function(x), two.decision_function(x))
         and rest == other
         and all(np.array_equal(a[name], b[name]) and a[name].dtype == b[name].dtype for name in a)
     )

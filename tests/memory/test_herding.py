@@ -70,7 +70,7 @@ def test_a_closed_form_addition_keeps_exemplars_too(network: extend.Classifier, 
     more, report = extend.add_classes(clf, {"new": fourth})
     assert more.memory is not None and more.memory.exemplars is not None
     assert np.bincount(more.memory.exemplars.labels).tolist() == [3] * 4
-    smaller, _ = extend.remove(more, names(3)[1])
+    smaller, _ = extend.remove_classes(more, names(3)[1])
     assert smaller.memory is not None and smaller.memory.exemplars is not None
     assert np.bincount(smaller.memory.exemplars.labels).tolist() == [3] * 3
     gone = more.memory.exemplars.keys[more.memory.exemplars.labels == 1]

@@ -7,12 +7,10 @@ import pytest
 from flax import nnx
 
 import extend
-from extend.data.features import Features
 from extend.heads.calibrated import Calibrated
 from extend.heads.linear import LinearHead
 from extend.heads.trade_off import place
 from extend.methods import LDA
-from extend.methods.budget import resolve
 from extend.models import MLP
 from tests.conftest import blobs, identity, names, several_labels, spec
 
@@ -59,8 +57,7 @@ def test_the_rows_that_choose_the_method_do_not_calibrate() -> None:
     assert auto.budget is not None and fixed.budget is not None
     half = int((clf.memory.held_out_keys & np.uint64(1)).sum())
     assert auto.budget.rows == half and fixed.budget.rows == half
-    nothing = Features(x[:0], y[:0], clf.classes, np.zeros(0, np.uint64))
-    linear = replace(clf, head=LDA().fit(None, clf.memory, nothing, 0))
+    linear = replace(clf, head=LDA().fit(clf.memory))
     _, appended = extend.add_classes(linear, {"new": x[y == 3]}, method="new_units", max_forgetting=0.02)
     assert appended.budget is not None and appended.budget.rows == len(clf.memory.held_out[0])
     assert appended.budget.guaranteed is not None and appended.budget.guaranteed <= 0.02
@@ -83,7 +80,7 @@ def test_offsets_stay_when_more_classes_come_and_the_sum_is_told(tmp_path: objec
     assert second.forgetting_total == pytest.approx(first.forgetting_total + second.budget.guaranteed)
     two.save(tmp_path)
     restored = extend.load(tmp_path, model=identity)
-    assert np.array_equal(restored.logits(x), two.logits(x)) and restored.history == two.history
+    assert np.array_equal(restored.decision_function(x), two.decision_function(x)) and restored.history == two.history
     three, _ = extend.add_classes(two, {"last": x[y == 4] + 9}, method="lda")
     assert isinstance(three.head, Calibrated) and np.array_equal(three.head.offset[:5], two.head.offset)
 
@@ -151,7 +148,6 @@ def test_the_picture_and_the_numbers_hold_the_curve(tmp_path: object) -> None:
 def test_a_calibration_that_changes_nothing_is_left_out() -> None:
     head = LinearHead.of(np.eye(2), np.zeros(2))
     assert Calibrated.of(head).plain() is head and head.plain() is head
-    assert resolve("lda") == LDA()
 
 
 @pytest.mark.parametrize("second", ["ridge", "lda", "nearest_mean", "auto"])
@@ -210,7 +206,7 @@ def test_classes_that_do_not_exclude_each_other_stay_so() -> None:
     assert report.method == "new_units" and "do not exclude each other" in report.reason
     assert "the likeliest class alone counts" in report.measured_on
     p = more.predict_proba(x)
-    assert not more.head.link.exclusive and np.array_equal(more.logits(x)[:, :2], clf.logits(x))
+    assert not more.head.link.exclusive and np.array_equal(more.decision_function(x)[:, :2], clf.decision_function(x))
     assert (p[160:, 2] > 0.5).mean() > 0.9 and (p[:160, 2] < 0.5).mean() > 0.9
     for method in ("lda", "ridge", "gaussian", "nearest_mean", "svm"):
         with pytest.raises(ValueError, match=r"gives every input one class .* use auto, new_units or imprint"):
@@ -218,7 +214,7 @@ def test_classes_that_do_not_exclude_each_other_stay_so() -> None:
     with pytest.raises(ValueError, match="none of these is new: only fine_tune, and joint"):
         extend.add_classes(clf, {"a": x[:20]}, on_existing="update")
     bare, _ = extend.add_classes(replace(clf, memory=None), {"c": x[160:]})
-    assert not bare.head.link.exclusive and np.array_equal(bare.logits(x)[:, :2], clf.logits(x))
+    assert not bare.head.link.exclusive and np.array_equal(bare.decision_function(x)[:, :2], clf.decision_function(x))
 
 
 def test_columns_beside_a_sigmoid_that_reads_other_features() -> None:
@@ -229,5 +225,5 @@ def test_columns_beside_a_sigmoid_that_reads_other_features() -> None:
     clf = extend.wrap(model, list(old), old, activation="sigmoid", transform="standardise", inputs=spec(5))
     more, report = extend.add_classes(clf, {"d": x[y == 3]})
     p = more.predict_proba(x)[:, 3]
-    assert report.method == "new_units" and np.array_equal(more.logits(x)[:, :3], clf.logits(x))
+    assert report.method == "new_units" and np.array_equal(more.decision_function(x)[:, :3], clf.decision_function(x))
     assert (p[y == 3] > 0.5).mean() > 0.9 and (p[y < 3] < 0.5).mean() > 0.9

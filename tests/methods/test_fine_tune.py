@@ -165,10 +165,10 @@ def test_saved_restored_and_taken_back(tmp_path: Path) -> None:
     assert more.history[-1].settings["head"]["name"] == "ridge"
     more.save(tmp_path / "saved")
     restored = extend.load(tmp_path / "saved")
-    assert np.array_equal(restored.logits(x), more.logits(x)) and restored.history == more.history
+    assert np.array_equal(restored.decision_function(x), more.decision_function(x)) and restored.history == more.history
     assert restored.memory is not None and restored.memory.transported == tuple(names(3))
     assert restored.memory.exemplars is not None and restored.memory.fisher is not None
-    smaller, report = extend.remove(restored, "new")
+    smaller, report = extend.remove_classes(restored, "new")
     assert report.method == "fine_tune" and smaller.classes == tuple(names(3))
     assert smaller.memory is not None and smaller.memory.fisher is None
     assert any("the Fisher diagonal is gone" in note for note in report.notes)
@@ -238,7 +238,7 @@ def test_more_samples_of_a_class_stay_apart_from_what_is_held_out(monkeypatch: p
 def test_the_trained_head_can_be_taken_apart_again() -> None:
     clf, x, y = base()
     more, _ = extend.add_classes(clf, fresh(x, y), method=replace(QUICK, head=None))
-    smaller, _ = extend.remove(more, "new")
+    smaller, _ = extend.remove_classes(more, "new")
     assert smaller.classes == tuple(names(3)) and share(smaller, x, y, range(3)) > 0.8
     with pytest.raises(ValueError, match="no strength to choose"):
         extend.retune(more)
@@ -351,7 +351,7 @@ def test_interrupted_it_goes_on_bit_for_bit(tmp_path: Path, options: dict[str, A
     resumed, _ = extend.add_classes(clf, fresh(x, y), method=kept)
     whole, _ = extend.add_classes(clf, fresh(x, y), method=how)
     assert resumed.backbone.fingerprint == whole.backbone.fingerprint != part.backbone.fingerprint
-    assert np.array_equal(resumed.logits(x), whole.logits(x))
+    assert np.array_equal(resumed.decision_function(x), whole.decision_function(x))
 
 
 def test_what_is_held_out_for_an_old_class_is_not_trained_on_for_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,7 +407,7 @@ def test_a_function_is_trained_with_its_statistics_frozen() -> None:
     rng = np.random.default_rng(0)
     x, y = blobs(4, 100, 5)
     params = {"layer": {"kernel": rng.normal(size=(5, 8)).astype(np.float32)}}
-    backbone = extend.Backbone.from_function(lambda p, x: jnp.tanh(x @ p["layer"]["kernel"]), spec(5), params)
+    backbone = extend.FunctionBackbone.of(lambda p, x: jnp.tanh(x @ p["layer"]["kernel"]), spec(5), params)
     old = (x[y < 3], y[y < 3])
     clf = extend.wrap(backbone, names(3), old)
     with pytest.raises(ValueError, match=r"training mode is not known .* Joint\(frozen_statistics=True\)"):
@@ -437,4 +437,4 @@ def test_a_rate_that_diverges_keeps_a_working_classifier(size: int) -> None:
         clf, fresh(x, y), method=replace(QUICK, optimiser=optax.sgd(1e20), epochs=30, batch_size=size)
     )
     assert any("not finite at step" in note for note in report.notes)
-    assert np.isfinite(more.logits(x)).all()
+    assert np.isfinite(more.decision_function(x)).all()

@@ -55,7 +55,7 @@ def test_forgetting_since_each_class_was_learnt(plain: Classifier, fourth: np.nd
     assert two.memory is not None and report.forgetting_since_learnt is not None
     rows, labels = two.memory.held_out
     right = np.asarray(two.head.logits(rows)).argmax(axis=1) == labels
-    learnt = {name: value for event in one.history for name, value in event.right.items()}
+    learnt = one.recipe.learnt
     then = np.mean([learnt[two.classes[label]] for label in labels[labels < 4]])
     assert report.forgetting_since_learnt == pytest.approx(then - right[labels < 4].mean())
     assert report.forgetting_since_learnt > 0.05
@@ -87,10 +87,10 @@ def test_a_class_that_exists(plain: Classifier, fourth: np.ndarray) -> None:
 )
 def test_bad_samples_leave_everything_as_it_was(plain: Classifier, new: object, message: str) -> None:
     x, _ = blobs(4, 40, 5)
-    before = plain.logits(x)
+    before = plain.decision_function(x)
     with pytest.raises(ValueError, match=message):
         extend.add_classes(plain, new)
-    assert np.array_equal(plain.logits(x), before) and len(plain.history) == 1
+    assert np.array_equal(plain.decision_function(x), before) and len(plain.history) == 1
 
 
 def test_one_sample_is_enough_with_a_warning(plain: Classifier, fourth: np.ndarray) -> None:

@@ -34,8 +34,8 @@ def test_temperature_lowers_the_calibration_error_on_fresh_data() -> None:
 def test_bias_and_weights_are_applied_to_the_new_class_alone() -> None:
     clf, x, _ = unsure()
     better, _ = extend.calibrate(clf, ("weights", "bias"))
-    assert np.allclose(better.logits(x)[:, :3], clf.logits(x)[:, :3], atol=1e-5)
-    assert not np.allclose(better.logits(x)[:, 3], clf.logits(x)[:, 3])
+    assert np.allclose(better.decision_function(x)[:, :3], clf.decision_function(x)[:, :3], atol=1e-5)
+    assert not np.allclose(better.decision_function(x)[:, 3], clf.decision_function(x)[:, 3])
     assert better.history[-1].action == "calibrate"
 
 
@@ -44,8 +44,11 @@ def test_a_calibrated_classifier_is_saved_and_goes_on(tmp_path: object) -> None:
     better, _ = extend.calibrate(clf, ("bias", "temperature"))
     better.save(tmp_path)
     restored = extend.load(tmp_path, model=identity)
-    assert np.array_equal(restored.logits(x), better.logits(x)) and restored.history == better.history
-    smaller, _ = extend.remove(restored, "new")
+    assert (
+        np.array_equal(restored.decision_function(x), better.decision_function(x))
+        and restored.history == better.history
+    )
+    smaller, _ = extend.remove_classes(restored, "new")
     assert smaller.classes == tuple(names(3))
 
 
@@ -105,7 +108,7 @@ def test_aligning_twice_is_aligning_once() -> None:
     clf, x, _ = unsure()
     once, _ = extend.calibrate(clf, ("weights",))
     twice, _ = extend.calibrate(once, ("weights",), new=["new"])
-    assert np.allclose(once.logits(x), twice.logits(x), atol=1e-5)
+    assert np.allclose(once.decision_function(x), twice.decision_function(x), atol=1e-5)
 
 
 def test_bias_needs_held_out_rows_of_both_sides_and_sigmoid_is_refused() -> None:

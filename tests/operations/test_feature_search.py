@@ -53,7 +53,7 @@ def test_layers_are_listed_in_the_order_of_their_calls() -> None:
             x = nnx.relu(self.alpha(nnx.relu(self.zeta(x))))
             return self.head(nnx.relu(self.twice(self.twice(x))))
 
-    assert extend.Backbone.from_nnx(Backwards(), 2, spec(5)).layers == ("zeta", "alpha")
+    assert extend.FlaxBackbone.from_nnx(Backwards(), 2, spec(5)).layers == ("zeta", "alpha")
 
 
 def test_linen_layers_can_be_tapped_automatically() -> None:

@@ -32,7 +32,7 @@ def mlp() -> MLPClassifier:
 
 def test_an_opened_model_predicts_as_it_did(mlp: MLPClassifier) -> None:
     x, _ = data()
-    clf = extend.open(mlp)
+    clf = extend.wrap(mlp)
     assert clf.classes == ("bee", "cow", "dog") and clf.memory is None
     np.testing.assert_allclose(clf.predict_proba(x), mlp.predict_proba(x), atol=1e-5)
     assert (clf.predict(x) == mlp.predict(x)).all()
@@ -40,16 +40,16 @@ def test_an_opened_model_predicts_as_it_did(mlp: MLPClassifier) -> None:
 
 def test_without_memory_a_class_is_imprinted(mlp: MLPClassifier) -> None:
     x, y = data()
-    clf = extend.open(mlp)
+    clf = extend.wrap(mlp)
     wider, report = extend.add_classes(clf, {"ant": x[y == 3]})
     assert report.method == "imprint" and "no memory of the old classes" in str(report)
     assert wider.classes[-1] == "ant" and "ant" in wider.predict(x[y == 3])
-    np.testing.assert_array_equal(wider.logits(x)[:, :3], clf.logits(x))
+    np.testing.assert_array_equal(wider.decision_function(x)[:, :3], clf.decision_function(x))
 
 
 def test_with_memory_auto_takes_a_head_that_a_file_can_hold(mlp: MLPClassifier) -> None:
     x, y = data()
-    clf = extend.open(mlp, data=(x[y < 3], y[y < 3]))
+    clf = extend.wrap(mlp, data=(x[y < 3], y[y < 3]))
     assert clf.memory is not None
     wider, report = extend.add_classes(clf, {"ant": x[y == 3]})
     assert report.method != "gaussian"
@@ -59,9 +59,9 @@ def test_with_memory_auto_takes_a_head_that_a_file_can_hold(mlp: MLPClassifier) 
 
 def test_a_file_and_what_lies_beside_it_come_back(mlp: MLPClassifier, tmp_path: Path) -> None:
     x, y = data()
-    clf = extend.open(mlp, data=(x[y < 3], y[y < 3]))
+    clf = extend.wrap(mlp, data=(x[y < 3], y[y < 3]))
     wider, _ = extend.add_classes(clf, {"ant": x[y == 3]}, method="lda")
-    again = extend.open(extend.export(wider, tmp_path / "wider.skops"))
+    again = extend.load(extend.save(wider, tmp_path / "wider.skops"))
     assert again.classes == wider.classes and again.history == wider.history
     assert again.memory is not None and wider.memory is not None
     np.testing.assert_array_equal(again.memory.statistics.mean, wider.memory.statistics.mean)
@@ -72,38 +72,36 @@ def test_a_file_and_what_lies_beside_it_come_back(mlp: MLPClassifier, tmp_path: 
 
 def test_a_memory_of_another_network_or_version_is_refused(mlp: MLPClassifier, tmp_path: Path) -> None:
     x, y = data()
-    clf = extend.open(mlp, data=(x[y < 3], y[y < 3]))
-    path = extend.export(clf, tmp_path / "model.skops")
+    clf = extend.wrap(mlp, data=(x[y < 3], y[y < 3]))
+    path = extend.save(clf, tmp_path / "model.skops")
     other = MLPClassifier((16,), max_iter=20, random_state=1).fit(x[y < 3], np.asarray(NAMES)[y[y < 3]])
     read(other).save(path, read(other).head, tuple(NAMES))
     with pytest.raises(FormatError, match="another network"):
-        extend.open(path)
+        extend.load(path)
     wider, _ = extend.add_classes(clf, {"ant": x[y == 3]}, method="lda")
-    read(mlp).save(
-        path, extend.operations.export.dense_head(clf.backbone.origin, wider.head, wider.classes), wider.classes
-    )
+    read(mlp).save(path, clf.backbone.dense_head(wider.head, wider.classes), wider.classes)
     with pytest.raises(FormatError, match="another version"):
-        extend.open(path)
+        extend.load(path)
 
 
 def test_names_must_be_as_many_as_outputs(mlp: MLPClassifier) -> None:
     with pytest.raises(ValueError, match=r"2 classes are named; the head of this .* has 3 outputs"):
-        extend.open(mlp, classes=["a", "b"])
-    assert extend.open(mlp, classes=["a", "b", "c"]).classes == ("a", "b", "c")
+        extend.wrap(mlp, classes=["a", "b"])
+    assert extend.wrap(mlp, classes=["a", "b", "c"]).classes == ("a", "b", "c")
 
 
 @pytest.mark.parametrize("name", ["model.xyz", "model", "model.tar"])
 def test_an_unknown_suffix_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"?")
     with pytest.raises(FormatError, match=r"no known format.*\.onnx"):
-        extend.open(tmp_path / name)
+        extend.load(tmp_path / name)
 
 
 def test_other_objects_and_folders(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="dict is not a model"):
-        extend.open({})
-    with pytest.raises(FormatError, match=r"config\.json"):
-        extend.open(tmp_path)
+    with pytest.raises(ArgumentError, match="path is a dict; expected a path"):
+        extend.load({})
+    with pytest.raises(CheckpointError, match="no checkpoint of extend"):
+        extend.load(tmp_path)
 
 
 class Pictures:
@@ -128,27 +126,27 @@ def test_pixels() -> None:
 
 def test_pixels_are_for_pictures(mlp: MLPClassifier) -> None:
     with pytest.raises(ValueError, match="for models of pictures"):
-        extend.open(mlp, pixels="unit")
+        extend.wrap(mlp, pixels="unit")
     spec = jax.ShapeDtypeStruct((5,), np.float32)
     with pytest.raises(ValueError, match="give one of them"):
-        extend.open(mlp, pixels="unit", inputs=spec)
+        extend.wrap(mlp, pixels="unit", inputs=spec)
 
 
 def test_inspect_tells_what_will_work(mlp: MLPClassifier, tmp_path: Path) -> None:
     x, y = data()
     found = extend.inspect(mlp)
     assert found["features"] == 16 and found["classes"] == NAMES and "imprint" in found["works"]
-    path = extend.export(extend.open(mlp, data=(x[y < 3], y[y < 3])), tmp_path / "m.skops")
+    path = extend.save(extend.wrap(mlp, data=(x[y < 3], y[y < 3])), tmp_path / "m.skops")
     assert "lda" in extend.inspect(path)["works"] and extend.inspect(path)["memory"] == "in m.skops.extend"
 
 
 def test_two_classes_become_three(tmp_path: Path) -> None:
     x, y = data()
     model = LogisticRegression().fit(x[y < 2], np.asarray(NAMES)[y[y < 2]])
-    clf = extend.open(model, data=(x[y < 2], y[y < 2]))
+    clf = extend.wrap(model, data=(x[y < 2], y[y < 2]))
     np.testing.assert_allclose(clf.predict_proba(x), model.predict_proba(x), atol=1e-6)
     wider, _ = extend.add_classes(clf, {"ant": x[y == 2]}, method="lda")
-    again = extend.open(extend.export(wider, tmp_path / "m.skops"))
+    again = extend.load(extend.save(wider, tmp_path / "m.skops"))
     assert (again.predict(x[y < 3]) == np.asarray(["bee", "cow", "ant"])[y[y < 3]]).mean() > 0.9
 
 
@@ -157,11 +155,11 @@ def test_a_pytorch_module_and_what_tells_the_shape_of_its_inputs(tmp_path: Path)
     net = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
     torch.save(net.state_dict(), tmp_path / "net.pt")
     with pytest.raises(FormatError, match="inputs="):
-        extend.open(net)
-    clf = extend.open(tmp_path / "net.pt", model=net, classes=NAMES, data=(x[y < 3], y[y < 3]))
+        extend.wrap(net)
+    clf = extend.load(tmp_path / "net.pt", model=net, classes=NAMES, data=(x[y < 3], y[y < 3]))
     assert clf.memory is not None and "memory of 180 samples" in repr(clf)
     wider, report = extend.add_classes(clf, {"ant": x[y == 3]}, method="lda")
-    again = extend.open(extend.export(wider, tmp_path / "wider.pt"), model=net)
+    again = extend.load(extend.save(wider, tmp_path / "wider.pt"), model=net)
     np.testing.assert_allclose(again.predict_proba(x), wider.predict_proba(x), atol=1e-5)
     # The network knows nothing: that is what wrong pixels look like.
     _, report = extend.add_classes(clf, {"ant": x[y == 3]})
@@ -173,17 +171,17 @@ def test_pictures_tell_the_shape_by_their_size() -> None:
         torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 2)
     )
     x = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), np.uint8)
-    clf = extend.open(net, pixels="imagenet", size=8)
+    clf = extend.wrap(net, pixels="imagenet", size=8)
     np.testing.assert_array_equal(
-        extend.open(net, pixels="imagenet", data=(x, np.arange(40) % 2)).logits(x), clf.logits(x)
+        extend.wrap(net, pixels="imagenet", data=(x, np.arange(40) % 2)).decision_function(x), clf.decision_function(x)
     )
     image = clf.backbone.inputs
     expected = net(torch.from_numpy(image.normalise(x).transpose(0, 3, 1, 2).copy())).detach().numpy()
-    np.testing.assert_allclose(clf.logits(x), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(clf.decision_function(x), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_names_that_the_file_does_not_have(mlp: MLPClassifier) -> None:
     x, y = data()
     unnamed = MLPClassifier((4,), max_iter=20).fit(x[y < 3], y[y < 3])
     with pytest.raises(ValueError, match=r"pass classes= \(--classes\)"):
-        extend.add_classes(extend.open(unnamed), {"ant": x[y == 3]}, old={"bee": x[y == 0]})
+        extend.add_classes(extend.wrap(unnamed), {"ant": x[y == 3]}, old={"bee": x[y == 0]})

@@ -14,30 +14,30 @@ from tests.conftest import blobs, names
 
 def test_removing(plain: Classifier, fourth: np.ndarray) -> None:
     wider, _ = extend.add_classes(plain, {"new": fourth}, method="new_units")
-    smaller, _ = extend.remove(wider, "new")
+    smaller, _ = extend.remove_classes(wider, "new")
     x, _ = blobs(4, 40, 5)
-    assert np.array_equal(smaller.logits(x), plain.logits(x))
+    assert np.array_equal(smaller.decision_function(x), plain.decision_function(x))
     with pytest.raises(ValueError, match="no class 'cow'"):
-        extend.remove(plain, "cow")
-    two, _ = extend.remove(plain, "class 0")
+        extend.remove_classes(plain, "cow")
+    two, _ = extend.remove_classes(plain, "class 0")
     with pytest.raises(ValueError, match="keeps at least two"):
-        extend.remove(two, "class 1")
+        extend.remove_classes(two, "class 1")
 
 
 def test_removing_what_the_fisher_diagonal_never_saw_leaves_it(fourth: np.ndarray) -> None:
     x, y = blobs(3, 40, 5)
     clf = extend.wrap(MLP(3, inputs=5, hidden=(8,), rngs=nnx.Rngs(0)), names(3), (x, y), fisher=True)
     wider, _ = extend.add_classes(clf, {"new": fourth}, method="lda")
-    back, report = extend.remove(wider, "new")
+    back, report = extend.remove_classes(wider, "new")
     assert clf.memory is not None and clf.memory.fisher is not None
     assert back.memory is not None and back.memory.fisher is not None and not report.notes
     assert all(np.array_equal(back.memory.fisher.values[n], f) for n, f in clf.memory.fisher.values.items())
     x, y = blobs(3, 40, 5)
     old = {**{name: x[y == label] for label, name in enumerate(names(3))}, "new": fourth}
     joint, _ = extend.add_classes(wider, {"next": fourth + 9}, old=old, method=extend.methods.Joint(epochs=1))
-    assert extend.remove(joint, "new")[0].memory.fisher is None  # type: ignore[union-attr]  # It was measured anew on all.
-    other, report = extend.remove(wider, "class 0")
+    assert extend.remove_classes(joint, "new")[0].memory.fisher is None  # type: ignore[union-attr]  # It was measured anew on all.
+    other, report = extend.remove_classes(wider, "class 0")
     assert other.memory is not None and other.memory.fisher is None
     assert any("the Fisher diagonal is gone" in note for note in report.notes)
-    untold = replace(clf, history=())  # Nothing says that the class is not in it.
-    assert extend.remove(untold, "class 0")[0].memory.fisher is None  # type: ignore[union-attr]
+    untold = replace(clf, recipe=replace(clf.recipe, fisher_classes=None))  # Nothing says that the class is not in it.
+    assert extend.remove_classes(untold, "class 0")[0].memory.fisher is None  # type: ignore[union-attr]

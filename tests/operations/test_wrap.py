@@ -22,14 +22,14 @@ def mlp() -> MLP:
 def test_the_models_own_head_stays() -> None:
     model = mlp()
     clf = extend.wrap(model, names(3), (X, Y))
-    assert np.allclose(clf.logits(X), model(X), atol=1e-5)
+    assert np.allclose(clf.decision_function(X), model(X), atol=1e-5)
     assert clf.history[0].method == "own head" and clf.history[0].samples == 300
 
 
 def test_the_memory_is_that_of_the_features() -> None:
     clf = extend.wrap(mlp(), names(3), (X, Y))
     assert clf.memory is not None
-    features = clf.features(X).astype(np.float64)
+    features = clf.transform(X).astype(np.float64)
     kept = ~held_out_rows(keys_of(X), Y)
     for label in range(3):
         rows = features[kept & (Y == label)]
@@ -66,7 +66,7 @@ def test_a_linen_module_with_variables() -> None:
         extend.wrap(Net(), names(3), (X, Y), variables=variables),
         extend.wrap((Net(), variables), names(3), (X, Y)),
     ):
-        assert np.allclose(clf.logits(X), Net().apply(variables, X), atol=1e-5)
+        assert np.allclose(clf.decision_function(X), Net().apply(variables, X), atol=1e-5)
     with pytest.raises(ValueError, match="a Linen module holds no parameters: pass variables="):
         extend.wrap(Net(), names(3), (X, Y))
 

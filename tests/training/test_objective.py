@@ -11,7 +11,8 @@ from sklearn.linear_model import LogisticRegression
 
 from extend import data
 from extend.backbone import extract as features
-from extend.backbone.flax import Backbone
+from extend.backbone.base import Backbone
+from extend.backbone.flax import FlaxBackbone
 from extend.data.samples import Samples
 from extend.heads.links import SIGMOID
 from extend.memory.fisher import Fisher
@@ -24,7 +25,7 @@ from tests.conftest import blobs, spec
 
 
 def mlp() -> Backbone:
-    return Backbone.from_nnx(MLP(3, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0)), 3, spec(5))
+    return FlaxBackbone.from_nnx(MLP(3, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0)), 3, spec(5))
 
 
 def samples(spread: float = 0.6) -> Samples:
@@ -103,7 +104,7 @@ def test_balanced_batches_have_every_class_alike() -> None:
 def test_pictures_are_varied_where_asked() -> None:
     rng = np.random.default_rng(0)
     image = data.Image(8, 8, 3)
-    backbone = Backbone.from_nnx(ResNet(2, depth=8, width=4, rngs=nnx.Rngs(0)), 2, image)
+    backbone = FlaxBackbone.from_nnx(ResNet(2, depth=8, width=4, rngs=nnx.Rngs(0)), 2, image)
     rows = data.read((rng.integers(0, 255, (20, 8, 8, 3), np.uint8), np.arange(20) % 2, ("a", "b")), image)
     plain = {leaf.tobytes() for leaf in image.normalise(rows.inputs)}
     mirrored = {leaf.tobytes() for leaf in image.normalise(rows.inputs[:, :, ::-1])}
@@ -136,7 +137,7 @@ def pictures() -> tuple[Backbone, Samples]:
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1], 40)
     x = (rng.normal(size=(80, 8, 8, 3)) + 2 * y[:, None, None, None] + 3).astype(np.float32)
-    backbone = Backbone.from_nnx(ResNet(2, depth=8, width=4, rngs=nnx.Rngs(0)), 2, spec(8, 8, 3))
+    backbone = FlaxBackbone.from_nnx(ResNet(2, depth=8, width=4, rngs=nnx.Rngs(0)), 2, spec(8, 8, 3))
     return backbone, data.read((x, y, ("a", "b")), spec(8, 8, 3))
 
 
@@ -159,7 +160,7 @@ def test_every_dropout_layer_draws_its_own_noise() -> None:
         def __call__(self, x: jax.Array) -> jax.Array:
             return self.out(jnp.concatenate([self.one(x), self.two(x)], axis=1))
 
-    backbone = Backbone.from_nnx(Net(nnx.Rngs(0)), 3, spec(200))
+    backbone = FlaxBackbone.from_nnx(Net(nnx.Rngs(0)), 3, spec(200))
     x = np.ones((2, 200), np.float32)
     drawn = [np.asarray(backbone.apply_in_training(backbone.params, x, jax.random.key(k))[0]) for k in (0, 0, 1)]
     assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], drawn[2])
@@ -175,7 +176,7 @@ def test_statistics_of_a_linen_model() -> None:
             return nn.Dense(3, name="out")(x)
 
     model = Net()
-    backbone = Backbone.from_linen(model, model.init(jax.random.key(0), np.zeros((1, 5))), 3, spec(5))
+    backbone = FlaxBackbone.from_linen(model, model.init(jax.random.key(0), np.zeros((1, 5))), 3, spec(5))
     learnt = run(
         backbone,
         samples(),

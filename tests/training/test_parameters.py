@@ -4,7 +4,9 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 
-from extend.backbone.flax import Backbone
+from extend.backbone.base import Backbone
+from extend.backbone.flax import FlaxBackbone
+from extend.backbone.function import FunctionBackbone
 from extend.models import MLP, ResNet
 from extend.training.parameters import adapted, adapters, select
 from tests.conftest import identity, spec
@@ -12,7 +14,7 @@ from tests.conftest import identity, spec
 
 @pytest.fixture(scope="module")
 def resnet() -> Backbone:
-    return Backbone.from_nnx(ResNet(3, depth=8, width=4, rngs=nnx.Rngs(0)), 3, spec(8, 8, 3))
+    return FlaxBackbone.from_nnx(ResNet(3, depth=8, width=4, rngs=nnx.Rngs(0)), 3, spec(8, 8, 3))
 
 
 def test_by_name_and_by_pattern(resnet: Backbone) -> None:
@@ -35,7 +37,7 @@ def test_linen_names_need_no_collection() -> None:
             return nn.Dense(2, name="out")(nn.relu(nn.Dense(5, name="second")(x)))
 
     model = Net()
-    backbone = Backbone.from_linen(model, model.init(jax.random.key(0), np.zeros((1, 4))), 2, spec(4))
+    backbone = FlaxBackbone.from_linen(model, model.init(jax.random.key(0), np.zeros((1, 4))), 2, spec(4))
     assert select(backbone, "first") == ("params.first.bias", "params.first.kernel")
     assert select(backbone, "last_block") == ("params.second.bias", "params.second.kernel")
 
@@ -50,9 +52,9 @@ def test_the_last_block_is_the_last_one_called() -> None:
         def __call__(self, x: jax.Array) -> jax.Array:
             return self.out(self.a_last(nnx.relu(self.z_first(x))))
 
-    backbone = Backbone.from_nnx(Net(nnx.Rngs(0)), 2, spec(4))
+    backbone = FlaxBackbone.from_nnx(Net(nnx.Rngs(0)), 2, spec(4))
     assert select(backbone, "last_block") == ("a_last.bias", "a_last.kernel")
-    mlp = Backbone.from_nnx(MLP(2, inputs=4, hidden=(8, 6), rngs=nnx.Rngs(0)), 2, spec(4))
+    mlp = FlaxBackbone.from_nnx(MLP(2, inputs=4, hidden=(8, 6), rngs=nnx.Rngs(0)), 2, spec(4))
     assert len(select(mlp, "last_block")) == 2 and select(mlp, "last_block")[0] == mlp.trainable[2]
 
 
@@ -60,7 +62,7 @@ def test_nothing_selected_lists_what_there_is(resnet: Backbone) -> None:
     with pytest.raises(ValueError, match=r"select='stage9' selects no parameter; there are .*stage3"):
         select(resnet, "stage9")
     with pytest.raises(ValueError, match="no parameters that can be trained"):
-        select(Backbone.from_function(identity, spec(3)), "all")
+        select(FunctionBackbone.of(identity, spec(3)), "all")
 
 
 def test_adapters_change_nothing_at_first_and_are_of_low_rank(resnet: Backbone) -> None:
