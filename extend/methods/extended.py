@@ -32,6 +32,13 @@ class Extended:
         Why this method was taken, in words; empty if it was asked for.
     notes
         What else the report says.
+    before
+        The memory of the old classes in the features of the backbone before, by which the old classifier is measured;
+        None where there is none. A classifier without a memory of its own has one here if it was measured from real
+        samples of every old class.
+    old
+        The features of the real old samples that were given, in the space of `backbone`; None if the method had no
+        need of them.
     """
 
     backbone: Backbone
@@ -42,3 +49,5 @@ class Extended:
     settings: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
     notes: tuple[str, ...] = ()
+    before: Memory | None = None
+    old: Features | None = None

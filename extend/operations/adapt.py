@@ -12,14 +12,11 @@ from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.core.errors import ArgumentError
 from extend.data import Progress, read_into
-from extend.heads.base import Head
 from extend.heads.linear import LinearHead
 from extend.heads.links import Activation, link_named
-from extend.memory.memory import nothing
 from extend.memory.serialise import memory_bytes
 from extend.methods import Auto, Method
 from extend.methods.base import settings_of
-from extend.methods.budget import fit, name_of
 from extend.methods.joint import retrain
 from extend.methods.moved_backbone import checked_head
 from extend.report.measuring import held_out_evaluation, held_out_words
@@ -80,28 +77,19 @@ def adapt(
         else read_into(names, held_out, spec, "held_out", skip_broken=skip_broken, progress=progress)
     )
     started = time.perf_counter()
-    moved = retrain(classifier, samples, training, head, seed, progress, given=held)
-    memory = moved.memory
-    fitted: Head
-    reason, how, settings = "the trained head", "head", settings_of(training)
-    if moved.head is not None:
-        fitted = moved.head
-    else:
-        assert head is not None
-        found = fit(classifier.head, memory, nothing(memory), head, seed, None)
-        fitted, how = found.head, name_of(found.method)
-        reason = found.reason
-        settings |= {"head": {"name": how, "settings": settings_of(found.method)}}
+    found = retrain(classifier, samples, training, head, held_out=held, seed=seed, progress=progress)
+    memory, fitted, how = found.memory, found.head, found.method
+    settings = settings_of(training) | found.settings
     seconds = time.perf_counter() - started
     before = held_out_evaluation(classifier.memory, classifier.head, names)
     after = held_out_evaluation(memory, fitted, names)
     event = Event("adapt", names, how, len(samples), after.by_class if after is not None else {}, settings)
     report = Report(
-        "adapt", names, how, reason, before, after, None,
+        "adapt", names, how, found.reason, before, after, None,
         held_out_words(memory, fitted) if after else "nothing", seconds, seconds, len(samples),
-        memory_bytes(memory), moved.notes,
+        memory_bytes(memory), found.notes,
     )  # fmt: skip
-    return Classifier(moved.backbone, fitted, names, memory, (*classifier.history, event)), report
+    return Classifier(found.backbone, fitted, names, memory, (*classifier.history, event)), report
 
 
 def replace_head(classifier: Classifier, classes: Sequence[str], *, activation: Activation = "softmax") -> Classifier:

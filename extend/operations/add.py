@@ -26,7 +26,7 @@ from extend.memory.serialise import memory_bytes
 from extend.methods import Auto, FineTune, Joint
 from extend.methods.base import settings_of
 from extend.methods.budget import AnyMethod, Fitted, fit, fit_beside, name_of, resolve
-from extend.methods.moved_backbone import Moved
+from extend.methods.extended import Extended
 from extend.report.measuring import measure, right, since_learnt
 from extend.report.notes import fine_tuning_advice
 from extend.report.report import Report
@@ -112,17 +112,15 @@ def add_classes(
             "old class, or wrap the model with data="
         )
     started = fit_started = passed = time.perf_counter()
-    backbone, memory = clf.backbone, None
+    backbone, memory, old_rows = clf.backbone, None, None
     if isinstance(chosen, (FineTune, Joint)):
-        complete = clf.memory is None and kept is not None and _covers(kept, clf.classes)
-        if complete and kept is not None:  # So that there is something to compare with.
-            clf = replace(clf, memory=_measured(clf, features.extract(backbone, kept)))
-        fitted, moved = _moved(clf, samples, kept, chosen, complete, seed, max_forgetting, progress)
-        backbone, memory, fresh = moved.backbone, moved.memory, moved.fresh
+        fitted, moved = _moved(clf, samples, kept, chosen, seed, max_forgetting, progress)
+        backbone, memory, fresh, old_rows = moved.backbone, moved.memory, moved.fresh, moved.old
+        clf = replace(clf, memory=moved.before)  # So that there is something to compare with.
     else:
         fresh = features.extract(backbone, samples, progress=progress)
         passed = time.perf_counter()
-        real = features.extract(backbone, kept, progress=progress) if kept is not None else None
+        real = old_rows = features.extract(backbone, kept, progress=progress) if kept is not None else None
         fit_started = time.perf_counter()
         memory = _memory(clf, fresh, real)
         rows = _without_held_out(_joined(fresh, real, classes), memory)
@@ -136,8 +134,8 @@ def add_classes(
     action = "add" if added else "update"
     if memory is not None:
         memory = with_exemplars(_limited(memory, exemplars), samples, fresh, spec)
-        if not known and kept is not None and memory.exemplars is not None:
-            memory = with_exemplars(memory, kept, features.extract(backbone, kept), spec)
+        if not known and kept is not None and old_rows is not None and memory.exemplars is not None:
+            memory = with_exemplars(memory, kept, old_rows, spec)
     extended = Classifier(backbone, head, classes, memory, clf.history)
     before, after, measured_on = measure(clf, extended, check)
     notes = list(fitted.notes)
@@ -201,28 +199,18 @@ def _moved(
     samples: data.Samples,
     kept: data.Samples | None,
     chosen: FineTune | Joint,
-    complete: bool,
     seed: int,
     max_forgetting: float | None,
     progress: Progress | None,
-) -> tuple[Fitted, Moved]:
-    """Train the backbone, and fit the head that the method wants to the memory that comes out."""
+) -> tuple[Fitted, Extended]:
+    """Let a method that trains the backbone extend the classifier."""
     if max_forgetting is not None:
         raise ArgumentError(
             f"max_forgetting bounds what is measured on real held-out features, and {name_of(chosen)} moves them: "
             "leave it out, or use a method that keeps the backbone"
         )
-    if isinstance(chosen, FineTune):
-        moved = chosen.move(clf, samples, kept, complete=complete, seed=seed, progress=progress)
-    else:
-        moved = chosen.move(clf, samples, kept, seed=seed, progress=progress)
-    if moved.head is not None or chosen.head is None:
-        assert moved.head is not None
-        return Fitted(chosen, moved.head, "the trained head", notes=moved.notes), moved
-    fitted = fit(clf.head, moved.memory, moved.fresh.relabel(moved.memory.classes), chosen.head, seed, None)
-    settled = {"name": name_of(fitted.method), "settings": settings_of(fitted.method)}
-    reason = f"head: {name_of(fitted.method)}" + (f", {fitted.reason}" if fitted.reason else "")
-    return Fitted(chosen, fitted.head, reason, None, moved.notes, settled), moved
+    moved = chosen.extend(clf, samples, old=kept, seed=seed, progress=progress)
+    return Fitted(chosen, moved.head, moved.reason, None, moved.notes, moved.settings.get("head")), moved
 
 
 def _read_old(clf: Classifier, old: Any) -> data.Samples | None:

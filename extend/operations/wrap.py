@@ -31,7 +31,7 @@ from extend.methods.lda import oas, shared_strength
 from extend.methods.ridge import gcv
 from extend.operations.feature_search import choose
 from extend.report.measuring import held_out_evaluation
-from extend.training.parameters import fisher_of
+from extend.training.importance import measure_fisher
 
 
 def wrap(
@@ -150,7 +150,7 @@ def wrap(
         memory = with_exemplars(memory, samples, Features(rows, samples.labels, names, samples.keys), spec)
     if fisher:
         memory = replace(
-            memory, fisher=fisher_of(backbone, own, samples.take(~memory.holds(samples.keys, samples.labels)))
+            memory, fisher=measure_fisher(backbone, own, samples.take(~memory.holds(samples.keys, samples.labels)))
         )
     right = measured_on.by_class if measured_on is not None else {}
     event = Event("wrap", names, how, len(samples), right, settings | ({"tried": list(tried)} if tried else {}))
