@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extend.cli.arguments import add_command
-from extend.cli.terminal import bar, say
+from extend.cli.terminal import bar_of, say
 
 if TYPE_CHECKING:
     from extend.cli.arguments import Commands
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     from extend.cli import digits
 
     options.out.mkdir(parents=True, exist_ok=True)
-    result = digits.run(options.out, say, bar)
+    result = digits.run(options.out, say, bar_of("steps"))
     identical = result["identical_after_restore"]
     if options.json:
         print(json.dumps(result))

@@ -19,8 +19,9 @@ from extend import data
 from extend.classifier.classifier import Classifier
 from extend.classifier.evaluation import Evaluation, evaluate
 from extend.classifier.serialise import load
-from extend.cli.terminal import Bar, Say
+from extend.cli.terminal import Say
 from extend.core.errors import ArgumentError
+from extend.data import Progress
 from extend.memory.rows import held_out_rows
 from extend.methods import ForgettingWarning, Method, NewUnits
 from extend.models import ConvNet
@@ -134,11 +135,18 @@ def naive(base: Classifier, split: int) -> Report:
     )
 
 
-def joint(base: Classifier, split: int, bar: Bar = lambda steps, total, text: steps) -> Report:
+def joint(base: Classifier, split: int, progress: Progress | None = None) -> Report:
     """Train the same network from scratch on all ten digits, old data included: the upper bound."""
     x, x_test, y, y_test = digits(split)
     started = time.perf_counter()
-    model = train(ConvNet(10, rngs=nnx.Rngs(split)), x, y, RECIPE, seed=split, progress=bar)
+    model = train(
+        ConvNet(10, rngs=nnx.Rngs(split)),
+        x,
+        y,
+        RECIPE,
+        seed=split,
+        progress=progress,
+    )
     seconds = time.perf_counter() - started
     clf, old = wrap(model, ALL, inputs=SPEC), y_test < 8
     return _both_digits(
@@ -151,14 +159,14 @@ def joint(base: Classifier, split: int, bar: Bar = lambda steps, total, text: st
     )
 
 
-def run(out: Path, say: Say, bar: Bar) -> dict[str, Any]:
+def run(out: Path, say: Say, progress: Progress | None = None) -> dict[str, Any]:
     """Run the whole demo.
 
     Parameters
     ----------
     out
         An existing folder for the checkpoint ``digits-0-9`` and the picture ``demo.png``.
-    say, bar
+    say, progress
         Tell the user what happens, and how far a training is.
 
     Returns
@@ -176,7 +184,7 @@ def run(out: Path, say: Say, bar: Bar) -> dict[str, Any]:
     say("the naive way: new columns trained on new data alone")
     plain = naive(base, 0)
     say("the upper bound: the same network retrained on everything")
-    bound = joint(base, 0, bar)
+    bound = joint(base, 0, progress)
     say("saving, restoring, comparing")
     _, x_test, _, _ = digits(0)
     clf.save(out / "digits-0-9")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extend.cli.arguments import add_command, add_seed, add_skip_broken, positive, whole
-from extend.cli.terminal import bar, bar_of, say
+from extend.cli.terminal import bar_of, say
 from extend.core.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -79,7 +79,14 @@ def _network(options: argparse.Namespace, spec: Image, kept: Samples) -> nnx.Mod
         flip=options.flip,
     )
     return train(
-        model, kept.inputs, kept.labels, recipe, prepare=spec.normalise, seed=options.seed, progress=bar, report=say
+        model,
+        kept.inputs,
+        kept.labels,
+        recipe,
+        prepare=spec.normalise,
+        seed=options.seed,
+        progress=bar_of("steps"),
+        report=say,
     )
 
 

@@ -14,7 +14,6 @@ from extend.classifier.evaluation import held_out_evaluation
 from extend.classifier.history import Event
 from extend.core.errors import ArgumentError
 from extend.data import Progress, read_into
-from extend.heads.base import Head
 from extend.heads.linear import LinearHead
 from extend.heads.links import Activation, link_named
 from extend.methods import Auto, ClosedForm
@@ -81,17 +80,10 @@ def adapt(
         else read_into(names, held_out, spec, "held_out", skip_broken=skip_broken, progress=progress)
     )
     started = time.perf_counter()
-    moved = retrain(classifier, samples, training, head, seed, progress, given=held)
-    memory = moved.memory
-    fitted: Head
-    reason, how, settings = "the trained head", "head", settings_of(training)
-    if moved.head is not None:
-        fitted = moved.head
-    else:
-        assert head is not None
-        found = head.choose(memory).keeping_offsets(classifier.head, memory)
-        fitted, how, reason = found.head, found.method.name, str(found)
-        settings |= {"head": {"name": how, "settings": found.method.settings()}}
+    found = retrain(classifier, samples, training, head, held_out=held, seed=seed, progress=progress)
+    memory, fitted, how = found.memory, found.head, found.method
+    assert memory is not None  # A training on samples of every class measures one.
+    settings = {**settings_of(training), **found.settings}
     seconds = time.perf_counter() - started
     before = held_out_evaluation(classifier.memory, classifier.head, names)
     after = held_out_evaluation(memory, fitted, names)
@@ -102,7 +94,7 @@ def adapt(
         action="adapt",
         classes=names,
         method=how,
-        reason=reason,
+        reason=found.reason,
         before=before,
         after=after,
         measured_on=held_out_words(memory, fitted) if after is not None else "nothing",
@@ -110,9 +102,9 @@ def adapt(
         fit_seconds=seconds,
         samples=len(samples),
         bytes=memory.nbytes,
-        notes=moved.notes,
+        notes=found.notes,
     )
-    return Classifier(moved.backbone, fitted, names, memory, (*classifier.history, event), recipe), report
+    return Classifier(found.backbone, fitted, names, memory, (*classifier.history, event), recipe), report
 
 
 def replace_head(
