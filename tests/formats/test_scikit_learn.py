@@ -335,5 +335,5 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_fuzz() -> None:
-    counts, wrong = fuzz("sklearn", 30)
+    counts, wrong = fuzz("scikit_learn", 30)
     assert not wrong and counts["FormatError"] > 10

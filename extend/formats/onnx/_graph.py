@@ -1,7 +1,7 @@
 """Where an ONNX graph's classifier ends: the nodes that multiply features by columns.
 
 A head is one Gemm, MatMul (+ Add), 1x1 Conv or LinearClassifier, or a Concat of several that read the same tensor. What
-comes after must be known node by node (see `onnx_tail`); a layer that anything else follows is no head, and so hidden
+comes after must be known node by node (see `_tail`); a layer that anything else follows is no head, and so hidden
 layers exclude themselves.
 """
 
