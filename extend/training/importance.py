@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +39,7 @@ def measure_fisher(backbone: Backbone, head: Head, samples: Samples, seed: int =
     >>> from extend import data
     >>> from extend.models import MLP
     >>> model = MLP(2, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))
-    >>> backbone = Backbone.from_nnx(model, 2, jax.ShapeDtypeStruct((4,), np.float32))
+    >>> backbone = FlaxBackbone.from_nnx(model, 2, jax.ShapeDtypeStruct((4,), np.float32))
     >>> samples = data.read({"a": np.eye(4), "b": -np.eye(4)}, backbone.inputs)
     >>> measure_fisher(backbone, backbone.own_head, samples).count
     8
@@ -58,7 +57,7 @@ def measure_fisher(backbone: Backbone, head: Head, samples: Samples, seed: int =
         )
 
     def padded() -> Iterator[tuple[PyTree, Bool[np.ndarray, " n"]]]:
-        small = replace(backbone, batch_size=min(BATCH, len(taken)))
+        small = backbone.with_batch_size(min(BATCH, len(taken)))
         for batch, rows in batches(small, taken):
             yield batch, np.arange(small.batch_size) < len(rows)
 
