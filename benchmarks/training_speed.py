@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 import torch
+from extend.training.learn import learn
 from flax import nnx
 from torch import nn
 
@@ -27,7 +28,6 @@ from extend.backbone.flax import FlaxBackbone
 from extend.core.kernel_gradient import with_matmul_kernel_gradient
 from extend.data.samples import Samples
 from extend.models import ResNet
-from extend.training.learn import learn
 from extend.training.objective import Anchors
 from extend.training.settings import Training
 

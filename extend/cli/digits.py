@@ -91,7 +91,14 @@ def joint(base: Classifier, split: int, bar: Bar = lambda steps, total, text: st
     """The same network trained from scratch on all ten classes, old data included: the upper bound."""
     x, x_test, y, y_test = digits(split)
     started = time.perf_counter()
-    model = train(ConvNet(10, rngs=nnx.Rngs(split)), x, y, RECIPE, seed=split, progress=bar)
+    model = train(
+        ConvNet(10, rngs=nnx.Rngs(split)),
+        x,
+        y,
+        RECIPE,
+        seed=split,
+        progress=lambda steps, total: bar(steps, total, "steps"),
+    )
     seconds = time.perf_counter() - started
     after = evaluate(wrap(model, ALL, inputs=SPEC), (x_test, y_test))
     old = y_test < 8

@@ -75,7 +75,14 @@ def _train(options: argparse.Namespace) -> None:
         flip=options.flip,
     )
     trained = train(
-        model, kept.inputs, kept.labels, recipe, prepare=spec.normalise, seed=options.seed, progress=_bar, report=_say
+        model,
+        kept.inputs,
+        kept.labels,
+        recipe,
+        prepare=spec.normalise,
+        seed=options.seed,
+        progress=_counted("steps"),
+        report=_say,
     )
     clf = wrapping.wrap(
         trained,

@@ -13,7 +13,6 @@ from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.core.errors import ArgumentError
 from extend.data import Progress, read_into
-from extend.heads.base import Head
 from extend.heads.linear import LinearHead
 from extend.heads.links import Activation, link_named
 from extend.methods import Auto, ClosedForm
@@ -80,17 +79,9 @@ def adapt(
         else read_into(names, held_out, spec, "held_out", skip_broken=skip_broken, progress=progress)
     )
     started = time.perf_counter()
-    moved = retrain(classifier, samples, training, head, seed, progress, given=held)
-    memory = moved.memory
-    fitted: Head
-    reason, how, settings = "the trained head", "head", settings_of(training)
-    if moved.head is not None:
-        fitted = moved.head
-    else:
-        assert head is not None
-        found = head.choose(memory).keeping_offsets(classifier.head, memory)
-        fitted, how, reason = found.head, found.method.name, str(found)
-        settings |= {"head": {"name": how, "settings": found.method.settings()}}
+    found = retrain(classifier, samples, training, head, held_out=held, seed=seed, progress=progress)
+    memory, fitted, how = found.memory, found.head, found.method
+    settings = {**settings_of(training), **found.settings}
     seconds = time.perf_counter() - started
     before = held_out_evaluation(classifier.memory, classifier.head, names)
     after = held_out_evaluation(memory, fitted, names)
@@ -98,11 +89,11 @@ def adapt(
     event = Event("adapt", names, how, len(samples), learnt, settings)
     recipe = classifier.recipe.after_adding(how, settings, learnt, trained_on=names)
     report = Report(
-        "adapt", names, how, reason, before, after, None,
-        held_out_words(memory, fitted) if after else "nothing", seconds, seconds, len(samples),
-        memory.nbytes, moved.notes,
+        "adapt", names, how, found.reason, before, after, None,
+        held_out_words(memory, fitted) if after and memory is not None else "nothing", seconds, seconds, len(samples),
+        memory.nbytes if memory is not None else 0, found.notes,
     )  # fmt: skip
-    return Classifier(moved.backbone, fitted, names, memory, (*classifier.history, event), recipe), report
+    return Classifier(found.backbone, fitted, names, memory, (*classifier.history, event), recipe), report
 
 
 def replace_head(

@@ -71,7 +71,8 @@ def remove_classes(
     smaller = Classifier(old.backbone, head, classes, memory, history, recipe)
     _, after, measured_on = measure(old, smaller, None)
     report = Report(
-        "remove", gone, how, "", None, after, None, measured_on, seconds, seconds, 0, memory.nbytes if memory is not None else 0, notes
+        "remove", gone, how, "", None, after, None, measured_on, seconds, seconds, 0,
+        memory.nbytes if memory is not None else 0, notes,
     )  # fmt: skip
     return smaller, report
 

@@ -26,7 +26,7 @@ from extend.operations.adopt import Adopted, adopt
 from extend.operations.feature_search import choose
 from extend.operations.foreign import Pixels
 from extend.report.measuring import held_out_evaluation
-from extend.training.parameters import fisher_of
+from extend.training.importance import measure_fisher
 
 
 def wrap(
@@ -213,7 +213,7 @@ def _measured(
         memory = with_exemplars(replace(memory, exemplars=Exemplars(keep.exemplars)), samples, rows, backbone.inputs)
     if keep.fisher:
         kept = samples.take(~memory.holds(samples.keys, samples.labels))
-        memory = replace(memory, fisher=fisher_of(backbone, own, kept))
+        memory = replace(memory, fisher=measure_fisher(backbone, own, kept))
     return _made(backbone, own, memory, names, how, settings, len(samples))
 
 

@@ -19,7 +19,7 @@ from extend.methods import LDA, SVM, FineTune, ForgettingWarning, Gaussian, Join
 from extend.methods import fine_tune as module
 from extend.methods.moved_backbone import training_samples
 from extend.models import MLP
-from extend.training.parameters import fisher_of
+from extend.training.importance import measure_fisher
 from tests.conftest import blobs, names, several_labels, spec
 
 QUICK = FineTune(epochs=3, batch_size=32, learning_rate=3e-3)
@@ -278,7 +278,7 @@ def test_old_and_new_weights_are_averaged() -> None:
                 assert clf.memory is not None and clf.memory.fisher is not None and isinstance(new.head, LinearHead)
                 f = clf.memory.fisher.mean()[name]
                 taken, _ = training_samples(data.read(fresh(x, y), spec(5)), None, new.memory, spec(5))
-                g = fisher_of(moved.backbone, new.head, taken).mean()[name]
+                g = measure_fisher(moved.backbone, new.head, taken).mean()[name]
                 floor = 1e-3 * max(f.mean(), g.mean())
                 f, g = f + floor, g + floor
             expected = (0.3 * f * one + 0.7 * g * two) / (0.3 * f + 0.7 * g)

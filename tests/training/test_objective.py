@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from extend.training.learn import Learnt, learn
 from flax import linen as nn
 from flax import nnx
 from sklearn.linear_model import LogisticRegression
@@ -18,7 +19,6 @@ from extend.heads.links import SIGMOID
 from extend.memory.fisher import Fisher
 from extend.models import MLP, ResNet
 from extend.training.batches import _batches
-from extend.training.learn import Learnt, learn
 from extend.training.objective import Anchors
 from extend.training.settings import Training
 from tests.conftest import blobs, spec
