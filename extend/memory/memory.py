@@ -235,6 +235,11 @@ class Memory:
             return tuple(inverse.add(rows, known.mean) for inverse in self.inverses)
         return merged.with_inverses(*(inverse.strength for inverse in self.inverses)).inverses
 
+    def with_samples(self, features: Features) -> Memory:
+        """Return this memory with the features of more samples, of present classes or of new ones."""
+        more = Memory.of(features, scatter=self.scatter_mode, offset=self.offset, max_held_out=self.max_held_out)
+        return self + more
+
     def with_strengths(self) -> Memory:
         """Return this memory with LDA's and ridge's strengths chosen by all that it holds, and frozen from now on.
 

@@ -30,14 +30,14 @@ class Auto(ClosedForm):
 
     Accuracy and log-loss are averaged over classes, on the memory's held-out features and, for classes of 2 to 9
     samples, by leaving each sample out. Each candidate's log-loss is taken at its best temperature, which the chosen
-    head keeps. The order of `candidates` decides ties, and everything while a class cannot be seen at all: a choice that
-    cannot see a class may well lose it. Gaussians stand aside while a class has fewer than 10 samples, and whatever
-    needs a scatter matrix for each class where the memory keeps one for all.
+    head keeps. The order of `candidates` decides ties, and everything while a class cannot be seen at all: a choice
+    that cannot see a class may well lose it. Gaussians stand aside while a class has fewer than 10 samples, and
+    whatever needs a scatter matrix for each class where the memory keeps one for all.
 
     Without a memory `Imprint` is taken. Where classes do not exclude each other (sigmoid), `NewUnits` is.
 
-    It costs what the candidates cost together. Do not use it where a method is required to be the same from one addition
-    to the next.
+    It costs what the candidates cost together. Do not use it where a method is required to be the same from one
+    addition to the next.
 
     Parameters
     ----------

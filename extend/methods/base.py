@@ -2,8 +2,8 @@
 
 A method is a frozen dataclass of hyper-parameters with one action, `extend`: a classifier and new samples go in, an
 `Extended` comes out. Methods that keep the backbone derive from `OnFeatures`, and two families of them have a base of
-their own: `ClosedForm` (the head is a function of the memory) and `Appending` (new columns beside the old ones). Methods
-that train the backbone derive from `extend.training.settings.Training` and `Method`.
+their own: `ClosedForm` (the head is a function of the memory) and `Appending` (new columns beside the old ones).
+Methods that train the backbone derive from `extend.training.settings.Training` and `Method`.
 """
 
 from __future__ import annotations

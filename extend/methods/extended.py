@@ -36,11 +36,12 @@ class Extended:
     budget
         What a forgetting limit made of the head; None without a limit.
     before
-        The memory of the old classes in the features of the classifier's own backbone, where a training measured it
-        because the classifier had none; the report compares with it.
+        The memory of the old classes in the features of the backbone before, by which the old classifier is measured;
+        None where there is none. A classifier without a memory of its own has one here if a training measured it from
+        real samples of every old class.
     old
-        The features of the real old samples that were given, in the space of `backbone`; None if the method had no need
-        of them.
+        The features of the real old samples that were given, in the space of `backbone`; None if the method had no
+        need of them.
     embedding_seconds
         How long the new samples took to go through the backbone; 0 where that was not timed.
     fit_seconds

@@ -23,9 +23,9 @@ from extend.memory.fisher import Fisher
 from extend.memory.memory import Memory
 from extend.memory.rows import MOST, held_out_rows
 from extend.methods.auto import Auto
-from extend.methods.base import ClosedForm, Method, settings_of, statistics_of
+from extend.methods.base import ClosedForm, Method, statistics_of
 from extend.methods.extended import Extended
-from extend.methods.increment import joined_memory, memory_from
+from extend.methods.increment import memory_from
 from extend.methods.lesson import Lesson
 from extend.methods.moved_backbone import (
     carry_memory,
@@ -59,9 +59,9 @@ class FineTune(Training, Method):
     sigmoid all old classes are drawn, as the draws say what a new class is not.
 
     Afterwards each old class's mean m and covariance C become ``A m + b`` and ``A C A' + R`` by the map that is fitted
-    to the new samples' features before and after (SLDC, Rao et al. 2026; `extend.memory.drift`), and `head` is fitted to
-    the memory in closed form. Old held-out features go through the same map. Figures from them are estimates, as they
-    cannot see the map's own error.
+    to the new samples' features before and after (SLDC, Rao et al. 2026; `extend.memory.drift`), and `head` is fitted
+    to the memory in closed form. Old held-out features go through the same map. Figures from them are estimates, as
+    they cannot see the map's own error.
 
     An epoch has as many draws as there are new samples; exemplars share them. It costs three passes over these samples,
     or four with distillation, and in memory the parameters eleven times. Do not use it where frozen features tell the
@@ -83,11 +83,11 @@ class FineTune(Training, Method):
         The share of the old weights in an average of old and new ones, weighted by the Fisher diagonal where the memory
         holds one (CoFiMA, Marouf et al. 2024, equation 6); 0 turns it off.
     drift
-        The map that carries the old statistics: ``"linear"``, ``"weak"`` (weakly non-linear), ``"translation"`` (SDC, Yu
-        et al. 2020), or None, which leaves them as they were.
+        The map that carries the old statistics: ``"linear"``, ``"weak"`` (weakly non-linear), ``"translation"`` (SDC,
+        Yu et al. 2020), or None, which leaves them as they were.
     head
-        The closed form that is fitted afterwards, or `Auto`. With None the trained head stays, as it does for a sigmoid;
-        without exemplars it takes most old samples for the class trained last.
+        The closed form that is fitted afterwards, or `Auto`. With None the trained head stays, as it does for a
+        sigmoid; without exemplars it takes most old samples for the class trained last.
 
     The other parameters are those of `extend.Training`.
 
@@ -110,6 +110,7 @@ class FineTune(Training, Method):
     drift: Kind | None = "linear"
     head: ClosedForm | None = field(default_factory=Auto)
     name: ClassVar[str] = "fine_tune"
+    linear: ClassVar[bool] = False
     trains_backbone: ClassVar[bool] = True
     exclusive_only: ClassVar[bool] = False
 
@@ -148,8 +149,8 @@ class FineTune(Training, Method):
         Raises
         ------
         ArgumentError
-            There is neither a memory nor samples of every old class, there are fewer than two samples, or nothing can be
-            trained.
+            There is neither a memory nor samples of every old class, there are fewer than two samples, or nothing can
+            be trained.
         """
         self._check(classifier, samples, old)
         known, real = with_memory(classifier, old, progress)
@@ -165,7 +166,7 @@ class FineTune(Training, Method):
         memory = self._memory(known, lesson, backbone, own, fresh, again, seed)
         notes = tuple(self._notes(trained, again is not None))
         moved = Extended(backbone, own, memory, fresh, "", notes=notes, before=known.memory, old=again)
-        return named(with_last_head(known, moved, self.head), self.name, settings_of(self))
+        return named(with_last_head(known, moved, self.head), self.name, self.settings())
 
     @property
     def _average(self) -> Average:
@@ -271,7 +272,7 @@ class FineTune(Training, Method):
             memory = replace(before, transported=classifier.classes)
         if before.fisher is not None:
             memory = replace(memory, fisher=before.fisher + measure_fisher(backbone, own, lesson.learnt, seed))
-        return joined_memory(memory, fresh)
+        return memory.with_samples(fresh)
 
     def _notes(self, trained: TrainedBackbone, anew: bool) -> Iterator[str]:
         """Give what the report says; `anew`: the old classes were measured on real samples."""

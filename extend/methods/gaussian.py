@@ -26,14 +26,14 @@ class Gaussian(ClosedForm):
 
     ``score_c = -log det C_c / 2 - (x - m_c)' C_c^-1 (x - m_c) / 2``.
 
-    ``form="posterior"``: ``C_c = (1 - a) S_c / n_c + a C`` with ``a = v / (v + n)``. S_c is the scatter of the class's n_c
-    samples, C the shared covariance as `LDA` shrinks it, and n the samples of the smallest class. This is the mean of
-    the inverse-Wishart posterior of a class of that size. It is the same for all, because a class known better than
+    ``form="posterior"``: ``C_c = (1 - a) S_c / n_c + a C`` with ``a = v / (v + n)``. S_c is the scatter of the class's
+    n_c samples, C the shared covariance as `LDA` shrinks it, and n the samples of the smallest class. This is the mean
+    of the inverse-Wishart posterior of a class of that size. It is the same for all, because a class known better than
     another would win by its determinant. With few samples of any class it becomes LDA; means of few samples are allowed
     for as there, without the step that keeps LDA linear.
 
-    ``form="fecam"``: ``C_c = S_c / (n_c - 1) + g1 V1 I + g2 V2 (1 - I)``, V1 and V2 the average variance and covariance,
-    scaled to unit diagonal, without the determinant. It is meant for features after ``transform="sqrt"``.
+    ``form="fecam"``: ``C_c = S_c / (n_c - 1) + g1 V1 I + g2 V2 (1 - I)``, V1 and V2 the average variance and
+    covariance, scaled to unit diagonal, without the determinant. It is meant for features after ``transform="sqrt"``.
 
     A class with fewer samples than features is kept as its exact low-rank factor. The cost is O(d^3 + n_c^2 d) a class,
     O(d^3) where n_c >= d, and ``4 d min(n_c, d)`` bytes a class in the head. Do not use it for thousands of classes or

@@ -24,8 +24,8 @@ EDGE = 0.05
 class Imprint(Appending):
     """Append ``w = g W l`` with l the new class's mean old logits, centred; everything old keeps its bits.
 
-    Weight imprinting takes a class's normalised mean feature as its column, on a network trained for that. Here the mean
-    is read through the old columns W (centred over classes). In a network trained to the end they point to the old
+    Weight imprinting takes a class's normalised mean feature as its column, on a network trained for that. Here the
+    mean is read through the old columns W (centred over classes). In a network trained to the end they point to the old
     classes' means (neural collapse), so ``l = W' m + b`` is the part of the new mean that is comparable with them. g
     gives the new column their mean norm.
 
@@ -34,9 +34,9 @@ class Imprint(Appending):
     class leads by `margin` nats, as real old samples do. Where the new samples win with room to spare there, the offset
     is lowered by half of that room (what 95 % of them have): inputs that are like neither stay with the old classes.
 
-    It costs O(n d k), and no memory. Use it for one or two additions, until a memory can be had: that is far better, and
-    measured; what the pseudo-sample promises is not the truth where classes are many. It needs a linear head of at least
-    two classes.
+    It costs O(n d k), and no memory. Use it for one or two additions, until a memory can be had: that is far better,
+    and measured; what the pseudo-sample promises is not the truth where classes are many. It needs a linear head of at
+    least two classes.
 
     Parameters
     ----------
@@ -47,10 +47,8 @@ class Imprint(Appending):
     draws
         The number of pseudo-samples for each class.
 
-    References
-    ----------
-    Qi, Brown & Lowe 2018, Low-shot learning with imprinted weights, equation 4; Papyan, Han & Donoho 2020, Prevalence of
-    neural collapse.
+    References ---------- Qi, Brown & Lowe 2018, Low-shot learning with imprinted weights, equation 4; Papyan, Han &
+    Donoho 2020, Prevalence of neural collapse.
 
     Examples
     --------

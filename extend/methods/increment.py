@@ -33,6 +33,8 @@ class Increment:
     rows
         The features that a head may be trained on, labelled into all classes: new ones and real old ones, but none that
         is held out.
+    old
+        The features of the real old samples that were given; None if there are none.
     embedding_seconds
         How long the new samples took to go through the backbone.
     embedded_at
@@ -43,6 +45,7 @@ class Increment:
     memory: Memory | None
     fresh: Features
     rows: Features
+    old: Features | None
     embedding_seconds: float
     embedded_at: float
 
@@ -64,12 +67,12 @@ class Increment:
         embedded_at, known = time.perf_counter(), classifier.memory
         if known is None and real is not None:
             known = memory_from(classifier, real)
-        memory = joined_memory(known, fresh) if known is not None else None
+        memory = known.with_samples(fresh) if known is not None else None
         classes = tuple(dict.fromkeys((*classifier.classes, *samples.classes)))
         rows = (fresh if real is None else fresh.concatenate(real)).relabel(classes)
         if memory is not None:
             rows = rows.take(~memory.holds(rows.keys, rows.labels))
-        return cls(classifier, memory, fresh, rows, passed, embedded_at)
+        return cls(classifier, memory, fresh, rows, real, passed, embedded_at)
 
     @property
     def head(self) -> Head:
@@ -103,6 +106,8 @@ class Increment:
             choice.method.settings(),
             reason or str(choice),
             budget=budget,
+            before=self.classifier.memory,
+            old=self.old,
             embedding_seconds=self.embedding_seconds,
             fit_seconds=time.perf_counter() - self.embedded_at,
         )
@@ -118,8 +123,3 @@ def memory_from(classifier: Classifier, real: Features) -> Memory:
     """
     whole = real.relabel(classifier.classes).check_every_class("old=")
     return Memory.of(whole, offset=classifier.backbone.offset, trained_on=True)
-
-
-def joined_memory(known: Memory, fresh: Features) -> Memory:
-    """Return a memory to which the features of new samples were added."""
-    return known + Memory.of(fresh, scatter=known.scatter_mode, offset=known.offset, max_held_out=known.max_held_out)

@@ -22,7 +22,7 @@ from extend.memory.herding import with_exemplars
 from extend.memory.memory import Memory
 from extend.memory.rows import MOST, choosing, held_out_rows
 from extend.methods.auto import Auto
-from extend.methods.base import ClosedForm, Method, Need, settings_of
+from extend.methods.base import ClosedForm, Method, Need
 from extend.methods.extended import Extended
 from extend.methods.moved_backbone import checked_head, first_head, named, with_last_head, with_memory
 from extend.training.backbone_training import check_training, train_backbone
@@ -56,6 +56,7 @@ class Joint(Training, Method):
     balanced: bool = False
     head: ClosedForm | None = field(default_factory=Auto)
     name: ClassVar[str] = "joint"
+    linear: ClassVar[bool] = False
     trains_backbone: ClassVar[bool] = True
     exclusive_only: ClassVar[bool] = False
 
@@ -111,7 +112,7 @@ class Joint(Training, Method):
         found = retrain(known, everything, self, self.head, embedded=real, seed=seed, progress=progress)
         numbers = np.arange(len(everything))
         found = replace(found, fresh=found.fresh.take(numbers[len(old) :]), old=found.fresh.take(numbers[: len(old)]))
-        return named(found, self.name, settings_of(self))
+        return named(found, self.name, self.settings())
 
 
 def retrain(

@@ -21,16 +21,17 @@ class LDA(ClosedForm):
     """Take Gaussians with a shared covariance, and the Bayes rule.
 
     ``score_c = m_c' P x - m_c' P m_c / 2 + log prior_c`` with ``P = ((1 - s) S / n + s tr(S / n) / d I)^-1`` and S the
-    within-class scatter of n samples. This is scikit-learn's ``LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s)``.
+    within-class scatter of n samples. This is scikit-learn's ``LinearDiscriminantAnalysis(solver="lsqr",
+    shrinkage=s)``.
 
     That treats every mean as known. With `empirical_bayes`, true means are drawn around their centre with covariance b
-    C (b by moments). The mean of n_c samples is then moved toward the centre by ``h = b / (b + 1 / n_c)``, and its class
-    is wider by ``v = b / (1 + b n_c)``: see `few_sample_terms`. Classes of many samples are as before; a class of a few
-    is neither lost nor everywhere.
+    C (b by moments). The mean of n_c samples is then moved toward the centre by ``h = b / (b + 1 / n_c)``, and its
+    class is wider by ``v = b / (1 + b n_c)``: see `few_sample_terms`. Classes of many samples are as before; a class of
+    a few is neither lost nor everywhere.
 
-    It costs O(d^3 + k d^2), whatever the number of samples; O(d k + k d n) a step where the memory keeps an inverse and n
-    samples came (`extend.wrap(recursive=True)`). The memory is the pooled scatter, 4 d^2 bytes. Do not use it for classes
-    of very different spread: see `Gaussian`.
+    It costs O(d^3 + k d^2), whatever the number of samples; O(d k + k d n) a step where the memory keeps an inverse and
+    n samples came (`extend.wrap(recursive=True)`). The memory is the pooled scatter, 4 d^2 bytes. Do not use it for
+    classes of very different spread: see `Gaussian`.
 
     Parameters
     ----------

@@ -17,7 +17,6 @@ from extend.data.input_spec import InputSpec
 from extend.data.samples import Samples
 from extend.memory.herding import exemplar_samples
 from extend.memory.memory import Memory
-from extend.methods.increment import joined_memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +76,7 @@ class Lesson:
         """
         assert classifier.memory is not None
         fresh = extract(classifier.backbone, new, progress=progress)
-        memory = joined_memory(classifier.memory, fresh)
+        memory = classifier.memory.with_samples(fresh)
         replayed = _replayed(classifier, old, memory) if replay else None
         samples, aside = training_samples(new, replayed, memory, classifier.backbone.inputs)
         if len(samples) < 2:

@@ -13,7 +13,6 @@ from extend.core.errors import ArgumentError
 from extend.data import Progress
 from extend.data.features import Features
 from extend.data.samples import Samples
-from extend.heads.calibrated import Calibrated
 from extend.heads.calibration import temperature
 from extend.heads.linear import LinearHead
 from extend.memory.drift import Kind, Linear, Translation, fit_drift
@@ -105,7 +104,7 @@ def first_head(classifier: Classifier, memory: Memory) -> LinearHead:
 def lda_head(memory: Memory) -> LinearHead:
     """Return LDA on the memory, of one block, at the temperature that fits the held-out rows best."""
     head = LDA().fit(memory)
-    block = Calibrated.of(head).head.blocks[0]  # type: ignore[union-attr]  # LDA is linear.
+    (block,) = head.blocks
     held, labels = memory.held_out
     factor = temperature(head.scores(held), labels)[0] if len(held) else 1.0
     return LinearHead.of(np.asarray(block.kernel) / factor, np.asarray(block.bias) / factor, block.start)

@@ -13,7 +13,6 @@ from extend.heads.linear import LinearHead
 from extend.memory.drift import Kind
 from extend.memory.herding import in_turns
 from extend.memory.memory import Memory
-from extend.methods.increment import joined_memory
 from extend.methods.lesson import Lesson
 from extend.methods.moved_backbone import carry_memory, lda_head
 from extend.methods.weight_averaging import Average
@@ -77,7 +76,7 @@ class Watch:
             head = self.average.head(self.first, head, self._old_columns)
         else:
             rows = after.take(self.fresh)
-            head = lda_head(joined_memory(memory, rows))
+            head = lda_head(memory.with_samples(rows))
         return self._scored(head, memory, extract(moved, self.held).features if len(self.held) else None)
 
     @property

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 
 from extend import data
-from extend.backbone.extract import extract
 from extend.classifier.classifier import Classifier
 from extend.classifier.evaluation import Evaluation, before_and_after, held_out_evaluation, since_learnt
 from extend.classifier.history import Event
@@ -24,6 +23,7 @@ from extend.memory.herding import check_limit, with_exemplars
 from extend.memory.memory import Memory
 from extend.methods import Extended, Method
 from extend.methods.budget import extend_within
+from extend.methods.moved_backbone import covers
 from extend.methods.names import named
 from extend.operations.load_any import as_classifier
 from extend.report.notes import fine_tuning_advice, measured_on
@@ -118,7 +118,7 @@ def add_classes(
 
     memory = _with_exemplars(got, clf.memory is None, exemplars, samples, real)
     wider = Classifier(got.backbone, got.head, classes, memory, clf.history)
-    before, after = before_and_after(replace(clf, memory=clf.memory or got.before), wider, check)
+    before, after = before_and_after(replace(clf, memory=got.before), wider, check)
     learnt, cost = _learnt(wider, added), _cost(got)
     trained_on = classes if how.trains_backbone else ()
     recipe = clf.recipe.after_adding(got.method, got.settings, learnt, added, cost, trained_on)
@@ -216,7 +216,7 @@ def _with_exemplar_limit(
     held = memory.exemplars if memory is not None else None
     if bytes_kept := limit if limit is not None else held.limit if held is not None else 0:
         check_limit(bytes_kept, samples, k, clf.backbone.inputs, held)
-    if limit and memory is None and not _covers(real, clf.classes):
+    if limit and memory is None and not covers(real, clf.classes):
         raise ArgumentError(
             "exemplars= are kept in the memory, and this classifier has none: pass old=(x, y) with samples of every "
             "old class, or wrap the model with data="
@@ -232,14 +232,9 @@ def _with_exemplars(
         return None
     spec = got.backbone.inputs
     memory = with_exemplars(got.memory.with_exemplar_limit(limit), samples, got.fresh, spec)
-    if first and real is not None and memory.exemplars is not None:
-        memory = with_exemplars(memory, real, extract(got.backbone, real), spec)
+    if first and real is not None and got.old is not None and memory.exemplars is not None:
+        memory = with_exemplars(memory, real, got.old, spec)
     return memory
-
-
-def _covers(samples: Samples | None, classes: tuple[str, ...]) -> bool:
-    """Whether there are samples of every class."""
-    return samples is not None and set(classes) <= set(samples.present)
 
 
 def _cost(got: Extended) -> float | None:
@@ -273,6 +268,6 @@ def _notes(
     if added and existing:
         notes.append(f"more samples joined {', '.join(existing)}")
     if asked.chooses and got.backbone.can_train and added and got.budget is None:
-        advice = fine_tuning_advice(before, after, added, got.embedding_seconds, _covers(real, clf.classes))
+        advice = fine_tuning_advice(before, after, added, got.embedding_seconds, covers(real, clf.classes))
         notes += [advice] if advice else []
     return tuple(notes)
