@@ -1,4 +1,4 @@
-"""TODO"""
+"""The history of a classifier: one event for each operation, a log for people that nothing reads to decide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO"""
+"""Which rows are held out, and which of these may choose: by content keys alone, so that memories merge exactly."""
 
 from __future__ import annotations
 

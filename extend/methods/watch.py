@@ -22,7 +22,7 @@ MEASURED = 1000
 
 
 class Watch:
-    """Accuracy on old classes (held-out features that are carried over, an estimate) and on new ones (held-out samples).
+    """Accuracy on old classes (held-out features carried over, an estimate) and on new ones (held-out samples).
 
     It is that of LDA on the memory that is carried over, in place of the closed form that comes in the end; or that of
     the trained head, where this one stays. Old and new weights are averaged as they are in the end, but without the

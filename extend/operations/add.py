@@ -70,8 +70,8 @@ def add_classes(
     on_existing
         What to do with a name that exists: ``"error"``, or ``"update"`` to add its samples to the class.
     max_forgetting
-        The share of old examples that may turn wrong, such as 0.01. The new classes' scores are raised or lowered by the
-        largest common offset within it (see `extend.heads.trade_off`). It is used up: ask for what you accept.
+        The share of old examples that may turn wrong, such as 0.01. The new classes' scores are raised or lowered by
+        the largest common offset within it (see `extend.heads.trade_off`). It is used up: ask for what you accept.
     exemplars
         From now on keep this many bytes of real samples, all classes together, for `extend.methods.FineTune` to replay;
         0 keeps none, None changes nothing. Old classes that kept no exemplar so far have none.

@@ -1,8 +1,9 @@
 """Training a small network from scratch: ``extend train``, the demo and the shipped checkpoints.
 
 The optimiser is stochastic gradient descent with Nesterov momentum, weight decay on kernels and a one-cycle learning
-rate (Smith & Topin 2018). Pictures may be trained on random crops that grow from phase to phase: a fully convolutional
-network with global pooling learns most of what it needs on small crops, at a fraction of the cost (Touvron et al. 2019).
+rate (Smith & Topin 2018). Pictures may be trained on random crops that grow from phase to phase: a fully
+convolutional network with global pooling learns most of what it needs on small crops, at a fraction of the cost
+(Touvron et al. 2019).
 """
 
 from __future__ import annotations
