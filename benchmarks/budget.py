@@ -20,13 +20,11 @@ import extend
 from benchmarks import results
 from benchmarks.results import FOLDER, Row
 from extend import data
-from extend.backbone.base import Backbone
-from extend.backbone.extract import extract
-from extend.backbone.function import FunctionBackbone
-from extend.classifier.classifier import Classifier
-from extend.data.features import Features
+from extend.backbone import Backbone, FunctionBackbone, extract
+from extend.classifier import Classifier
+from extend.data import Features
 from extend.heads.trade_off import trade_off
-from extend.memory.memory import Memory
+from extend.memory import Memory
 from extend.methods import LDA
 from extend.methods.lda import oas
 

@@ -31,9 +31,9 @@ from benchmarks import datasets, results
 from benchmarks.cats_and_dogs import BLOCKS
 from benchmarks.make_checkpoints import CIFAR_TAPS, cifar8_samples
 from benchmarks.results import Row
-from extend.classifier.classifier import Classifier
+from extend.classifier import Classifier
 from extend.core.checkpoint import is_ours
-from extend.data.samples import Samples
+from extend.data import Samples
 from extend.methods import FineTune, Joint, Ridge
 
 BASE, WIDE = Path(".cache/fine_tuning-base"), Path(".cache/fine_tuning-wide")

@@ -13,10 +13,10 @@ from flax import nnx
 import extend
 from benchmarks import datasets
 from extend.cli import digits as demo
-from extend.data.samples import Samples
-from extend.memory.rows import held_out_rows
+from extend.data import Samples
+from extend.memory import held_out_rows
 from extend.models import ResNet
-from extend.training.from_scratch import Phase, Recipe, train
+from extend.training import Phase, Recipe, train
 
 CIFAR_RECIPE = Recipe((Phase(6, 20), Phase(12, 24), Phase(4)), learning_rate=0.2, padding=4, flip=True)
 CIFAR_TAPS = tuple(

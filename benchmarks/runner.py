@@ -12,12 +12,11 @@ import numpy as np
 
 import extend
 from benchmarks.streams import Stream
-from extend.backbone.feature_space import Transform
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import Evaluation, evaluate_features
-from extend.data.features import Features
+from extend.backbone import Transform
+from extend.classifier import Classifier, Evaluation, evaluate_features
+from extend.data import Features
 from extend.methods import LDA, Gaussian, Imprint, Method, NearestMean, NewUnits, Ridge
-from extend.report.report import Report
+from extend.report import Report
 
 Step = dict[str, np.ndarray]
 

@@ -18,10 +18,10 @@ import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from benchmarks.results import write
-from extend.classifier.evaluation import evaluate_features
-from extend.data.features import Features
-from extend.heads.linear import LinearHead
-from extend.memory.memory import Memory
+from extend.classifier import evaluate_features
+from extend.data import Features
+from extend.heads import LinearHead
+from extend.memory import Memory
 from extend.methods import LDA
 from extend.methods.lda import oas, shared_strength
 

@@ -24,12 +24,11 @@ from torch import nn
 
 from benchmarks import results
 from benchmarks.datasets import CIFAR10
-from extend.backbone.flax import FlaxBackbone
+from extend.backbone import FlaxBackbone
 from extend.core.kernel_gradient import with_matmul_kernel_gradient
-from extend.data.samples import Samples
+from extend.data import Samples
 from extend.models import ResNet
-from extend.training.objective import Anchors
-from extend.training.settings import Training
+from extend.training import Anchors, Training
 
 BATCH, STEPS, REPEATS = 128, 12, 3
 CONV = (128, 32, 32, 16)

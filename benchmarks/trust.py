@@ -16,11 +16,10 @@ from threadpoolctl import threadpool_limits
 from benchmarks import results, runner, streams
 from benchmarks.results import Row
 from benchmarks.streams import Stream
-from extend.classifier.evaluation import Evaluation
-from extend.data.features import Features
-from extend.heads.base import Head
-from extend.heads.linear import LinearHead
-from extend.memory.memory import Memory
+from extend.classifier import Evaluation
+from extend.data import Features
+from extend.heads import Head, LinearHead
+from extend.memory import Memory
 from extend.methods import LDA
 
 

@@ -13,7 +13,7 @@ from flax import nnx
 from hypothesis import settings
 
 import extend
-from extend.classifier.classifier import Classifier
+from extend.classifier import Classifier
 from extend.data import Array
 from extend.models import MLP
 

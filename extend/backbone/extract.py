@@ -14,8 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from extend.backbone.base import Backbone
 from extend.core.errors import ArgumentError
-from extend.data.features import Features
-from extend.data.samples import Progress, Samples, shown
+from extend.data import Features, Progress, Samples, shown
 
 
 def extract(
@@ -27,10 +26,10 @@ def extract(
         progress: wraps the batches (`total` given), such as a progress bar.
         cache: a folder where features are kept, keyed by the backbone's fingerprint and the samples' content.
     """
-    return _labelled(samples, finish(backbone, join(backbone, samples, progress=progress, cache=cache)))
+    return _labelled(samples, finish(backbone, embed(backbone, samples, progress=progress, cache=cache)))
 
 
-def join(
+def embed(
     backbone: Backbone, samples: Samples, *, progress: Progress | None = None, cache: Path | None = None
 ) -> np.ndarray:
     """The joined features ``[n, joined]``, before the feature space scales or transforms them."""

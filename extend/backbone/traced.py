@@ -8,10 +8,9 @@ import jax
 
 from extend.backbone.base import Backbone
 from extend.core.errors import FormatError
-from extend.data.input_spec import Batch
+from extend.data import Batch
 from extend.formats import to_onnx, to_stablehlo
-from extend.heads.base import Head
-from extend.heads.linear import LinearHead
+from extend.heads import Head, LinearHead
 
 
 def write_traced(backbone: Backbone, head: Head, classes: tuple[str, ...], target: Path) -> None:

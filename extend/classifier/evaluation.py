@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from extend import data
-from extend.backbone.extract import batches, replicated
+from extend.backbone import batches, replicated
 from extend.classifier.classifier import Classifier
 from extend.data import Progress, Samples
-from extend.heads.base import Head
-from extend.memory.memory import Memory
+from extend.heads import Head
+from extend.memory import Memory
 
 BINS = 15
 """The calibration error is taken over this number of bins of confidence."""

@@ -13,10 +13,10 @@ from extend.cli.terminal import bar_of
 from extend.core.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from extend.classifier.classifier import Classifier
+    from extend.classifier import Classifier
     from extend.cli.arguments import Commands
     from extend.methods import FineTune, Joint
-    from extend.report.report import Report
+    from extend.report import Report
 
 METHODS = ("auto", "lda", "ridge", "gaussian", "nearest_mean", "svm", "new_units", "imprint", "fine_tune", "joint")
 """The methods' names, repeated here because help must not import the methods; a test compares them."""
@@ -52,7 +52,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Add the classes, save the extended classifier, and print the report."""
-    from extend.operations.add import add_classes
+    from extend.operations import add_classes
 
     if options.picture and options.picture.suffix.lower() != ".png":
         raise ArgumentError(f"--picture {options.picture}: pictures are PNG; give a name that ends in .png")

@@ -24,7 +24,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Open the classifier and write it in the format that the suffix names."""
-    from extend.operations.save import save
+    from extend.operations import save
 
     written = save(open_classifier(options, images=False), options.out)
     print(json.dumps({"written": str(written)}) if options.json else f"saved {written}")

@@ -16,20 +16,16 @@ from flax import nnx
 from jaxtyping import Float, Int
 
 from extend import data
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import Evaluation, evaluate
-from extend.classifier.serialise import load
+from extend.classifier import Classifier, Evaluation, evaluate, load
 from extend.cli.terminal import Say
 from extend.core.errors import ArgumentError
 from extend.data import Progress
-from extend.memory.rows import held_out_rows
+from extend.memory import held_out_rows
 from extend.methods import ForgettingWarning, Method, NewUnits
 from extend.models import ConvNet
-from extend.operations.add import add_classes
-from extend.operations.wrap import wrap
-from extend.report.figures import draw_confusion
-from extend.report.report import Report
-from extend.training.from_scratch import Phase, Recipe, train
+from extend.operations import add_classes, wrap
+from extend.report import Report, draw_confusion
+from extend.training import Phase, Recipe, train
 
 BASE = tuple(str(digit) for digit in range(8))
 """The classes of the base network."""

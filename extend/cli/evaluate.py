@@ -26,7 +26,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Measure the classifier and print its accuracy, for all classes and for each."""
-    from extend.classifier.evaluation import evaluate
+    from extend.classifier import evaluate
 
     clf = open_classifier(options, images=holds_images(options.data))
     result = evaluate(clf, options.data, skip_broken=options.skip_broken, progress=bar_of("batches"))

@@ -22,12 +22,12 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what `extend.inspect` finds."""
-    from extend.operations import inspect
+    from extend.operations import CHECKPOINT, inspect
 
-    found = inspect.inspect(options.checkpoint, trust=options.trust)
+    found = inspect(options.checkpoint, trust=options.trust)
     if options.json:
         print(json.dumps(found))
-    elif found["format"] == inspect.CHECKPOINT:
+    elif found["format"] == CHECKPOINT:
         print(_checkpoint(found))
     else:
         print("\n".join(f"{key:<12}{_shown(value)}" for key, value in found.items()))

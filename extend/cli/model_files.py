@@ -10,12 +10,12 @@ from extend.cli.arguments import PIXELS
 from extend.core.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from extend.classifier.classifier import Classifier
+    from extend.classifier import Classifier
 
 
 def open_classifier(options: argparse.Namespace, *, images: bool) -> Classifier:
     """Open ``options.checkpoint``, reading the options of `add_model_file`; `images`: whether it is to read images."""
-    from extend.operations.load_any import load
+    from extend.operations import load
 
     path: Path = options.checkpoint
     if not path.exists():

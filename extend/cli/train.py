@@ -14,7 +14,7 @@ from extend.core.errors import ArgumentError
 if TYPE_CHECKING:
     from flax import nnx
 
-    from extend.classifier.classifier import Classifier
+    from extend.classifier import Classifier
     from extend.cli.arguments import Commands
     from extend.data import Image, Samples
 
@@ -40,9 +40,8 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Train a ResNet, save it with its memory, and measure it on images that it was not trained on."""
     from extend import data
-    from extend.classifier.evaluation import evaluate
-    from extend.memory.exemplars import exemplars_each
-    from extend.memory.rows import held_out_rows
+    from extend.classifier import evaluate
+    from extend.memory import exemplars_each, held_out_rows
 
     spec = data.Image(options.size, options.size, 1 if options.grey else 3, mean=(0.5,), std=(0.25,))
     samples = data.read_images(options.photos, spec, skip_broken=options.skip_broken, progress=bar_of("images"))
@@ -68,7 +67,7 @@ def _network(options: argparse.Namespace, spec: Image, kept: Samples) -> nnx.Mod
     from flax import nnx
 
     from extend import models
-    from extend.training.from_scratch import Phase, Recipe, train
+    from extend.training import Phase, Recipe, train
 
     model = models.ResNet(len(kept.classes), options.depth, channels=spec.channels, rngs=nnx.Rngs(options.seed))
     recipe = Recipe(
@@ -94,7 +93,7 @@ def _classifier(
     options: argparse.Namespace, model: nnx.Module, spec: Image, kept: Samples, held: Samples
 ) -> Classifier:
     """The trained network with a memory of the samples that it was trained on and of the held-out ones."""
-    from extend.operations.wrap import wrap
+    from extend.operations import wrap
 
     return wrap(
         model,

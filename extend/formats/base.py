@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from extend.core.errors import FormatError
-from extend.heads.links import Activation
+from extend.heads import Activation
 
 
 @dataclass(frozen=True)

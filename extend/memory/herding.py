@@ -7,9 +7,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from extend.data.features import Features
-from extend.data.input_spec import InputSpec
-from extend.data.samples import Samples
+from extend.data import Features, InputSpec, Samples
 from extend.memory.exemplars import Exemplars, exemplars_each
 from extend.memory.memory import Memory
 

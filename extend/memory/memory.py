@@ -21,7 +21,7 @@ import numpy as np
 
 from extend.core.errors import ArgumentError
 from extend.core.linalg import eigh
-from extend.data.features import Features
+from extend.data import Features
 from extend.memory.drift import Drift, carry
 from extend.memory.exemplars import Exemplars
 from extend.memory.fisher import Fisher

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-SHARE, MOST, FEWEST = 0.1, 50, 10
+SHARE = 0.1
+"""The share of candidates for holding out."""
+MOST = 50
+"""How many candidates of a class are held out at most."""
+FEWEST = 10
+"""A class of fewer samples holds out none."""
 LOWEST = np.uint64(SHARE * 2.0**64)
 
 

@@ -1,33 +1,21 @@
-"""The methods, one file each. A new one is a new file and one line here."""
+"""The methods, one file each. A new one is a new file, and one line in `extend.methods.names`."""
 
-from extend.methods.auto import Auto
-from extend.methods.base import Appending, ClosedForm, Method, OnFeatures
+from extend.methods.auto import Auto, pick
+from extend.methods.base import Appending, ClosedForm, Method, OnFeatures, settings_of
+from extend.methods.budget import extend_within
 from extend.methods.choice import Choice, Score
 from extend.methods.extended import Extended
 from extend.methods.fine_tune import FineTune
 from extend.methods.gaussian import Gaussian
 from extend.methods.imprint import Imprint
-from extend.methods.joint import Joint
+from extend.methods.joint import Joint, retrain
 from extend.methods.lda import LDA
+from extend.methods.moved_backbone import checked_head, covers
+from extend.methods.names import NAMED, closed_form, named
 from extend.methods.nearest_mean import NearestMean
 from extend.methods.new_units import ForgettingWarning, NewUnits
 from extend.methods.ridge import Ridge
 from extend.methods.svm import SVM
-
-_DEFAULTS: tuple[Method, ...] = (
-    Auto(),
-    FineTune(),
-    Gaussian(),
-    Imprint(),
-    Joint(),
-    LDA(),
-    NearestMean(),
-    NewUnits(),
-    Ridge(),
-    SVM(),
-)
-NAMED = {method.name: method for method in _DEFAULTS}
-"""Every method under its name, with default hyper-parameters."""
 
 __all__ = [
     "LDA",
@@ -49,4 +37,12 @@ __all__ = [
     "OnFeatures",
     "Ridge",
     "Score",
+    "checked_head",
+    "closed_form",
+    "covers",
+    "extend_within",
+    "named",
+    "pick",
+    "retrain",
+    "settings_of",
 ]

@@ -8,11 +8,8 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool, Int
 
-from extend.heads.base import Head
-from extend.heads.calibrated import Calibrated
-from extend.heads.calibration import class_weights, temperature
-from extend.memory.memory import Memory
-from extend.memory.rows import FEWEST
+from extend.heads import Calibrated, Head, class_weights, temperature
+from extend.memory import FEWEST, Memory
 from extend.methods.base import ClosedForm, Need, OnFeatures
 from extend.methods.choice import Choice, Score
 from extend.methods.gaussian import Gaussian

@@ -15,12 +15,11 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from extend.classifier.classifier import Classifier
+from extend.classifier import Classifier
 from extend.core.errors import ArgumentError
 from extend.data import Features, Progress, Samples
-from extend.heads.base import Head
-from extend.heads.calibrated import Calibrated
-from extend.memory.memory import Memory
+from extend.heads import Calibrated, Head
+from extend.memory import Memory
 from extend.methods.choice import Choice
 from extend.methods.extended import Extended
 from extend.methods.increment import Increment

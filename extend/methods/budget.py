@@ -11,15 +11,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from extend.classifier.classifier import Classifier
+from extend.classifier import Classifier
 from extend.core.errors import ArgumentError
 from extend.data import Progress, Samples
-from extend.heads.base import Head
-from extend.heads.calibrated import Calibrated
-from extend.heads.forgetting import Budget
-from extend.heads.scoring import head_scores
-from extend.heads.trade_off import checked_limit, conformal, effective_rows, lower_bound, place, upper_bound
-from extend.memory.memory import Memory
+from extend.heads import (
+    Budget,
+    Calibrated,
+    Head,
+    checked_limit,
+    conformal,
+    effective_rows,
+    head_scores,
+    lower_bound,
+    place,
+    upper_bound,
+)
+from extend.memory import Memory
 from extend.methods.base import Method, OnFeatures
 from extend.methods.choice import Choice
 from extend.methods.extended import Extended

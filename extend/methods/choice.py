@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from extend.heads.base import Head
-from extend.memory.memory import Memory
+from extend.heads import Head
+from extend.memory import Memory
 from extend.methods.offsets import with_offsets
 
 if TYPE_CHECKING:

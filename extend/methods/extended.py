@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from extend.backbone.base import Backbone
-from extend.data.features import Features
-from extend.heads.base import Head
-from extend.heads.trade_off import Budget
-from extend.memory.memory import Memory
+from extend.backbone import Backbone
+from extend.data import Features
+from extend.heads import Budget, Head
+from extend.memory import Memory
 
 
 @dataclass(frozen=True, eq=False)

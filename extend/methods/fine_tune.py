@@ -10,18 +10,12 @@ from typing import ClassVar, get_args
 import numpy as np
 from jaxtyping import Bool
 
-from extend.backbone.base import Backbone
-from extend.backbone.extract import extract
-from extend.classifier.classifier import Classifier
+from extend.backbone import Backbone, extract
+from extend.classifier import Classifier
 from extend.core.errors import ArgumentError
-from extend.data import Progress
-from extend.data.features import Features
-from extend.data.samples import Samples
-from extend.heads.linear import LinearHead
-from extend.memory.drift import Kind
-from extend.memory.fisher import Fisher
-from extend.memory.memory import Memory
-from extend.memory.rows import MOST, held_out_rows
+from extend.data import Features, Progress, Samples
+from extend.heads import LinearHead
+from extend.memory import MOST, Fisher, Kind, Memory, held_out_rows
 from extend.methods.auto import Auto
 from extend.methods.base import ClosedForm, Method, statistics_of
 from extend.methods.extended import Extended
@@ -39,11 +33,7 @@ from extend.methods.moved_backbone import (
 from extend.methods.new_units import ForgettingWarning
 from extend.methods.watch import Watch
 from extend.methods.weight_averaging import Average
-from extend.training.backbone_training import TrainedBackbone, check_training, train_backbone
-from extend.training.batches import Draws
-from extend.training.importance import measure_fisher
-from extend.training.objective import Anchors
-from extend.training.settings import Training
+from extend.training import Anchors, Draws, TrainedBackbone, Training, check_training, measure_fisher, train_backbone
 
 DRAWS = 200
 """The number of rows drawn of an old class to train the head with."""

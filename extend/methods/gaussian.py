@@ -12,10 +12,8 @@ from jaxtyping import Float
 
 from extend.core.errors import ArgumentError
 from extend.core.linalg import one_thread
-from extend.heads.quadratic import QuadraticHead
-from extend.memory.memory import Memory
-from extend.memory.rows import FEWEST
-from extend.memory.statistics import Statistics, full
+from extend.heads import QuadraticHead
+from extend.memory import FEWEST, Memory, Statistics, full
 from extend.methods.base import ClosedForm
 from extend.methods.lda import few_sample_terms, mean_noise
 

@@ -11,9 +11,8 @@ from scipy.special import logsumexp
 
 from extend.core.errors import ArgumentError
 from extend.data import Features
-from extend.heads.base import Head
-from extend.heads.calibrated import Calibrated
-from extend.memory.memory import Memory
+from extend.heads import Calibrated, Head
+from extend.memory import Memory
 from extend.methods.base import Appending, Need
 
 EDGE = 0.05

@@ -8,12 +8,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from extend.backbone.extract import extract
-from extend.classifier.classifier import Classifier
+from extend.backbone import extract
+from extend.classifier import Classifier
 from extend.data import Features, Progress, Samples
-from extend.heads.base import Head
-from extend.heads.trade_off import Budget
-from extend.memory.memory import Memory
+from extend.heads import Budget, Head
+from extend.memory import Memory
 from extend.methods.choice import Choice
 from extend.methods.extended import Extended
 

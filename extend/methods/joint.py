@@ -9,25 +9,17 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool
 
-from extend.backbone.base import Backbone
-from extend.backbone.extract import extract
-from extend.classifier.classifier import Classifier
+from extend.backbone import Backbone, extract
+from extend.classifier import Classifier
 from extend.core.errors import ArgumentError
-from extend.data import Progress
-from extend.data.features import Features
-from extend.data.samples import Samples
-from extend.heads.linear import LinearHead
-from extend.memory.exemplars import Exemplars
-from extend.memory.herding import with_exemplars
-from extend.memory.memory import Memory
-from extend.memory.rows import MOST, choosing, held_out_rows
+from extend.data import Features, Progress, Samples
+from extend.heads import LinearHead
+from extend.memory import MOST, Exemplars, Memory, choosing, held_out_rows, with_exemplars
 from extend.methods.auto import Auto
 from extend.methods.base import ClosedForm, Method, Need
 from extend.methods.extended import Extended
 from extend.methods.moved_backbone import checked_head, first_head, named, with_last_head, with_memory
-from extend.training.backbone_training import check_training, train_backbone
-from extend.training.importance import measure_fisher
-from extend.training.settings import Training
+from extend.training import Training, check_training, measure_fisher, train_backbone
 
 
 @dataclass(frozen=True)

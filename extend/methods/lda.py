@@ -10,9 +10,8 @@ from jaxtyping import Float, Int
 
 from extend.core.errors import ArgumentError
 from extend.core.linalg import one_thread, solve, solve_and_trace
-from extend.heads.linear import LinearHead
-from extend.memory.memory import Memory
-from extend.memory.statistics import Statistics
+from extend.heads import LinearHead
+from extend.memory import Memory, Statistics
 from extend.methods.base import ClosedForm
 
 

@@ -7,16 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from extend.backbone.base import Backbone
-from extend.backbone.extract import extract
-from extend.classifier.classifier import Classifier
+from extend.backbone import Backbone, extract
+from extend.classifier import Classifier
 from extend.core.errors import ArgumentError
-from extend.data import Progress
-from extend.data.features import Features
-from extend.data.input_spec import InputSpec
-from extend.data.samples import Samples
-from extend.memory.herding import exemplar_samples
-from extend.memory.memory import Memory
+from extend.data import Features, InputSpec, Progress, Samples
+from extend.memory import Memory, exemplar_samples
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,16 +7,12 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from extend.backbone.extract import extract
-from extend.classifier.classifier import Classifier
+from extend.backbone import extract
+from extend.classifier import Classifier
 from extend.core.errors import ArgumentError
-from extend.data import Progress
-from extend.data.features import Features
-from extend.data.samples import Samples
-from extend.heads.calibration import temperature
-from extend.heads.linear import LinearHead
-from extend.memory.drift import Kind, Linear, Translation, fit_drift
-from extend.memory.memory import Memory
+from extend.data import Features, Progress, Samples
+from extend.heads import LinearHead, temperature
+from extend.memory import Kind, Linear, Memory, Translation, fit_drift
 from extend.methods.base import ClosedForm
 from extend.methods.extended import Extended
 from extend.methods.increment import memory_from

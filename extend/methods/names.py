@@ -7,9 +7,33 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from extend import methods
 from extend.core.errors import ArgumentError
+from extend.methods.auto import Auto
 from extend.methods.base import ClosedForm, Method
+from extend.methods.fine_tune import FineTune
+from extend.methods.gaussian import Gaussian
+from extend.methods.imprint import Imprint
+from extend.methods.joint import Joint
+from extend.methods.lda import LDA
+from extend.methods.nearest_mean import NearestMean
+from extend.methods.new_units import NewUnits
+from extend.methods.ridge import Ridge
+from extend.methods.svm import SVM
+
+_DEFAULTS: tuple[Method, ...] = (
+    Auto(),
+    FineTune(),
+    Gaussian(),
+    Imprint(),
+    Joint(),
+    LDA(),
+    NearestMean(),
+    NewUnits(),
+    Ridge(),
+    SVM(),
+)
+NAMED = {method.name: method for method in _DEFAULTS}
+"""Every method under its name, with default hyper-parameters."""
 
 
 def named(method: Any) -> Method:
@@ -36,7 +60,7 @@ def named(method: Any) -> Method:
         return _spelt(method)
     if not hasattr(method, "extend") or not hasattr(method, "name"):
         raise ArgumentError(
-            f"method is {method!r}; expected one of {', '.join(methods.NAMED)}, or one of extend.methods with "
+            f"method is {method!r}; expected one of {', '.join(NAMED)}, or one of extend.methods with "
             "hyper-parameters of its own, such as extend.methods.LDA(shrinkage=0.1)"
         )
     try:
@@ -56,7 +80,7 @@ def closed_form(name: str, settings: Mapping[str, Any]) -> ClosedForm | None:
     >>> closed_form("lda", {"shrinkage": 0.5, "tried": []}).shrinkage
     0.5
     """
-    known = methods.NAMED.get(name)
+    known = NAMED.get(name)
     if known is None or not known.closed_form:
         return None
     kind: Any = type(known)
@@ -67,10 +91,10 @@ def closed_form(name: str, settings: Mapping[str, Any]) -> ClosedForm | None:
 
 def _spelt(name: str) -> Method:
     """The method of a name, in whichever case, with hyphens or spaces for underscores."""
-    plain = {known.replace("_", ""): known for known in methods.NAMED}
+    plain = {known.replace("_", ""): known for known in NAMED}
     wanted = "".join(part for part in name.lower() if part not in "_- ")
     if wanted in plain:
-        return methods.NAMED[plain[wanted]]
+        return NAMED[plain[wanted]]
     near = difflib.get_close_matches(wanted, plain, 1)
     hint = f"; did you mean {plain[near[0]]!r}?" if near else ""
-    raise ArgumentError(f"method {name!r} is unknown; there are {', '.join(methods.NAMED)}{hint}")
+    raise ArgumentError(f"method {name!r} is unknown; there are {', '.join(NAMED)}{hint}")

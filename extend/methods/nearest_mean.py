@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from extend.core.errors import ArgumentError
-from extend.heads.linear import LinearHead
-from extend.memory.memory import Memory
+from extend.heads import LinearHead
+from extend.memory import Memory
 from extend.methods.base import ClosedForm
 from extend.methods.lda import LDA
 

@@ -15,10 +15,8 @@ from jaxtyping import Array, Float, Int
 
 from extend.core.errors import ArgumentError
 from extend.data import Features
-from extend.heads.base import Head
-from extend.heads.calibrated import Calibrated
-from extend.heads.links import Link
-from extend.memory.memory import Memory
+from extend.heads import Calibrated, Head, Link
+from extend.memory import Memory
 from extend.methods.base import Appending, Need, statistics_of
 from extend.methods.stand_ins import raw_units, standardise, training_rows
 

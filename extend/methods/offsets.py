@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from extend.heads.base import Head
-from extend.heads.calibrated import Calibrated
-from extend.memory.memory import Memory
+from extend.heads import Calibrated, Head
+from extend.memory import Memory
 
 
 def with_offsets(head: Head, old: Head, memory: Memory | None) -> Head:

@@ -10,11 +10,8 @@ from jaxtyping import Float, Int
 
 from extend.core.errors import ArgumentError
 from extend.core.linalg import solve
-from extend.heads.linear import LinearHead
-from extend.memory.inverse import Inverse
-from extend.memory.memory import Memory
-from extend.memory.statistics import Statistics
-from extend.memory.strengths import gcv, moments
+from extend.heads import LinearHead
+from extend.memory import Inverse, Memory, Statistics, gcv, moments
 from extend.methods.base import ClosedForm
 
 

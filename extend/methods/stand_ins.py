@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from extend.data import Features
-from extend.memory.memory import Memory
+from extend.memory import Memory
 
 MOST_DRAWS = 500
 

@@ -12,8 +12,8 @@ from sklearn.svm import SVC, LinearSVC
 
 from extend.core.errors import ArgumentError
 from extend.data import Features
-from extend.heads.linear import LinearHead
-from extend.memory.memory import Memory
+from extend.heads import LinearHead
+from extend.memory import Memory
 from extend.methods.base import Need, OnFeatures
 from extend.methods.choice import Choice
 from extend.methods.increment import Increment

@@ -7,12 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Int
 
-from extend.backbone.extract import extract
-from extend.classifier.classifier import Classifier
-from extend.heads.linear import LinearHead
-from extend.memory.drift import Kind
-from extend.memory.herding import in_turns
-from extend.memory.memory import Memory
+from extend.backbone import extract
+from extend.classifier import Classifier
+from extend.heads import LinearHead
+from extend.memory import Kind, Memory, in_turns
 from extend.methods.lesson import Lesson
 from extend.methods.moved_backbone import carry_memory, lda_head
 from extend.methods.weight_averaging import Average

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Array, Float
 
-from extend.heads.linear import LinearHead
-from extend.memory.fisher import Fisher
+from extend.heads import LinearHead
+from extend.memory import Fisher
 
 Weights = np.ndarray | Array
 ONE = np.float32(1)

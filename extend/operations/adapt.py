@@ -9,21 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import held_out_evaluation
-from extend.classifier.history import Event
+from extend.classifier import Classifier, Event, held_out_evaluation
 from extend.core.errors import ArgumentError
 from extend.data import Progress, read_into
-from extend.heads.linear import LinearHead
-from extend.heads.links import Activation, link_named
-from extend.methods import Auto, ClosedForm
-from extend.methods.base import settings_of
-from extend.methods.joint import retrain
-from extend.methods.moved_backbone import checked_head
+from extend.heads import Activation, LinearHead, link_named
+from extend.methods import Auto, ClosedForm, checked_head, retrain, settings_of
 from extend.operations.load_any import as_classifier
-from extend.report.notes import held_out_words
-from extend.report.report import Report
-from extend.training.settings import Training
+from extend.report import Report, held_out_words
+from extend.training import Training
 
 ONCE = Training(learning_rate=1e-3, frozen_statistics=False, balanced=False)
 

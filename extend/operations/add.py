@@ -13,21 +13,14 @@ from typing import Any, Literal
 import numpy as np
 
 from extend import data
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import Evaluation, before_and_after, held_out_evaluation, since_learnt
-from extend.classifier.history import Event
+from extend.classifier import Classifier, Evaluation, Event, before_and_after, held_out_evaluation, since_learnt
 from extend.core.errors import ArgumentError, DataError
 from extend.data import Progress, Samples
-from extend.heads.trade_off import checked_limit
-from extend.memory.herding import check_limit, with_exemplars
-from extend.memory.memory import Memory
-from extend.methods import Extended, Method
-from extend.methods.budget import extend_within
-from extend.methods.moved_backbone import covers
-from extend.methods.names import named
+from extend.heads import checked_limit
+from extend.memory import Memory, check_limit, with_exemplars
+from extend.methods import Extended, Method, covers, extend_within, named
 from extend.operations.load_any import as_classifier
-from extend.report.notes import fine_tuning_advice, measured_on
-from extend.report.report import Action, Report
+from extend.report import Action, Report, fine_tuning_advice, measured_on
 
 
 def add_classes(

@@ -7,13 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from extend.backbone.base import Backbone
-from extend.backbone.feature_space import Taps, Transform, Width
-from extend.backbone.flax import FlaxBackbone, is_flax
-from extend.backbone.function import FunctionBackbone
+from extend.backbone import Backbone, FlaxBackbone, FunctionBackbone, Taps, Transform, Width, is_flax
 from extend.core.errors import ArgumentError
 from extend.data import HOW_TO_SAY, InputSpec, input_spec
-from extend.formats.registry import framework_of
+from extend.formats import framework_of
 from extend.operations.foreign import Pixels, open_backbone
 
 EXPECTED = (

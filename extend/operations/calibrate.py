@@ -10,16 +10,11 @@ from typing import Literal
 
 import numpy as np
 
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import Evaluation, evaluate_features, held_out_evaluation
-from extend.classifier.history import Event
+from extend.classifier import Classifier, Evaluation, Event, evaluate_features, held_out_evaluation
 from extend.core.errors import ArgumentError
-from extend.heads.base import Head
-from extend.heads.calibrated import Calibrated
-from extend.heads.calibration import align_weights, bias_correction, temperature
+from extend.heads import Calibrated, Head, align_weights, bias_correction, temperature
 from extend.operations.load_any import as_classifier
-from extend.report.notes import held_out_words
-from extend.report.report import Report
+from extend.report import Report, held_out_words
 
 Step = Literal["weights", "bias", "temperature"]
 STEPS: tuple[Step, ...] = ("weights", "bias", "temperature")

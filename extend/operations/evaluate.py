@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from extend.classifier import evaluation
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import Evaluation
+from extend.classifier import Classifier, Evaluation, evaluation
 from extend.data import Progress
 from extend.operations.load_any import as_classifier
 

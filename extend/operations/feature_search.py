@@ -14,18 +14,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from extend.backbone import extract as features
-from extend.backbone.base import Backbone
-from extend.backbone.feature_space import Space, Tap, Width
+from extend.backbone import Backbone, Space, Tap, Width, embed
 from extend.core.errors import ArgumentError
-from extend.data import Progress
-from extend.data.features import Features
-from extend.data.samples import Samples
-from extend.heads.calibration import class_weights, temperature
-from extend.memory.memory import Memory
-from extend.memory.rows import choosing, held_out_rows
-from extend.methods import LDA, Ridge, Score
-from extend.methods.auto import pick
+from extend.data import Features, Progress, Samples
+from extend.heads import class_weights, temperature
+from extend.memory import Memory, choosing, held_out_rows
+from extend.methods import LDA, Ridge, Score, pick
 
 MOST_TAPS, MOST_FEATURES, MOST_OF_ONE = 3, 2048, 1024
 HEADS = (LDA(), Ridge())
@@ -64,8 +58,8 @@ def choose(
     if held is None:
         aside = held_out_rows(samples.keys, samples.labels)
         samples, held = samples.take(~aside), samples.take(aside)
-    joined = features.join(backbone, samples, progress=progress)
-    checked = features.join(backbone, held) if len(held) else np.zeros((0, backbone.joined), np.float32)
+    joined = embed(backbone, samples, progress=progress)
+    checked = embed(backbone, held) if len(held) else np.zeros((0, backbone.joined), np.float32)
     half = choosing(held.keys)
     data = _Data(backbone, joined, samples, checked[half], held.labels[half])
     tried: list[str] = []

@@ -6,12 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from extend.backbone.file import column_names, inputs_in_words
+from extend.backbone import column_names, inputs_in_words
 from extend.core import checkpoint
 from extend.core.errors import ArgumentError
-from extend.data import input_spec, spec_from_dict
-from extend.data.input_spec import InputSpec
-from extend.formats.registry import read
+from extend.data import InputSpec, input_spec, spec_from_dict
+from extend.formats import read
 from extend.operations.foreign import module_input
 from extend.operations.load_any import folder_beside
 

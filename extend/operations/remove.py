@@ -7,18 +7,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import before_and_after
-from extend.classifier.history import Event
-from extend.classifier.recipe import Recipe
+from extend.classifier import Classifier, Event, Recipe, before_and_after
 from extend.core.errors import ArgumentError
-from extend.heads.base import Head
-from extend.heads.calibrated import Calibrated
-from extend.memory.memory import Memory
-from extend.methods.names import closed_form
+from extend.heads import Calibrated, Head
+from extend.memory import Memory
+from extend.methods import closed_form
 from extend.operations.load_any import as_classifier
-from extend.report.notes import measured_on
-from extend.report.report import Report
+from extend.report import Report, measured_on
 
 
 def remove_classes(

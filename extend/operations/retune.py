@@ -6,14 +6,11 @@ import os
 import time
 from dataclasses import replace
 
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import held_out_evaluation
-from extend.classifier.history import Event
+from extend.classifier import Classifier, Event, held_out_evaluation
 from extend.core.errors import ArgumentError
 from extend.operations.load_any import as_classifier
 from extend.operations.remove import refit
-from extend.report.notes import held_out_words
-from extend.report.report import Report
+from extend.report import Report, held_out_words
 
 
 def retune(classifier: Classifier | str | os.PathLike[str]) -> tuple[Classifier, Report]:

@@ -6,27 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from extend.backbone import extract
-from extend.backbone.base import Backbone
-from extend.backbone.feature_space import Taps, Transform, Width
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import held_out_evaluation
-from extend.classifier.history import Event
-from extend.classifier.recipe import Recipe
+from extend.backbone import Backbone, Taps, Transform, Width, embed, extract, finish
+from extend.classifier import Classifier, Event, Recipe, held_out_evaluation
 from extend.core.errors import ArgumentError
-from extend.data import Progress, Samples, read_into
-from extend.data.features import Features
-from extend.heads.base import Head
-from extend.heads.links import Activation, Link, link_named
-from extend.memory.exemplars import Exemplars
-from extend.memory.herding import with_exemplars
-from extend.memory.memory import Memory
-from extend.memory.rows import MOST
+from extend.data import Features, Progress, Samples, read_into
+from extend.heads import Activation, Head, Link, link_named
+from extend.memory import MOST, Exemplars, Memory, with_exemplars
 from extend.methods import Auto
 from extend.operations.adopt import Adopted, adopt
 from extend.operations.feature_search import choose
 from extend.operations.foreign import Pixels
-from extend.training.importance import measure_fisher
+from extend.training import measure_fisher
 
 
 def wrap(
@@ -190,9 +180,9 @@ def _measured(
 ) -> Classifier:
     """The classifier with a memory of the base data, and with a head fitted to it where there is none."""
     samples, names = base.samples, base.samples.classes
-    joined = extract.join(backbone, samples, progress=progress)
+    joined = embed(backbone, samples, progress=progress)
     backbone = backbone.with_space(backbone.space.fit(joined, backbone.parts))
-    rows = Features(extract.finish(backbone, joined), samples.labels, names, samples.keys)
+    rows = Features(finish(backbone, joined), samples.labels, names, samples.keys)
     memory = Memory.of(
         rows,
         scatter=keep.scatter,
@@ -201,7 +191,7 @@ def _measured(
         offset=backbone.offset,
     )
     if (held := base.held_out) is not None:
-        memory = memory.with_held_out(extract.extract(backbone, held).features, held.labels, held.keys)
+        memory = memory.with_held_out(extract(backbone, held).features, held.labels, held.keys)
     memory = replace(memory.with_strengths(), held_out_used=bool(tried))
     if keep.recursive:
         memory = memory.recursive()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from extend.classifier.evaluation import Evaluation
+from extend.classifier import Evaluation
 from extend.core.errors import ArgumentError
-from extend.heads.forgetting import Budget
+from extend.heads import Budget
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import Evaluation
-from extend.heads.base import Head
-from extend.memory.memory import Memory
+from extend.classifier import Classifier, Evaluation
+from extend.heads import Head
+from extend.memory import Memory
 
 PASSES = 22
 """The forward passes that five epochs of fine-tuning cost: three a step, one for distillation, and two around it."""

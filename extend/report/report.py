@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple, TypedDict, get_args
 
 import numpy as np
 
-from extend.classifier.evaluation import Evaluation
+from extend.classifier import Evaluation
 from extend.core.errors import ArgumentError
-from extend.heads.forgetting import Budget, BudgetDict
+from extend.heads import Budget, BudgetDict
 from extend.report.figures import save_picture
 
 Interval = tuple[float, float]

@@ -13,11 +13,10 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from extend.backbone.base import Backbone
+from extend.backbone import Backbone
 from extend.core.errors import ArgumentError
-from extend.data import Progress
-from extend.data.samples import Samples
-from extend.heads.linear import LinearHead
+from extend.data import Progress, Samples
+from extend.heads import LinearHead
 from extend.training.batches import Batches, Draws, rows_and_targets
 from extend.training.loop import Outcome, Update, train
 from extend.training.objective import Anchors, Fixed, Objective

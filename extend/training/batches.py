@@ -8,9 +8,9 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, PyTree
 
-from extend.backbone.base import Backbone
-from extend.data.samples import Samples
-from extend.heads.links import Link
+from extend.backbone import Backbone
+from extend.data import Samples
+from extend.heads import Link
 from extend.training.augment import augment
 from extend.training.settings import Training
 

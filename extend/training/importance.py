@@ -9,15 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from extend.backbone.base import Backbone
-from extend.backbone.extract import batches
+from extend.backbone import Backbone, batches
 from extend.core.errors import ArgumentError
 from extend.core.kernel_gradient import with_matmul_kernel_gradient
-from extend.data.samples import Samples
-from extend.heads.base import Head
-from extend.heads.links import Link
-from extend.memory.fisher import Fisher
-from extend.memory.herding import in_turns
+from extend.data import Samples
+from extend.heads import Head, Link
+from extend.memory import Fisher, in_turns
 
 SAMPLES, BATCH = 500, 50
 """The largest number of samples to measure on, and how many of them are read at a time."""

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from extend.backbone.base import Backbone
+from extend.backbone import Backbone
 from extend.core.kernel_gradient import with_matmul_kernel_gradient
-from extend.heads.links import Link
-from extend.memory.fisher import Fisher
+from extend.heads import Link
+from extend.memory import Fisher
 from extend.training.parameters import adapted
 from extend.training.settings import Training
 

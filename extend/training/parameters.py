@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from extend.backbone.base import Backbone
+from extend.backbone import Backbone
 from extend.core.errors import ArgumentError
 
 Select = str | Sequence[str] | Callable[[str], bool]

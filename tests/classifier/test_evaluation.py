@@ -9,10 +9,10 @@ from scipy.special import softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
 import extend
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import BINS, Evaluation, before_and_after, evaluate_features, since_learnt
+from extend.classifier import Classifier, Evaluation, before_and_after, evaluate_features, since_learnt
+from extend.classifier.evaluation import BINS
 from extend.data import read_into
-from extend.heads.linear import LinearHead
+from extend.heads import LinearHead
 from tests.conftest import blobs, names
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as Picture
 
 from extend import data
-from extend.data.images import Image
+from extend.data import Image
 from tests.conftest import spec
 
 SMALL = Image(6, 8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))

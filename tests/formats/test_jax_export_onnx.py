@@ -20,13 +20,11 @@ from jax import lax
 from sklearn.datasets import load_digits
 
 import extend
-from extend.backbone.base import Backbone
-from extend.backbone.feature_space import Tap, Width
-from extend.backbone.flax import FlaxBackbone
-from extend.classifier.classifier import Classifier
+from extend.backbone import Backbone, FlaxBackbone, Tap, Width
+from extend.classifier import Classifier
 from extend.core.errors import FormatError
 from extend.formats.jax_export import onnx_writer as flax_onnx
-from extend.heads.calibrated import Calibrated
+from extend.heads import Calibrated
 from extend.models import MLP, ConvNet, ResNet
 from tests.conftest import spec
 from tests.formats.test_jax_export_stablehlo import filled

@@ -18,9 +18,8 @@ import pytest
 from flax import nnx
 
 import extend
-from extend.backbone.feature_space import Width
-from extend.backbone.flax import FlaxBackbone
-from extend.classifier.classifier import Classifier
+from extend.backbone import FlaxBackbone, Width
+from extend.classifier import Classifier
 from extend.core.errors import FormatError
 from extend.formats.jax_export import stablehlo_writer as stablehlo
 from extend.models import ConvNet, ResNet

@@ -27,7 +27,7 @@ from extend.formats.base import DenseHead
 from extend.formats.onnx import _file
 from extend.formats.onnx import model as onnx_
 from extend.formats.onnx.model import OnnxModel
-from extend.heads.linear import LinearHead
+from extend.heads import LinearHead
 from tests.formats.onnx_graphs import HEADS, SOFTMAXES, model, node, numbers, run, two_layers, zipped
 from tests.formats.text_lines import SEEN, UNSEEN, WORDS, model_file, turned_lines
 from tests.fuzz.run import fuzz

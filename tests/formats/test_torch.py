@@ -18,7 +18,7 @@ from torch import nn
 
 import extend
 from extend.core.errors import FormatError
-from extend.data.images import Image
+from extend.data import Image
 from extend.formats.base import DenseHead, Input
 from extend.formats.torch import model as format
 from extend.formats.torch import state as torch_state

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extend.data.features import Features
-from extend.memory.memory import Memory
+from extend.data import Features
+from extend.memory import Memory
 from extend.methods import LDA, Auto, ClosedForm, Gaussian, NearestMean, Ridge
 from tests.laws.strategies import Labelled, labelled
 

@@ -7,10 +7,9 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.neighbors import NearestCentroid
 
-from extend.data.features import Features
-from extend.heads.linear import LinearHead
-from extend.memory.memory import Memory
-from extend.memory.rows import held_out_rows
+from extend.data import Features
+from extend.heads import LinearHead
+from extend.memory import Memory, held_out_rows
 from extend.methods import LDA, ClosedForm, NearestMean, Ridge
 from tests.laws.strategies import Labelled, close, labelled
 

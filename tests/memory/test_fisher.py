@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from extend.heads.links import SOFTMAX, link_named
-from extend.memory.fisher import Fisher, measure_fisher
+from extend.heads import link_named
+from extend.heads.links import SOFTMAX
+from extend.memory import Fisher
+from extend.memory.fisher import measure_fisher
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])

@@ -4,9 +4,9 @@ from flax import nnx
 
 import extend
 from extend import data
-from extend.memory.herding import exemplar_samples, herd
-from extend.memory.rows import held_out_rows
-from extend.training.importance import measure_fisher
+from extend.memory import exemplar_samples, held_out_rows
+from extend.memory.herding import herd
+from extend.training import measure_fisher
 from tests.conftest import blobs, identity, names, spec
 
 

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extend.data.features import Features
-from extend.memory.inverse import Inverse, shorter
-from extend.memory.memory import Memory
+from extend.data import Features
+from extend.memory import Inverse, Memory
+from extend.memory.inverse import shorter
 from extend.methods import LDA, Ridge
 from tests.laws.strategies import close
 

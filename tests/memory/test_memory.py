@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from extend.data.features import Features
+from extend.data import Features
+from extend.memory import Memory
 from extend.memory import memory as module
-from extend.memory.memory import Memory
 from tests.conftest import blobs
 
 

@@ -10,9 +10,9 @@ from scipy.special import softmax
 
 import extend
 from extend import data
-from extend.data.features import Features
-from extend.heads.linear import LinearHead
-from extend.memory.memory import Memory
+from extend.data import Features
+from extend.heads import LinearHead
+from extend.memory import Memory
 from extend.methods import LDA, Auto, ClosedForm, Gaussian, NearestMean, Ridge
 from extend.methods.increment import Increment
 from extend.models import MLP

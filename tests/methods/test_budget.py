@@ -7,9 +7,7 @@ import pytest
 from flax import nnx
 
 import extend
-from extend.heads.calibrated import Calibrated
-from extend.heads.linear import LinearHead
-from extend.heads.trade_off import place
+from extend.heads import Calibrated, LinearHead, place
 from extend.methods import LDA
 from extend.models import MLP
 from tests.conftest import blobs, identity, names, several_labels, spec

@@ -6,9 +6,9 @@ from flax import nnx
 from sklearn.linear_model import RidgeCV
 
 import extend
-from extend.data.features import Features
-from extend.memory.memory import Memory
-from extend.memory.strengths import gcv, oas
+from extend.data import Features
+from extend.memory import Memory, gcv
+from extend.memory.strengths import oas
 from extend.methods import LDA, Gaussian, NearestMean, Ridge
 from extend.methods.lda import mean_noise
 from extend.models import MLP

@@ -11,15 +11,14 @@ from flax import nnx
 
 import extend
 from extend import data
-from extend.backbone import extract as features
-from extend.classifier.classifier import Classifier
-from extend.heads.linear import LinearHead
-from extend.memory.rows import held_out_rows
+from extend.classifier import Classifier
+from extend.heads import LinearHead
+from extend.memory import held_out_rows
 from extend.methods import LDA, SVM, FineTune, ForgettingWarning, Gaussian, Joint, Ridge
 from extend.methods import fine_tune as module
 from extend.methods.moved_backbone import training_samples
 from extend.models import MLP
-from extend.training.importance import measure_fisher
+from extend.training import measure_fisher
 from tests.conftest import blobs, names, several_labels, spec
 
 QUICK = FineTune(epochs=3, batch_size=32, learning_rate=3e-3)
@@ -376,7 +375,8 @@ def test_a_head_that_the_memory_cannot_give_is_refused_before_the_long_work(
     monkeypatch: pytest.MonkeyPatch, head: Any
 ) -> None:
     clf, x, y = base(scatter="pooled")
-    monkeypatch.setattr(features, "extract", lambda *some, **options: pytest.fail("it began"))
+    for part in ("fine_tune", "joint", "lesson", "moved_backbone"):
+        monkeypatch.setattr(f"extend.methods.{part}.extract", lambda *some, **options: pytest.fail("it began"))
     with pytest.raises(ValueError, match="needs a scatter a class, and this memory keeps one for all"):
         extend.add_classes(clf, fresh(x, y), method=replace(QUICK, head=head))
     old = {name: x[y == label] for label, name in enumerate(names(3))}
@@ -396,7 +396,8 @@ def test_what_cannot_be_trained_is_refused_before_the_long_work(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
 ) -> None:
     clf, x, y = base()
-    monkeypatch.setattr(features, "extract", lambda *some, **options: pytest.fail("it began"))
+    for part in ("fine_tune", "joint", "lesson", "moved_backbone"):
+        monkeypatch.setattr(f"extend.methods.{part}.extract", lambda *some, **options: pytest.fail("it began"))
     old = {name: x[y == label] for label, name in enumerate(names(3))}
     for method in (FineTune(**options), Joint(**options)):
         with pytest.raises(ValueError, match=message):

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
-from extend.data.features import Features
-from extend.memory.memory import Memory
+from extend.data import Features
+from extend.memory import Memory
 from extend.methods import LDA, Gaussian
 from tests.conftest import blobs
 from tests.laws.strategies import Labelled, labelled

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extend.data.features import Features
-from extend.memory.memory import Memory
+from extend.data import Features
+from extend.memory import Memory
 from extend.methods import LDA, ClosedForm, NearestMean, Ridge
 from tests.conftest import blobs
 from tests.laws.strategies import close

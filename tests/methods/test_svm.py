@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC, LinearSVC
 
-from extend.data.features import Features
-from extend.memory.memory import Memory
+from extend.data import Features
+from extend.memory import Memory
 from extend.methods import SVM
 from extend.methods.stand_ins import training_rows
 from tests.conftest import blobs

@@ -9,7 +9,7 @@ from flax import nnx
 from PIL import Image as Picture
 
 import extend
-from extend.classifier.classifier import Classifier
+from extend.classifier import Classifier
 from extend.methods import NAMED, NewUnits
 from extend.models import MLP
 from tests.conftest import blobs, names, spec

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import extend
-from extend.heads.calibrated import Calibrated
+from extend.heads import Calibrated
 from extend.heads.links import SIGMOID
 from tests.conftest import blobs, identity, names
 

@@ -11,7 +11,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 import extend
-from extend.classifier.classifier import Classifier
+from extend.classifier import Classifier
 from extend.core.errors import ArgumentError, CheckpointError, FormatError
 from extend.formats.registry import read
 from tests.conftest import blobs, identity, names

@@ -15,9 +15,9 @@ from flax import nnx
 from PIL import Image as Picture
 
 import extend
-from extend.classifier.evaluation import Evaluation
+from extend.classifier import Evaluation
 from extend.models import MLP
-from extend.report.report import Action, Report
+from extend.report import Action, Report
 from tests.conftest import blobs, identity, names
 
 X, Y = blobs(4, 60, 5)

@@ -8,9 +8,8 @@ import pytest
 from PIL import Image as Picture
 
 import extend
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import Evaluation
-from extend.report.report import Report
+from extend.classifier import Classifier, Evaluation
+from extend.report import Report
 
 CLASSES = ("a", "b", "c")
 

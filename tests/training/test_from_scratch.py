@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from extend.models import MLP, ResNet
-from extend.training.from_scratch import Phase, Recipe, train
+from extend.training import Phase, Recipe, train
 from tests.conftest import blobs
 
 X, Y = blobs(3, 60, 5)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from extend.training.loop import Outcome, _compiled, train
+from extend.training import train
+from extend.training.loop import Outcome, _compiled
 from extend.training.state import Identity
 
 PER_EPOCH = 7

@@ -11,16 +11,13 @@ from flax import nnx
 from sklearn.linear_model import LogisticRegression
 
 from extend import data
-from extend.backbone import extract as features
-from extend.backbone.base import Backbone
-from extend.backbone.flax import FlaxBackbone
-from extend.data.samples import Samples
+from extend.backbone import Backbone, FlaxBackbone, extract
+from extend.data import Samples
 from extend.heads.links import SIGMOID
-from extend.memory.fisher import Fisher
+from extend.memory import Fisher
 from extend.models import MLP, ResNet
+from extend.training import Anchors, Training
 from extend.training.batches import _batches
-from extend.training.objective import Anchors
-from extend.training.settings import Training
 from tests.conftest import blobs, spec
 
 
@@ -39,7 +36,7 @@ def run(backbone: Backbone, rows: Samples, how: Training, k: int = 3, **options:
 
 
 def right(backbone: Backbone, learnt: Learnt, rows: Samples) -> float:
-    scores = features.extract(backbone.with_network(learnt.network), rows).features @ learnt.kernel + learnt.bias
+    scores = extract(backbone.with_network(learnt.network), rows).features @ learnt.kernel + learnt.bias
     return float((scores.argmax(axis=1) == rows.labels).mean())
 
 
@@ -47,7 +44,7 @@ def test_the_head_alone_is_logistic_regression() -> None:
     backbone, rows = mlp(), samples(1.5)
     how = Training("none", epochs=500, batch_size=180, head_learning_rate=0.05, weight_decay=0, balanced=False)
     learnt = run(backbone, rows, how)
-    x = features.extract(backbone, rows).features
+    x = extract(backbone, rows).features
     reference = LogisticRegression(C=np.inf, max_iter=5000).fit(x, rows.labels)
     scores = x @ learnt.kernel + learnt.bias
     ours = (np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(180), rows.labels]).mean()
@@ -117,7 +114,7 @@ def test_pictures_are_varied_where_asked() -> None:
 
 def test_draws_of_several_labels_are_of_old_classes_as_before_and_of_no_new_one() -> None:
     backbone, rows = mlp(), samples()
-    x = features.extract(backbone, rows).features
+    x = extract(backbone, rows).features
     kernel, bias = np.zeros((8, 3), np.float32), np.array([0.0, 1.0, 1.0], np.float32)
     kernel[:, :2] = np.random.default_rng(0).normal(size=(8, 2)) / 8
     how = Training("none", epochs=200, batch_size=60, head_learning_rate=0.05, weight_decay=0)
@@ -184,7 +181,7 @@ def test_statistics_of_a_linen_model() -> None:
     )
     assert right(backbone, learnt, samples()) > 0.9
     name = "batch_stats.BatchNorm_0.mean"
-    before = features.extract(backbone, samples()).features
+    before = extract(backbone, samples()).features
     assert not np.array_equal(learnt.network[name], backbone.params["network"][name]) and before.shape == (180, 6)
 
 
@@ -197,8 +194,8 @@ def test_anchors_hold_what_they_are_for(anchors: Anchors) -> None:
 
     def change(anchors: Anchors) -> float:
         learnt = learn(backbone, begun.kernel, begun.bias, new, how, old=2, anchors=anchors)
-        before = features.extract(backbone, rows).features
-        after = features.extract(backbone.with_network(learnt.network), rows).features
+        before = extract(backbone, rows).features
+        after = extract(backbone.with_network(learnt.network), rows).features
         if anchors.features:
             return float(((after - before) ** 2).mean())
         old = [f @ h.kernel + h.bias for f, h in ((before, begun), (after, learnt))]
@@ -222,7 +219,7 @@ def test_ewc_holds_the_parameters_that_matter() -> None:
 
 def test_draws_train_the_head_alone() -> None:
     backbone, rows = mlp(), samples()
-    x = features.extract(backbone, rows).features
+    x = extract(backbone, rows).features
     old, new = rows.labels < 2, rows.take(rows.labels == 2)
     how = Training("none", epochs=60, batch_size=30, head_learning_rate=0.05)
     learnt = run(backbone, new, how, draws=(x[old], rows.labels[old]))
@@ -241,7 +238,7 @@ def test_samples_of_the_same_content_have_several_labels() -> None:
         link=SIGMOID,
     )
     moved = mlp().with_network(learnt.network)
-    scores = features.extract(moved, data.unlabelled(both, spec(5))).features @ learnt.kernel + learnt.bias
+    scores = extract(moved, data.unlabelled(both, spec(5))).features @ learnt.kernel + learnt.bias
     assert (scores > 0).mean() > 0.9
 
 

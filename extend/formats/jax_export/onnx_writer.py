@@ -17,7 +17,7 @@ import numpy as np
 from jax.extend import core
 
 from extend.core.errors import FormatError, MissingExtraError
-from extend.data.input_spec import InputSpec
+from extend.data import InputSpec
 from extend.formats.base import replace_file
 from extend.formats.jax_export._onnx_builder import Graph, Value, known
 from extend.formats.jax_export._onnx_operations import RULES

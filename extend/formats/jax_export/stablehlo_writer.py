@@ -24,7 +24,7 @@ import jax
 from jax import export
 
 from extend.core.errors import FormatError, MissingExtraError
-from extend.data.input_spec import InputSpec
+from extend.data import InputSpec
 from extend.formats.base import replace_file
 
 Score = Callable[[Any], tuple[jax.Array, jax.Array]]

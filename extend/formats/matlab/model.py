@@ -35,7 +35,7 @@ from extend.formats.matlab._variables import (
 )
 
 if TYPE_CHECKING:
-    from extend.heads.links import Activation
+    from extend.heads import Activation
 
 
 @dataclass(frozen=True)

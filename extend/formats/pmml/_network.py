@@ -18,7 +18,7 @@ from extend.formats.pmml._parts import Parts, laid_out
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from extend.heads.links import Activation
+    from extend.heads import Activation
 
 WEIGHTS = 1 << 25
 """At most so many weights in all."""

@@ -18,7 +18,7 @@ from extend.formats.torch.module import to_numpy
 if TYPE_CHECKING:
     from flax import nnx
 
-    from extend.models.resnet import ResNet
+    from extend.models import ResNet
 
 
 def resnet_from_torch(state: Mapping[str, Any]) -> ResNet:
@@ -50,7 +50,8 @@ def resnet_from_torch(state: Mapping[str, Any]) -> ResNet:
     """
     from flax import nnx
 
-    from extend.models.resnet import Block, ResNet
+    from extend.models import ResNet
+    from extend.models.resnet import Block
 
     prefix = "module." if all(name.startswith("module.") for name in state) else ""
     left = {name.removeprefix(prefix): to_numpy(value) for name, value in state.items()}

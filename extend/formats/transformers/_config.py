@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image as Picture
 
 from extend.core.errors import FormatError
-from extend.data.images import Image
+from extend.data import Image
 from extend.formats.base import read_bytes
 
 PICTURES, TEXTS = "ForImageClassification", "ForSequenceClassification"

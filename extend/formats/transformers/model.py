@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from extend.core.errors import FormatError, MissingExtraError
-from extend.data.images import Image
+from extend.data import Image
 from extend.formats.base import DenseHead, Input, check_names, check_replacement
 from extend.formats.torch import Cut, Weights, cut, dense_head, describe, head_tensors, read_weights
 from extend.formats.transformers._config import IGNORED, MOST_PIXELS, PICTURES, check, image_of, read_json, without
