@@ -6,34 +6,53 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Float, Int, PyTree
 
 from extend.backbone.base import Backbone
 from extend.core.errors import ArgumentError
 from extend.data.features import Features
+from extend.data.input_spec import Batch
 from extend.data.samples import Progress, Samples, shown
 
 
 def extract(
     backbone: Backbone, samples: Samples, *, progress: Progress | None = None, cache: Path | None = None
 ) -> Features:
-    """The features of samples, each input seen once.
+    """Return the features of samples; each input is seen once.
 
-    Args:
-        progress: wraps the batches (`total` given), such as a progress bar.
-        cache: a folder where features are kept, keyed by the backbone's fingerprint and the samples' content.
+    Parameters
+    ----------
+    backbone, samples
+        What the features are of.
+    progress
+        Wraps the batches, such as ``tqdm.tqdm``.
+    cache
+        A folder where features are kept, keyed by the backbone's fingerprint and the samples' content.
+
+    Raises
+    ------
+    ArgumentError
+        The backbone gives NaN or infinity.
+
+    Examples
+    --------
+    >>> from extend.backbone import FunctionBackbone
+    >>> from extend.data import Array, read
+    >>> backbone = FunctionBackbone.of(lambda x: 2 * x, Array((3,)))
+    >>> extract(backbone, read({"a": np.ones((2, 3))}, backbone.inputs)).features.tolist()
+    [[2.0, 2.0, 2.0], [2.0, 2.0, 2.0]]
     """
     return _labelled(samples, finish(backbone, join(backbone, samples, progress=progress, cache=cache)))
 
 
 def join(
     backbone: Backbone, samples: Samples, *, progress: Progress | None = None, cache: Path | None = None
-) -> np.ndarray:
-    """The joined features ``[n, joined]``, before the feature space scales or transforms them."""
+) -> Float[np.ndarray, "n joined"]:
+    """Return the joined features, before the feature space scales or transforms them. Parameters as `extract`."""
     file = None
     if cache is not None:
         # The space's fitted scales do not matter here: only what the network itself computes is kept.
@@ -53,8 +72,8 @@ def join(
     return joined
 
 
-def finish(backbone: Backbone, joined: np.ndarray) -> np.ndarray:
-    """Joined features -> features ``[n, d]``, in the same padded batches."""
+def finish(backbone: Backbone, joined: Float[np.ndarray, "n joined"]) -> Float[np.ndarray, "n d"]:
+    """Return the features that joined features become, in the same padded batches."""
     if backbone.space.plain and not backbone.space.taps:
         return np.asarray(joined, np.float32)
     size = backbone.batch_size
@@ -64,8 +83,10 @@ def finish(backbone: Backbone, joined: np.ndarray) -> np.ndarray:
     return np.concatenate([np.asarray(part) for part in parts])[: len(joined)]
 
 
-def batches(backbone: Backbone, samples: Samples, progress: Progress | None = None) -> Iterator[tuple[Any, np.ndarray]]:
-    """Batches of one size, the last padded with zeros, each with the numbers of its rows."""
+def batches(
+    backbone: Backbone, samples: Samples, progress: Progress | None = None
+) -> Iterator[tuple[Batch, Int[np.ndarray, " rows"]]]:
+    """Return batches of one size, the last padded with zeros, each with the numbers of its rows."""
     size = backbone.batch_size
     for start in shown(range(0, len(samples), size), -(-len(samples) // size), progress):
         stop = min(start + size, len(samples))
@@ -73,15 +94,15 @@ def batches(backbone: Backbone, samples: Samples, progress: Progress | None = No
         yield jax.tree.map(lambda leaf: _pad(leaf, size), batch), np.arange(start, stop)
 
 
-def replicated(params: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Parameters on every device, and a function that shards a batch over the devices."""
+def replicated(params: PyTree) -> tuple[PyTree, Callable[[Batch], Batch]]:
+    """Return parameters on every device, and a function that shards a batch over the devices."""
     devices = jax.devices()
     if len(devices) == 1:
         return jax.device_put(params), lambda batch: batch
     mesh = Mesh(np.asarray(devices), ("batch",))
     rows, whole = NamedSharding(mesh, PartitionSpec("batch")), NamedSharding(mesh, PartitionSpec())
 
-    def place(batch: Any) -> Any:
+    def place(batch: Batch) -> Batch:
         fits = all(len(leaf) % len(devices) == 0 for leaf in jax.tree.leaves(batch))
         return jax.device_put(batch, rows if fits else whole)
 

@@ -121,7 +121,7 @@ class FileBackbone(BaseBackbone):
     def agrees(self, head: Head, classes: Sequence[str]) -> bool:
         """Return whether this head gives the same probabilities as the model's own, up to the rounding of a file."""
         own = self._reordered(classes)
-        return own is not None and _same(self.dense_head(head, classes), own)
+        return own is not None and _same(self._in_own_dtype(head), own)
 
     def _reordered(self, classes: Sequence[str]) -> DenseHead | None:
         if set(classes) != set(self.columns):
@@ -148,6 +148,15 @@ class FileBackbone(BaseBackbone):
         ArgumentError
             The file cannot hold the head.
         """
+        linear, own = self._in_own_dtype(head), self.model.head
+        for column, (name, came_from) in enumerate(zip(classes, _origins(head), strict=True)):
+            if came_from == "file" and name in self.columns:
+                was = self.columns.index(name)
+                linear.kernel[:, column], linear.bias[column] = own.kernel[:, was], own.bias[was]
+        return linear
+
+    def _in_own_dtype(self, head: Head) -> DenseHead:
+        """The head as a new dense layer of the file."""
         own, linear = self.model.head, head.as_linear()
         if linear is None:
             raise ArgumentError(
@@ -155,13 +164,7 @@ class FileBackbone(BaseBackbone):
                 "with method='lda', 'ridge' or 'auto'"
             )
         kernel, bias = linear.dense(own.kernel.shape[0])
-        written, shift = kernel.astype(own.kernel.dtype), bias.astype(own.bias.dtype)
-        origins = [block.origin for block in linear.blocks for _ in range(block.bias.shape[0])]
-        for column, (name, came_from) in enumerate(zip(classes, origins, strict=True)):
-            if came_from == "file" and name in self.columns:
-                was = self.columns.index(name)
-                written[:, column], shift[column] = own.kernel[:, was], own.bias[was]
-        return DenseHead(written, shift, own.activation)
+        return DenseHead(kernel.astype(own.kernel.dtype), bias.astype(own.bias.dtype), own.activation)
 
     def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> Path | None:
         """Write the model with a head in place of its own, in its own format or, if it is a dense network, in another.
@@ -242,6 +245,12 @@ def _laid_out(model: Foreign, spec: InputSpec) -> Callable[[Batch], Any]:
         return model.features(rows.astype(one.dtype if one is not None else None, copy=False))
 
     return features
+
+
+def _origins(head: Head) -> list[Origin]:
+    """Where each column of a linear head came from."""
+    linear = head.as_linear()
+    return [] if linear is None else [block.origin for block in linear.blocks for _ in range(block.bias.shape[0])]
 
 
 def _linear(head: DenseHead) -> LinearHead:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from extend.backbone.file import FileBackbone, memory_folder
 from extend.classifier import serialise
@@ -16,6 +16,8 @@ from extend.core.errors import ArgumentError, CheckpointError, FormatError
 from extend.data import Progress, input_spec, spec_from_dict
 from extend.operations.foreign import Pixels, open_backbone, picture
 from extend.operations.wrap import wrap
+
+Json: TypeAlias = dict[str, Any]
 
 
 def load(
@@ -85,29 +87,34 @@ def load(
     """
     if not isinstance(path, str | os.PathLike):
         raise ArgumentError(f"path is a {type(path).__name__}; expected a path: a model goes to extend.wrap")
-    where = Path(path)
     told = {"classes": classes, "inputs": inputs, "head": head, "data": data, "held_out": held_out}
     of_file = {"pixels": pixels, "size": size, "trust": trust or None}
-    of_flax = {"call": call, "variables": variables}
-    if checkpoint.is_ours(where):
-        _refuse(where, "a checkpoint of extend", told | of_file | {"variables": variables})
-        return serialise.load(where, model, call)
-    if held_out is not None and data is None:
+    return _read(Path(path), model, told, of_file, {"call": call, "variables": variables}, progress)
+
+
+def _read(path: Path, model: Any, told: Json, of_file: Json, of_flax: Json, progress: Progress | None) -> Classifier:
+    """What lies at a path: the arguments of `load` that say what is there, what a file is, and what a Flax model is."""
+    if checkpoint.is_ours(path):
+        _refuse(path, "a checkpoint of extend", told | of_file | {"variables": of_flax["variables"]})
+        return serialise.load(path, model, of_flax["call"])
+    if told["held_out"] is not None and told["data"] is None:
         raise ArgumentError("held_out= goes with data=, from which the memory is measured, and there is none")
-    if where.is_file() or (where / "config.json").is_file():
-        _refuse(where, "a model of another framework", of_flax)
-        return _from_file(where, model, trust=trust, pixels=pixels, size=size, progress=progress, **told)
-    if model is None and not where.exists():
-        raise CheckpointError(f"{where}: no such file or folder")
+    if path.is_file() or (path / "config.json").is_file():
+        _refuse(path, "a model of another framework", of_flax)
+        options = of_file | {"trust": bool(of_file["trust"])}
+        return _from_file(path, model, progress=progress, **told, **options)
+    if model is None and not path.exists():
+        raise CheckpointError(f"{path}: no such file or folder")
     if model is None:
-        return serialise.load(where)  # Which says what is missing.
-    _refuse(where, "taken for an Orbax checkpoint of a Flax model", of_file)
+        return serialise.load(path)  # Which says what is missing.
+    _refuse(path, "taken for an Orbax checkpoint of a Flax model", of_file)
+    classes, inputs, head, data, held_out = told.values()
     if classes is None or inputs is None:
         raise ArgumentError(
-            f"{where} was not written by extend: pass classes=[...] (the names, in the order of the head's columns) "
+            f"{path} was not written by extend: pass classes=[...] (the names, in the order of the head's columns) "
             "and inputs= (extend.Image(...) for pictures, extend.Array(shape, dtype) for arrays)"
         )
-    clf = serialise.load_orbax(where, model, classes, inputs, head=head, call=call, variables=variables)
+    clf = serialise.load_orbax(path, model, classes, inputs, head=head, **of_flax)
     return clf if data is None else wrap(clf.backbone, clf.classes, data, held_out=held_out, progress=progress)
 
 

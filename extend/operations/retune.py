@@ -1,4 +1,4 @@
-"""TODO"""
+"""Choose again the strengths that were frozen when a classifier was wrapped."""
 
 from __future__ import annotations
 
@@ -21,10 +21,19 @@ def retune(classifier: Classifier | str | os.PathLike[str]) -> tuple[Classifier,
     Strengths are frozen when a classifier is wrapped, so that the order of additions cannot matter; after many
     additions other ones may be better.
 
-    Raises:
-        ValueError: there is no memory, or the head is not of a closed form.
+    Parameters
+    ----------
+    classifier
+        The classifier, or the path of one.
 
-    >>> import extend
+    Raises
+    ------
+    ArgumentError
+        There is no memory, or the head is not of a closed form.
+
+    Examples
+    --------
+    >>> import extend, numpy as np
     >>> x = np.random.default_rng(0).normal(size=(90, 4)).astype("float32")
     >>> clf = extend.wrap(lambda x: x, ["a", "b"], (x[:60], np.repeat([0, 1], 30)))
     >>> clf, _ = extend.add_classes(clf, {"c": x[60:]}, method="lda")

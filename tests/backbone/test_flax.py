@@ -9,7 +9,6 @@ from flax import nnx
 
 from extend.backbone.feature_space import Tap, Width
 from extend.backbone.flax import FlaxBackbone
-from extend.backbone.function import FunctionBackbone
 from extend.models import MLP, ConvNet, ResNet
 from tests.conftest import spec
 
@@ -87,17 +86,6 @@ def test_linen_taps() -> None:
 def test_an_unknown_tap_lists_the_layers() -> None:
     with pytest.raises(ValueError, match=r"tap 'nose' is not a layer of this model; there are: .*conv1.*head"):
         FlaxBackbone.from_nnx(ConvNet(3, rngs=nnx.Rngs(0)), 3, spec(8, 8, 1), taps=["nose"])
-
-
-def test_functions() -> None:
-    traced = FunctionBackbone.of(lambda x: x[:, :2], spec(4))
-    assert traced.traceable and traced.feature_dim == 2
-    host = FunctionBackbone.of(lambda x: np.asarray(x).tolist() and np.asarray(x)[:, :3], spec(4))
-    assert not host.traceable and host.feature_dim == 3
-    with_params = FunctionBackbone.of(lambda p, x: x @ p["w"], spec(4), params={"w": np.eye(4, 3, dtype=np.float32)})
-    assert np.allclose(with_params.apply(with_params.params, X), X[:, :3])
-    with pytest.raises(ValueError, match=r"returned shape \[2, 2, 2\] for 2 inputs"):
-        FunctionBackbone.of(lambda x: x.reshape(2, 2, 2), spec(4))
 
 
 def test_width_and_transform_leave_the_penultimate_part_to_the_own_head() -> None:

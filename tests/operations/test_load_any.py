@@ -6,14 +6,16 @@ import jax
 import numpy as np
 import pytest
 import torch
+from flax import nnx
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
 import extend
-from extend.core.errors import FormatError
+from extend.core.errors import ArgumentError, CheckpointError, FormatError
 from extend.formats.base import Input
 from extend.formats.registry import read
-from extend.operations.load_any import picture
+from extend.models import MLP
+from extend.operations.foreign import picture
 from tests.conftest import blobs
 
 NAMES = ["bee", "cow", "dog"]
@@ -185,3 +187,45 @@ def test_names_that_the_file_does_not_have(mlp: MLPClassifier) -> None:
     unnamed = MLPClassifier((4,), max_iter=20).fit(x[y < 3], y[y < 3])
     with pytest.raises(ValueError, match=r"pass classes= \(--classes\)"):
         extend.add_classes(extend.wrap(unnamed), {"ant": x[y == 3]}, old={"bee": x[y == 0]})
+
+
+def test_an_argument_that_does_not_apply_is_refused(mlp: MLPClassifier, tmp_path: Path) -> None:
+    x, y = data()
+    clf = extend.wrap(mlp, data=(x[y < 3], y[y < 3]))
+    extend.save(clf, tmp_path / "m.skops")
+    ours = extend.wrap(MLP(3, inputs=5, rngs=nnx.Rngs(0)), NAMES, inputs=x[:1])
+    extend.save(ours, tmp_path / "ours")
+    for path, options, message in (
+        ("m.skops", {"call": len}, "m.skops is a model of another framework: call= does not apply to it"),
+        ("m.skops", {"held_out": (x, y)}, "held_out= goes with data="),
+        ("m.skops", {"inputs": x[:1, :3]}, "says that inputs are arrays"),
+        ("m.skops", {"classes": list("abc")}, "names the classes bee, cow, dog; a, b, c are given"),
+        ("ours", {"classes": NAMES}, "ours is a checkpoint of extend: classes= does not apply to it"),
+        ("ours", {"pixels": "unit"}, "pixels= does not apply"),
+        ("ours", {"trust": True}, "trust= does not apply"),
+        ("", {"model": MLP, "size": 3}, "taken for an Orbax checkpoint of a Flax model: size= does not apply"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            extend.load(tmp_path / path, **options)
+    with pytest.raises(CheckpointError, match="nothing: no such file or folder"):
+        extend.load(tmp_path / "nothing")
+
+
+def test_operations_take_a_path_where_they_take_a_classifier(tmp_path: Path) -> None:
+    x, y = data()
+    model = MLP(3, inputs=5, hidden=(8,), rngs=nnx.Rngs(0))
+    clf = extend.wrap(model, NAMES, (x[y < 3], y[y < 3]))
+    path = extend.save(clf, tmp_path / "c")
+    assert extend.evaluate(path, (x[y < 3], y[y < 3])).n == 180
+    wider, _ = extend.add_classes(str(path), {"ant": x[y == 3]}, method="lda")
+    extend.save(wider, path)
+    assert extend.remove_classes(path, ["ant", "bee"])[0].classes == ("cow", "dog")
+    assert extend.calibrate(path)[0].classes == extend.retune(path)[0].classes == wider.classes
+    assert extend.replace_head(path, ["x", "y"]).classes == ("x", "y")
+    once = extend.Training(epochs=1, batch_size=64)
+    truth = np.asarray([*NAMES, "ant"])[y]
+    assert extend.adapt(path, (x, truth), training=once)[0].classes == wider.classes
+    assert extend.save(path, tmp_path / "c.onnx").is_file()
+    for action in (extend.evaluate, extend.add_classes, extend.remove_classes, extend.save):
+        with pytest.raises(ArgumentError, match=r"a NoneType is given; expected a Classifier .* or the path of one"):
+            action(None, "a")

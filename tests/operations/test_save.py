@@ -9,52 +9,13 @@ import jax.export
 import numpy as np
 import onnxruntime
 import pytest
-from extend.operations.export import Origin, dense_head
 from flax import nnx
 from sklearn.neural_network import MLPClassifier
 
 import extend
 from extend.core.errors import FormatError
-from extend.formats.base import DenseHead
-from extend.heads.calibrated import Calibrated
-from extend.heads.linear import LinearHead
 from extend.models import MLP
 from tests.conftest import blobs, identity, names
-
-
-class Model:
-    """The part of a model that its head needs."""
-
-    head = DenseHead(np.random.default_rng(0).normal(size=(5, 3)), np.random.default_rng(1).normal(size=3))
-
-
-ORIGIN = Origin(Model(), ("a", "b", "c"))
-
-
-def own() -> LinearHead:
-    return LinearHead.of(Model.head.kernel, Model.head.bias)
-
-
-def test_old_columns_are_the_files_own_numbers() -> None:
-    new = np.float32([[1], [2], [3], [4], [5]])
-    head = dense_head(ORIGIN, own().append(new, np.float32([0.5])), ("a", "b", "c", "d"))
-    assert head.kernel.dtype == np.float64
-    np.testing.assert_array_equal(head.kernel[:, :3], Model.head.kernel)  # float64: not what float32 keeps of them.
-    np.testing.assert_array_equal(head.bias[:3], Model.head.bias)
-    np.testing.assert_array_equal(head.kernel[:, 3:], new)
-
-
-def test_columns_go_by_name() -> None:
-    head = dense_head(ORIGIN, own().drop([1]), ("a", "c"))
-    np.testing.assert_array_equal(head.kernel, Model.head.kernel[:, [0, 2]])
-
-
-def test_a_changed_column_is_written_as_changed() -> None:
-    calibrated = Calibrated(own(), np.float32([2, 1, 1]), np.float32([0, 0, 1]), np.float32(1))
-    head = dense_head(ORIGIN, calibrated, ("a", "b", "c"))
-    np.testing.assert_allclose(head.kernel[:, 0], 2 * Model.head.kernel[:, 0], rtol=1e-6)
-    np.testing.assert_array_equal(head.kernel[:, 1], Model.head.kernel[:, 1])
-    assert head.bias[2] == pytest.approx(Model.head.bias[2] + 1)
 
 
 def test_gaussians_are_refused() -> None:

@@ -1,5 +1,8 @@
 """Adopting a user's own model."""
 
+import os
+from typing import Any
+
 import flax.linen as nn
 import jax
 import numpy as np
@@ -8,6 +11,7 @@ from flax import nnx
 from sklearn.covariance import OAS
 
 import extend
+from extend.core.errors import ArgumentError
 from extend.memory.rows import held_out_rows
 from extend.models import MLP
 from tests.conftest import blobs, identity, names, spec
@@ -117,10 +121,71 @@ def test_bad_input(arguments: dict, message: str) -> None:
 
 
 def test_a_thing_that_is_no_model() -> None:
-    with pytest.raises(ValueError, match="model is a int; expected an NNX or Linen module, or a function"):
+    with pytest.raises(ValueError, match=r"model is a int; expected an NNX module, a Linen module .*or a function"):
         extend.wrap(3, names(3), (X, Y))
 
 
 def test_a_function_without_a_head_gives_every_input_one_class() -> None:
     with pytest.raises(ValueError, match="activation='sigmoid': this backbone has no head of its own"):
         extend.wrap(identity, names(3), (X, Y), activation="sigmoid")
+
+
+def networks() -> dict[str, Any]:
+    """The same network in three frameworks, with 8 penultimate features, and 3 outputs that sum to 1 where they can."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    import keras
+    import torch
+    from sklearn.neural_network import MLPClassifier
+
+    layers = [keras.Input((5,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(3, "softmax")]
+    return {
+        "keras": keras.Sequential(layers),
+        "torch": torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)),
+        "sklearn": MLPClassifier((8,), max_iter=5).fit(X, np.asarray(names(3))[Y]),
+    }
+
+
+@pytest.mark.needs("keras", "torch")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kind", ["keras", "torch", "sklearn"])
+def test_models_of_other_frameworks_are_known_by_their_type(kind: str) -> None:
+    clf = extend.wrap(networks()[kind], names(3), (X, Y))
+    assert clf.backbone.feature_dim == 8 and clf.memory is not None and clf.memory.dim == 8
+    assert clf.backbone.own_format == kind and clf.recipe.method == "own head"
+    wider, report = extend.add_classes(clf, {"new": X[:30] + 9})
+    assert wider.classes[-1] == "new" and report.method != "gaussian"
+
+
+@pytest.mark.needs("keras", "torch")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_what_would_be_misread_is_refused() -> None:
+    model = networks()["sklearn"]
+    for given, message in (
+        (None, "model is a NoneType; expected an NNX module"),
+        (MLP, "model is the class MLP, and not one of its instances"),
+        (type(model), "model is the class MLPClassifier, and not one of its instances"),
+        ("model.onnx", "model is the path 'model.onnx', which extend.load reads"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            extend.wrap(given, names(3), (X, Y))
+    for options, message in (
+        ({"call": lambda m, x: m(x)}, "a scikit-learn model: call= does not apply to it"),
+        ({"transform": "l2"}, "a file holds a head on its own features"),
+        ({"taps": "auto"}, "'auto' chooses by the base data, for a model"),
+        ({"activation": "sigmoid"}, "activation is 'sigmoid'; the model's own head has 'softmax'"),
+        ({"inputs": spec(5), "pixels": "unit"}, "give one of them"),
+        ({"size": 8}, "pass pixels= with it"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            extend.wrap(model, names(3), (X, Y), **options)
+    with pytest.raises(ArgumentError, match="pixels= does not apply"):
+        extend.wrap(mlp(), names(3), (X, Y), pixels="unit")
+    with pytest.raises(ArgumentError, match="a function: head= does not apply"):
+        extend.wrap(identity, names(3), (X, Y), head="out")
+    with pytest.raises(ArgumentError, match="classes is None; expected the names"):
+        extend.wrap(mlp(), data=(X, Y))
+    backbone = extend.wrap(mlp(), names(3), (X, Y)).backbone
+    with pytest.raises(ArgumentError, match="but the backbone takes arrays"):
+        extend.wrap(backbone, names(3), (X, Y), inputs=spec(4))
+    with pytest.raises(ArgumentError, match="this backbone has one"):
+        extend.wrap(backbone, names(3), (X, Y), width=9)
