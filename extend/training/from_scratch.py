@@ -1,8 +1,9 @@
 """Training a small network from scratch: ``extend train``, the demo and the shipped checkpoints.
 
 The optimiser is stochastic gradient descent with Nesterov momentum, weight decay on kernels and a one-cycle learning
-rate (Smith & Topin 2018). Pictures may be trained on random crops that grow from phase to phase: a fully convolutional
-network with global pooling learns most of what it needs on small crops, at a fraction of the cost (Touvron et al. 2019).
+rate (Smith & Topin 2018). Pictures may be trained on random crops that grow from phase to phase: a fully
+convolutional network with global pooling learns most of what it needs on small crops, at a fraction of the cost
+(Touvron et al. 2019).
 """
 
 from __future__ import annotations
@@ -127,11 +128,11 @@ def train(
     per_epoch = len(labels) // size
     model = nnx.clone(model)
     model.train()
-    definition, params, rest = nnx.split(model, nnx.Param, ...)
+    definition, params, *others = nnx.split(model, nnx.Param, ...)
     optimiser = one_cycle_sgd(recipe.learning_rate, per_epoch * epochs, recipe.weight_decay)
     outcome = loop.train(
         _update(definition, optimiser),
-        {"params": params, "rest": rest, "optimiser": optimiser.init(params), "right": jnp.zeros((), jnp.int32)},
+        {"params": params, "rest": others[0], "optimiser": optimiser.init(params), "right": jnp.zeros((), jnp.int32)},
         None,
         _Batches(inputs, labels, recipe, prepare, size, seed),
         epochs,
@@ -187,7 +188,7 @@ class _Batches:
         self.size, self.seed = size, seed
         self.epoch = -1
 
-    def __call__(self, epoch: int, number: int) -> dict[str, np.ndarray]:
+    def __call__(self, epoch: int, number: int) -> dict[str, np.ndarray | np.int32]:
         if epoch != self.epoch:
             rng = np.random.default_rng([self.seed, epoch])
             self.order = rng.permutation(len(self.labels))
