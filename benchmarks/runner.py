@@ -146,8 +146,7 @@ def begin(clf: Classifier, stream: Stream, entry: Entry) -> Classifier:
     if stream.head is not None or entry.method == "auto" or clf.memory is None:
         return clf
     first: Any = entry.method if entry.closed and not entry.appended else LDA()
-    none = Features(np.zeros((0, clf.backbone.feature_dim), np.float32), np.zeros(0, int), clf.classes, np.zeros(0))
-    return replace(clf, head=first.fit(None, clf.memory, none, stream.order))
+    return replace(clf, head=first.fit(clf.memory))
 
 
 def steps(stream: Stream, group: int | None = None) -> list[Step]:

@@ -14,9 +14,7 @@ from jaxtyping import Float, Int, PyTree
 
 from extend.backbone.base import Backbone
 from extend.core.errors import ArgumentError
-from extend.data.features import Features
-from extend.data.input_spec import Batch
-from extend.data.samples import Progress, Samples, shown
+from extend.data import Batch, Features, Progress, Samples, shown
 
 
 def extract(

@@ -80,7 +80,8 @@ def _without_memory(limit: float, method: OnFeatures, increment: Increment, seed
         "measured on a pseudo-sample made from the old columns: there is no memory, so nothing is known of old examples"
     )
     budget = Budget(limit, 0.0, None, None, None, 0, 0, True, 0.0, limit, note)
-    return increment.extended(limited.solve(increment, seed), why or "there is no memory", budget)
+    reason = why if why and not increment.exclusive else "there is no memory"
+    return increment.extended(limited.solve(increment, seed), reason, budget)
 
 
 def _within(placing: _Placing, method: OnFeatures, seed: int, why: str) -> Extended:

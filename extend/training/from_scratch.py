@@ -132,7 +132,7 @@ def train(
     optimiser = one_cycle_sgd(recipe.learning_rate, per_epoch * epochs, recipe.weight_decay)
     outcome = loop.train(
         _update(definition, optimiser),
-        {"params": params, "rest": rest, "optimiser": optimiser.init(params), "right": jnp.zeros((), jnp.int32)},
+        {"params": params, "rest": others[0], "optimiser": optimiser.init(params), "right": jnp.zeros((), jnp.int32)},
         None,
         _Batches(inputs, labels, recipe, prepare, size, seed),
         epochs,
@@ -188,7 +188,7 @@ class _Batches:
         self.size, self.seed = size, seed
         self.epoch = -1
 
-    def __call__(self, epoch: int, number: int) -> dict[str, np.ndarray]:
+    def __call__(self, epoch: int, number: int) -> dict[str, np.ndarray | np.int32]:
         if epoch != self.epoch:
             rng = np.random.default_rng([self.seed, epoch])
             self.order = rng.permutation(len(self.labels))
