@@ -132,7 +132,7 @@ def train(
     optimiser = one_cycle_sgd(recipe.learning_rate, per_epoch * epochs, recipe.weight_decay)
     outcome = loop.train(
         _update(definition, optimiser),
-        {"params": params, "rest": others[0], "optimiser": optimiser.init(params), "right": jnp.zeros((), jnp.int32)},
+        {"params": params, "rest": rest, "optimiser": optimiser.init(params), "right": jnp.zeros((), jnp.int32)},
         None,
         _Batches(inputs, labels, recipe, prepare, size, seed),
         epochs,
