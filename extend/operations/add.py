@@ -38,23 +38,17 @@ def add_classes(
     skip_broken: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Classifier, Report]:
-    """Return a classifier that also knows the new classes, and a report of what that cost.
-
-    The classifier that was given is unchanged.
+    """Return a classifier that also knows the new classes, and a report; the classifier that was given is unchanged.
 
     Parameters
     ----------
     classifier
         A `Classifier`, or the path of a checkpoint.
-    new
+    new, labels
         ``{name: inputs}``, ``(inputs, names)``, ``(inputs, integer labels, names)``, or the path of a folder or archive
-        with one folder of images for each class; inputs are ``[n, *input shape]``. Or the inputs alone, with `labels`.
-    labels
-        A class name for each input: ``add_classes(clf, x, y)`` is ``add_classes(clf, (x, y))``.
+        with one folder of images for each class; inputs are ``[n, *input shape]``. Or inputs, and a name for each.
     method
-        ``"auto"``, ``"lda"``, ``"ridge"``, ``"gaussian"``, ``"nearest_mean"``, ``"svm"``, ``"new_units"``,
-        ``"imprint"``, ``"fine_tune"``, ``"joint"``, or one of `extend.methods`: the class, or an instance with
-        hyper-parameters of its own.
+        The name of a method (``"auto"``, ``"lda"``, ...), or one of `extend.methods`: the class, or an instance.
     old
         Real samples of old classes, in the same forms. The memory is measured from them if there is none, and methods
         that are trained use them in place of pseudo-samples.
@@ -66,32 +60,23 @@ def add_classes(
         The share of old examples that may turn wrong, such as 0.01. The new classes' scores are raised or lowered by
         the largest common offset within it (see `extend.heads.trade_off`). It is used up: ask for what you accept.
     exemplars
-        From now on keep this many bytes of real samples, all classes together, for `extend.methods.FineTune` to replay;
-        0 keeps none, None changes nothing. Old classes that kept no exemplar so far have none.
-    seed
-        The seed of every random choice.
-    skip_broken
-        Leave out images that cannot be read; the report lists them.
-    progress
-        Wraps the reading of images and the batches, such as ``tqdm.tqdm``.
+        From now on keep this many bytes of real samples for `extend.methods.FineTune`; 0: none, None: as it is.
+    seed, skip_broken, progress
+        The seed of every random choice; leave out images that cannot be read (the report lists them); what wraps the
+        reading of images and the batches, such as ``tqdm.tqdm``.
 
     Raises
     ------
-    DataError
-        Bad samples or labels.
-    ArgumentError
-        A class that exists, an unknown method, a method that needs a memory where there is none, a limit that is no
-        share. The message says what was given, what was expected and what to do.
-    CheckpointError
-        The path's checkpoint cannot be restored.
+    DataError, ArgumentError, CheckpointError
+        Bad samples or labels; a class that exists, an unknown method, or one that needs what is not there; a path that
+        cannot be restored. The message says what was given, what was expected and what to do.
 
     Examples
     --------
     >>> import extend
     >>> x = np.eye(4, dtype=np.float32).repeat(3, axis=0)
     >>> known = extend.wrap(lambda x: x, ["a", "b"], (x[:6], np.repeat([0, 1], 3)))
-    >>> clf, report = extend.add_classes(known, {"c": x[6:9]})
-    >>> clf.predict(x[:9:3]).tolist()
+    >>> extend.add_classes(known, {"c": x[6:9]})[0].predict(x[:9:3]).tolist()
     ['a', 'b', 'c']
     """
     clf, how = as_classifier(classifier), named(method)
@@ -99,21 +84,33 @@ def add_classes(
     samples = _read_new(clf, new, labels, on_existing, skip_broken, progress)
     real, check = _read_old(clf, old), _read_validation(clf, samples.classes, validation)
     classes = tuple(dict.fromkeys((*clf.classes, *samples.classes)))
-    added = classes[len(clf.classes) :]
     clf = _with_exemplar_limit(clf, exemplars, samples, real, len(classes))
-
     started = time.perf_counter()
     if max_forgetting is None:
         got = how.extend(clf, samples, old=real, seed=seed, progress=progress)
     else:
         got = extend_within(max_forgetting, how, clf, samples, old=real, seed=seed, progress=progress)
     seconds = time.perf_counter() - started
-
     memory = _with_exemplars(got, clf.memory is None, exemplars, samples, real)
     wider = Classifier(got.backbone, got.head, classes, memory, clf.history)
+    return _reported(clf, wider, got, how, samples, real, check, seconds)
+
+
+def _reported(
+    clf: Classifier,
+    wider: Classifier,
+    got: Extended,
+    how: Method,
+    samples: Samples,
+    real: Samples | None,
+    check: Samples | None,
+    seconds: float,
+) -> tuple[Classifier, Report]:
+    """Measure the wider classifier beside the old one, and write the step into its recipe and its history."""
+    added, memory = wider.classes[len(clf.classes) :], wider.memory
     before, after = before_and_after(replace(clf, memory=got.before), wider, check)
     learnt, cost = _learnt(wider, added), _cost(got)
-    trained_on = classes if how.trains_backbone else ()
+    trained_on = wider.classes if how.trains_backbone else ()
     recipe = clf.recipe.after_adding(got.method, got.settings, learnt, added, cost, trained_on)
     action: Action = "add" if added else "update"
     event = Event(action, added or samples.classes, got.method, len(samples), learnt, got.settings, cost)

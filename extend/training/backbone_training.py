@@ -96,10 +96,8 @@ def train_backbone(
         Judges the network and the head at the end of every epoch.
     per_epoch
         The number of steps in an epoch; None takes as many as pass over the samples once.
-    seed
-        The seed of every random choice.
-    progress
-        Wraps the steps of an epoch.
+    seed, progress
+        The seed of every random choice; what wraps the steps of an epoch.
 
     Raises
     ------
@@ -124,19 +122,13 @@ def train_backbone(
         assert measure is not None
         return measure(*ends(state))
 
+    chosen = rows_and_targets(samples, head.num_classes, old, head.link)
+    batches = Batches(backbone, training, samples, *chosen, steps, draws, seed)
     outcome = train(
         _update(objective, optimiser, parts),
         {**state, "optimiser": optimiser.init({"network": state["network"], "head": begun})},
         Fixed(parts.held, backbone.params["space"], begun, _fisher(anchors, names)),
-        Batches(
-            backbone,
-            training,
-            samples,
-            *rows_and_targets(samples, head.num_classes, old, head.link),
-            steps,
-            draws,
-            seed,
-        ),
+        batches,
         training.epochs,
         steps,
         measure=measured if measure is not None else None,

@@ -51,7 +51,6 @@ def resnet_from_torch(state: Mapping[str, Any]) -> ResNet:
     from flax import nnx
 
     from extend.models import ResNet
-    from extend.models.resnet import Block
 
     prefix = "module." if all(name.startswith("module.") for name in state) else ""
     left = {name.removeprefix(prefix): to_numpy(value) for name, value in state.items()}
@@ -71,8 +70,8 @@ def resnet_from_torch(state: Mapping[str, Any]) -> ResNet:
     _put(model.conv.kernel, first.transpose(2, 3, 1, 0), "conv1.weight")
     _norm(model.norm, "bn1", take)
     for number, stage in enumerate((model.stage1, model.stage2, model.stage3), 1):
-        for place, block in enumerate(stage.layers):
-            assert isinstance(block, Block)
+        layers: Any = stage.layers
+        for place, block in enumerate(layers):
             name = f"layer{number}.{place}"
             for part, conv, norm in ((1, block.conv1, block.norm1), (2, block.conv2, block.norm2)):
                 _put(conv.kernel, take(f"{name}.conv{part}.weight").transpose(2, 3, 1, 0), f"{name}.conv{part}.weight")
