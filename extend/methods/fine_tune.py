@@ -60,9 +60,9 @@ class FineTune(Training):
     sigmoid all old classes are drawn, as the draws say what a new class is not.
 
     Afterwards each old class's mean m and covariance C become ``A m + b`` and ``A C A' + R`` by the map that is fitted
-    to the new samples' features before and after (SLDC, Rao et al. 2026; `extend.memory.drift`), and `head` is fitted to
-    the memory in closed form. Old held-out features go through the same map. Figures from them are estimates, as they
-    cannot see the map's own error.
+    to the new samples' features before and after (SLDC, Rao et al. 2026; `extend.memory.drift`), and `head` is fitted
+    to the memory in closed form. Old held-out features go through the same map. Figures from them are estimates, as
+    they cannot see the map's own error.
 
     An epoch has as many draws as there are new samples; exemplars share them. It costs three passes over these samples,
     or four with distillation, and in memory the parameters eleven times. Do not use it where frozen features tell the
@@ -84,11 +84,11 @@ class FineTune(Training):
         The share of the old weights in an average of old and new ones, weighted by the Fisher diagonal where the memory
         holds one (CoFiMA, Marouf et al. 2024, equation 6); 0 turns it off.
     drift
-        The map that carries the old statistics: ``"linear"``, ``"weak"`` (weakly non-linear), ``"translation"`` (SDC, Yu
-        et al. 2020), or None, which leaves them as they were.
+        The map that carries the old statistics: ``"linear"``, ``"weak"`` (weakly non-linear), ``"translation"`` (SDC,
+        Yu et al. 2020), or None, which leaves them as they were.
     head
-        The closed form that is fitted afterwards, or `Auto`. With None the trained head stays, as it does for a sigmoid;
-        without exemplars it takes most old samples for the class trained last.
+        The closed form that is fitted afterwards, or `Auto`. With None the trained head stays, as it does for a
+        sigmoid; without exemplars it takes most old samples for the class trained last.
 
     The other parameters are those of `extend.Training`.
 
@@ -152,8 +152,8 @@ class FineTune(Training):
         Raises
         ------
         ArgumentError
-            There is neither a memory nor samples of every old class, there are fewer than two samples, or nothing can be
-            trained.
+            There is neither a memory nor samples of every old class, there are fewer than two samples, or nothing can
+            be trained.
         """
         self._check(classifier, samples, old)
         known, real = with_memory(classifier, old, progress)

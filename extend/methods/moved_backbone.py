@@ -70,7 +70,7 @@ def with_memory(
 
 
 def memory_of_old(classifier: Classifier, real: Features) -> Memory:
-    """Measure the memory of the old classes on features of real samples, which the backbone may have been trained on."""
+    """Measure the memory of the old classes on real samples, which the backbone may have been trained on."""
     return Memory.of(real.relabel(classifier.classes), offset=classifier.backbone.offset, trained_on=True)
 
 

@@ -79,7 +79,8 @@ def adapt(
     started = time.perf_counter()
     found = retrain(classifier, samples, training, head, held_out=held, seed=seed, progress=progress)
     memory, fitted, how = found.memory, found.head, found.method
-    settings = settings_of(training) | found.settings
+    assert memory is not None
+    settings = {**settings_of(training), **found.settings}
     seconds = time.perf_counter() - started
     before = held_out_evaluation(classifier.memory, classifier.head, names)
     after = held_out_evaluation(memory, fitted, names)
