@@ -135,4 +135,7 @@ class Classifier:
         """
         from extend.classifier.serialise import save  # It makes classifiers too.
 
+        if not isinstance(path, str | os.PathLike) or not str(path):
+            raise ArgumentError(f"path is {path!r}; expected where to write: a folder, or a file with a suffix")
+
         save(self, path)

@@ -213,7 +213,10 @@ def input_spec(given: object) -> InputSpec:
         return Array(given.shape, given.dtype)
     if isinstance(given, Mapping | tuple | list) and given and not _is_plain_numbers(given):
         return Tree(dict(given) if isinstance(given, Mapping) else tuple(given))
-    array = np.asarray(given) if given is not None else np.zeros(())
+    try:
+        array = np.asarray(given) if given is not None else np.zeros(())
+    except ValueError as error:
+        raise ArgumentError(f"inputs are of different shapes; expected {HOW_TO_SAY}") from error
     if array.ndim < 1 or array.dtype.kind not in "biuf":
         raise ArgumentError(f"inputs is {type(given).__name__}; expected {HOW_TO_SAY}")
     return Array(array.shape[1:], np.dtype(np.float32) if array.dtype.kind == "f" else array.dtype)

@@ -11,7 +11,7 @@ import numpy as np
 
 from extend.classifier import Classifier, Event, held_out_evaluation
 from extend.core.errors import ArgumentError
-from extend.data import Progress, read_into
+from extend.data import Progress, class_names, read_into
 from extend.heads import Activation, LinearHead, link_named
 from extend.methods import Auto, ClosedForm, checked_head, retrain, settings_of
 from extend.operations.load_any import as_classifier
@@ -117,7 +117,7 @@ def replace_head(
     >>> replace_head(clf, ["x", "y", "z"]).head.num_classes
     3
     """
-    names = tuple(map(str, classes))
+    names = class_names(classes)
     if len(names) < 2:
         raise ArgumentError(f"{len(names)} class given; a classifier needs at least two")
     backbone = as_classifier(classifier).backbone

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from extend.classifier import Classifier, Event, Recipe, before_and_after
 from extend.core.errors import ArgumentError
+from extend.data import class_names
 from extend.heads import Calibrated, Head
 from extend.memory import Memory
 from extend.methods import closed_form
@@ -83,7 +84,7 @@ def remove_classes(
 
 def _checked(classifier: Classifier, names: str | Sequence[str]) -> tuple[str, ...]:
     """The classes to remove, each once."""
-    gone = tuple(dict.fromkeys((names,) if isinstance(names, str) else names))
+    gone = tuple(dict.fromkeys((names,) if isinstance(names, str) else class_names(names, "names")))
     if unknown := [name for name in gone if name not in classifier.classes]:
         raise ArgumentError(f"no class {unknown[0]!r}; there are {', '.join(classifier.classes)}")
     if not gone:

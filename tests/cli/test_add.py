@@ -12,7 +12,7 @@ import pytest
 import extend
 from extend.cli import add as command
 from extend.cli.main import main
-from extend.training import learn
+from extend.training import backbone_training
 from tests.cli.conftest import run
 
 
@@ -40,7 +40,7 @@ def test_interrupted_it_leaves_what_it_goes_on_from(
 ) -> None:
     here, state = tmp_path / "in place", tmp_path / "state in place"
     shutil.copytree(trained, here)
-    usual = learn.train
+    usual = backbone_training.train
 
     def cut(*some: Any, **options: Any) -> Any:
         def bar(steps: Any, total: int) -> Any:
@@ -52,7 +52,7 @@ def test_interrupted_it_leaves_what_it_goes_on_from(
 
     add = ("add", here, "--new", photos / "new", "--out", here, "--method", "fine_tune", "--epochs", 2)
     with monkeypatch.context() as patch:
-        patch.setattr(learn, "train", cut)
+        patch.setattr(backbone_training, "train", cut)
         code, _, err = run(capsys, *add, "--state", state)
         assert code == 1 and f"interrupted; {here} is left as it was" in err and str(state) in err
         assert extend.load(here).classes == ("green", "red")

@@ -9,7 +9,7 @@ from sklearn.neural_network import MLPClassifier
 
 from extend.cli import arguments
 from extend.formats.registry import read
-from extend.operations.load_any import PIXELS
+from extend.operations.foreign import PIXELS
 from tests.cli.conftest import run
 from tests.conftest import blobs
 

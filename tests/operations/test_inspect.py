@@ -93,7 +93,7 @@ def test_a_file_of_another_framework(model: LogisticRegression, tmp_path: Path) 
 
 def test_a_file_with_its_memory_beside_it(model: LogisticRegression, tmp_path: Path) -> None:
     x, y = blobs(3, 40, 5)
-    path = extend.export(extend.open(model, data=(x, y)), tmp_path / "m.skops")
+    path = extend.save(extend.wrap(model, data=(x, y)), tmp_path / "m.skops")
     found = extend.inspect(path)
     assert found["memory"] == "in m.skops.extend" and found["works"].startswith("every linear method")
     assert extend.inspect(tmp_path / "m.skops.extend")["format"] == "extend checkpoint"
@@ -106,5 +106,5 @@ def test_a_module_of_pytorch_is_run_on_what_one_input_is(tmp_path: Path) -> None
     spec = jax.ShapeDtypeStruct((4,), np.float32)
     found = extend.inspect(net, inputs=spec)
     assert found["format"] == "torch" and found["features"] == 8 and found["classes"] == ["0", "1", "2"]
-    path = extend.export(extend.open(net, inputs=spec), tmp_path / "m.pt")
+    path = extend.save(extend.wrap(net, inputs=spec), tmp_path / "m.pt")
     assert extend.inspect(path, model=net)["input"] == found["input"]  # The folder beside the file says it.

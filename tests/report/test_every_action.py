@@ -52,7 +52,7 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "add, validated": lambda: extend.add_classes(start(), {"new": FOURTH}, validation=(X, Y), method="lda")[1],
     "add, limited": lambda: extend.add_classes(start(), {"new": FOURTH}, max_forgetting=0.1, method="lda")[1],
     "update": lambda: extend.add_classes(start(), {"class 1": FOURTH}, on_existing="update", method="lda")[1],
-    "remove": lambda: extend.remove(wider()[0], "class 1")[1],
+    "remove": lambda: extend.remove_classes(wider()[0], "class 1")[1],
     "calibrate": lambda: extend.calibrate(wider()[0])[1],
     "retune": lambda: extend.retune(wider()[0])[1],
     "adapt": adapted,
