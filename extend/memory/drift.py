@@ -37,10 +37,13 @@ class Drift(Protocol):
 class Linear:
     """``x -> x + (x - centre) weights + shift + bend(x)``, and the covariance of what that leaves unexplained.
 
-    Args:
-        centre, shift: ``[d]``; `weights`: ``[d, d]``; `residual`: ``[d, d]``.
-        bend: ``(directions [d, m], offsets [m], weights [m, d], their mean [m])`` of the weakly non-linear map; None
-            for the linear one.
+    Parameters
+    ----------
+    centre, shift
+        ``[d]``; `weights`: ``[d, d]``; `residual`: ``[d, d]``.
+    bend
+        ``(directions [d, m], offsets [m], weights [m, d], their mean [m])`` of the weakly non-linear map; None for the
+        linear one.
     """
 
     centre: np.ndarray
@@ -101,12 +104,18 @@ def fit_drift(
     s is chosen by generalised cross-validation (Golub, Heath & Wahba 1979). ``"weak"`` adds random ReLU features of x,
     fitted by the same rule to what the linear map leaves. ``"translation"`` is SDC. ``n d min(n, d)`` flops.
 
-    Args:
-        weights: of the samples ``[n]``; alike if None.
+    Parameters
+    ----------
+    weights
+        Of the samples ``[n]``; alike if None.
 
-    Raises:
-        ValueError: shapes differ, fewer than two samples, or an unknown kind.
+    Raises
+    ------
+    ArgumentError
+        Shapes differ, fewer than two samples, or an unknown kind.
 
+    Examples
+    --------
     >>> x = np.random.default_rng(0).normal(size=(50, 2))
     >>> moved = fit_drift(x, x @ np.array([[2.0, 0.0], [0.0, 1.0]]) + 1.0)
     >>> moved.rows(np.array([[1.0, 1.0]])).round(3).tolist()

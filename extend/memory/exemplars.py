@@ -17,11 +17,17 @@ from extend.core.errors import ArgumentError
 class Exemplars:
     """Inputs of all classes together within `limit` bytes; immutable.
 
-    Args:
-        limit: bytes.
-        leaves: the inputs: one array ``[m, ...]`` a leaf of the input's tree; pictures stay 8-bit. None: none yet.
-        labels, keys, ranks: int64, uint64 and int64 ``[m]``: class, content key, and place in the class's herding.
+    Parameters
+    ----------
+    limit
+        Bytes.
+    leaves
+        The inputs: one array ``[m, ...]`` a leaf of the input's tree; pictures stay 8-bit. None: none yet.
+    labels, keys, ranks
+        Int64, uint64 and int64 ``[m]``: class, content key, and place in the class's herding.
 
+    Examples
+    --------
     >>> few = Exemplars(8).add((np.arange(6, dtype=np.uint8)[:, None],), np.repeat([0, 1], 3),
     ...                        np.arange(6, dtype=np.uint64), np.tile([0, 1, 2], 2), 2)
     >>> len(few), replace(few, limit=4).cut(2).leaves[0].ravel().tolist()
@@ -61,8 +67,10 @@ class Exemplars:
     ) -> Exemplars:
         """With these samples as well, cut to the limit for k classes. A sample that is there already is kept once.
 
-        Raises:
-            ValueError: the limit is less than one input a class.
+        Raises
+        ------
+        ArgumentError
+            The limit is less than one input a class.
         """
         known = set(zip(self.labels.tolist(), self.keys.tolist(), strict=True))
         new = np.asarray([pair not in known for pair in zip(label.tolist(), key.tolist(), strict=True)], bool)
@@ -90,8 +98,10 @@ class Exemplars:
 def exemplars_each(limit: int, k: int, size: int) -> int:
     """How many inputs of so many bytes each of k classes may keep.
 
-    Raises:
-        ValueError: less than one.
+    Raises
+    ------
+    ArgumentError
+        Less than one.
     """
     each = limit // (k * max(size, 1))
     if each < 1:

@@ -35,13 +35,19 @@ def herd(features: np.ndarray, count: int) -> np.ndarray:
 def with_exemplars(memory: Memory, samples: Samples, features: Features, spec: InputSpec) -> Memory:
     """The memory with the samples that herding chooses of each class, if it keeps exemplars; held-out ones are never.
 
-    Args:
-        memory: holds these samples already.
-        samples: labelled into some of the memory's classes; `features`: theirs, row by row.
-        spec: what one input is. Pictures are kept 8-bit, unless some came as floating-point arrays.
+    Parameters
+    ----------
+    memory
+        Holds these samples already.
+    samples
+        Labelled into some of the memory's classes; `features`: theirs, row by row.
+    spec
+        What one input is. Pictures are kept 8-bit, unless some came as floating-point arrays.
 
-    Raises:
-        ValueError: the limit is less than one input a class.
+    Raises
+    ------
+    ArgumentError
+        The limit is less than one input a class.
     """
     kept = memory.exemplars
     if kept is None:
@@ -88,8 +94,10 @@ def in_turns(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def check_limit(limit: int, samples: Samples, k: int, spec: InputSpec, kept: Exemplars | None) -> None:
     """Refuse, before the long work, a limit of exemplars that is less than one input for each of k classes.
 
-    Raises:
-        ValueError: it is.
+    Raises
+    ------
+    ArgumentError
+        It is.
     """
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(samples.inputs)]
     if kept is not None and kept.leaves is not None and [a.dtype for a in kept.leaves] != [a.dtype for a in leaves]:

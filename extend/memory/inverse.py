@@ -17,6 +17,8 @@ class Inverse:
     S is the within-class scatter of k classes. The recursive least squares of ACIL (Zhuang et al. 2022, theorem 1) and
     of streaming LDA, for blocks of rows (Woodbury 1950).
 
+    Examples
+    --------
     >>> old = Inverse.of(np.diag([1.0, 3.0]), np.eye(2), 1.0)
     >>> old.add(np.array([[0.0, 2.0]]), np.eye(2)).matrix.round(3).tolist()
     [[0.5, 0.0], [0.0, 0.125]]

@@ -35,21 +35,35 @@ from extend.memory.strengths import gcv, oas, shared_strength
 class Memory:
     """Statistics and held-out features of named classes; immutable.
 
-    Args:
-        classes: k names.
-        core: the statistics of all samples but the candidates.
-        features, labels, keys: what is kept apart: whole feature vectors float32 ``[m, offset + d]``, int64, uint64
-            ``[m]``.
-        trained_on: bool ``[k]``: the backbone was trained on this class's held-out samples.
-        offset: the memory describes ``features[:, offset : offset + d]`` of the classifier's feature vectors.
-        max_held_out: how many candidates a class keeps.
-        shrinkage, ridge: strengths frozen when the classifier was wrapped, in scatter units; None: chosen at each fit.
-        held_out_used: the held-out rows that may choose have chosen the feature space.
-        inverses: of the within-class scatter at these strengths, kept up to date; empty: solve anew at each fit.
-        transported: the classes that were measured before the backbone moved; a drift map may have carried them over.
-        exemplars: inputs of old classes under a limit of bytes; None: none are kept.
-        fisher: how much the classifier depends on each parameter of its backbone; None: not measured.
+    Parameters
+    ----------
+    classes
+        K names.
+    core
+        The statistics of all samples but the candidates.
+    features, labels, keys
+        What is kept apart: whole feature vectors float32 ``[m, offset + d]``, int64, uint64 ``[m]``.
+    trained_on
+        Bool ``[k]``: the backbone was trained on this class's held-out samples.
+    offset
+        The memory describes ``features[:, offset : offset + d]`` of the classifier's feature vectors.
+    max_held_out
+        How many candidates a class keeps.
+    shrinkage, ridge
+        Strengths frozen when the classifier was wrapped, in scatter units; None: chosen at each fit.
+    held_out_used
+        The held-out rows that may choose have chosen the feature space.
+    inverses
+        Of the within-class scatter at these strengths, kept up to date; empty: solve anew at each fit.
+    transported
+        The classes that were measured before the backbone moved; a drift map may have carried them over.
+    exemplars
+        Inputs of old classes under a limit of bytes; None: none are kept.
+    fisher
+        How much the classifier depends on each parameter of its backbone; None: not measured.
 
+    Examples
+    --------
     >>> m = Memory.of(np.eye(3), np.array([0, 0, 1]), np.arange(3, dtype=np.uint64) + 2**63, ("a", "b"))
     >>> (m + m).statistics.count.tolist()
     [4, 2]
@@ -186,8 +200,10 @@ class Memory:
     def __add__(self, other: Memory) -> Memory:
         """The memory of both data sets together; classes of the same name are one class.
 
-        Raises:
-            ValueError: the memories describe different feature spaces or keep scatter differently.
+        Raises
+        ------
+        ArgumentError
+            The memories describe different feature spaces or keep scatter differently.
         """
         if (self.dim, self.offset, self.scatter_mode) != (other.dim, other.offset, other.scatter_mode):
             raise ArgumentError(
@@ -270,8 +286,10 @@ class Memory:
     def without(self, name: str) -> Memory:
         """The memory as if this class had never been added.
 
-        Raises:
-            ValueError: there is no such class, or the scatter is pooled, so that the class's share is not known.
+        Raises
+        ------
+        ArgumentError
+            There is no such class, or the scatter is pooled, so that the class's share is not known.
         """
         if name not in self.classes:
             raise ArgumentError(f"no class {name!r}; there are {', '.join(self.classes)}")
@@ -308,9 +326,12 @@ class Memory:
 
         Means and covariances go through the map by their moments, feature vectors one by one. O(k d^3).
 
-        Args:
-            drift: the map of the part of the features that the memory describes.
-            own: the map of the part before it (`offset` columns), where there is one.
+        Parameters
+        ----------
+        drift
+            The map of the part of the features that the memory describes.
+        own
+            The map of the part before it (`offset` columns), where there is one.
         """
         offset = self.offset
         features = drift.rows(self.features[:, offset:])

@@ -32,8 +32,10 @@ class Statistics:
     def scatter(self, label: int) -> np.ndarray:
         """One class's scatter, ``[d, d]``.
 
-        Raises:
-            ValueError: the memory keeps one pooled scatter only.
+        Raises
+        ------
+        ArgumentError
+            The memory keeps one pooled scatter only.
         """
         if self.scatters is None:
             raise ArgumentError('the memory keeps one pooled scatter; wrap with scatter="class" to keep one a class')

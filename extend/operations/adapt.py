@@ -40,20 +40,30 @@ def adapt(
     et al. 2023): a pretrained network is adapted once, while the first classes' data are there; later classes are added
     by closed forms on features that stay. With ``training=Training(select="none")`` only the head is trained.
 
-    Args:
-        data: samples of every class of the classifier, in any form that `extend.add_classes` takes; integer labels are
-            places in its classes.
-        training: which parameters move, and how.
-        head: the closed form fitted to the new memory, or `Auto`; None: the trained head stays.
-        held_out: samples that neither this training nor an earlier one has seen, to measure with; None: the hash rule
-            takes some of `data` out of this training.
-        skip_broken: leave out images that cannot be read.
-        progress: wraps batches and steps, such as a progress bar.
+    Parameters
+    ----------
+    data
+        Samples of every class of the classifier, in any form that `extend.add_classes` takes; integer labels are places
+        in its classes.
+    training
+        Which parameters move, and how.
+    head
+        The closed form fitted to the new memory, or `Auto`; None: the trained head stays.
+    held_out
+        Samples that neither this training nor an earlier one has seen, to measure with; None: the hash rule takes some
+        of `data` out of this training.
+    skip_broken
+        Leave out images that cannot be read.
+    progress
+        Wraps batches and steps, such as a progress bar.
 
-    Raises:
-        ValueError: bad samples, a class without samples, nothing that can be trained, or a `head` that is no closed
-            form.
+    Raises
+    ------
+    ArgumentError
+        Bad samples, a class without samples, nothing that can be trained, or a `head` that is no closed form.
 
+    Examples
+    --------
     >>> import jax, extend
     >>> from flax import nnx
     >>> x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32) + np.eye(4)[np.repeat([0, 1, 2], 20)] * 4
@@ -107,9 +117,13 @@ def replace_head(
 
     The old classes and their memory are left behind; `classifier` itself keeps them.
 
-    Raises:
-        ValueError: names are not unique, or fewer than two.
+    Raises
+    ------
+    ArgumentError
+        Names are not unique, or fewer than two.
 
+    Examples
+    --------
     >>> import jax, extend
     >>> from flax import nnx
     >>> model = extend.models.MLP(2, inputs=4, rngs=nnx.Rngs(0))

@@ -30,16 +30,23 @@ def calibrate(
     The report's before and after are of the same classes; `Evaluation.ece` and `log_loss` in them say what calibration
     gained, each row measured with corrections fitted on the other half of the rows (by a bit of the content key).
 
-    Args:
-        steps: in this order: ``"weights"``: new columns scaled to the old ones' mean norm (WA, Zhao et al. 2020);
-            ``"bias"``: new scores become ``alpha score + beta`` (BiC, Wu et al. 2019); ``"temperature"``: one factor on
-            all scores, so that `predict_proba` is calibrated (Guo et al. 2017).
-        new: the classes that count as new; None: those of the last addition.
+    Parameters
+    ----------
+    steps
+        In this order: ``"weights"``: new columns scaled to the old ones' mean norm (WA, Zhao et al. 2020); ``"bias"``:
+        new scores become ``alpha score + beta`` (BiC, Wu et al. 2019); ``"temperature"``: one factor on all scores, so
+        that `predict_proba` is calibrated (Guo et al. 2017).
+    new
+        The classes that count as new; None: those of the last addition.
 
-    Raises:
-        ValueError: an unknown step, no held-out features, no new classes where a step needs some, or Gaussians where
-            "weights" needs columns.
+    Raises
+    ------
+    ArgumentError
+        An unknown step, no held-out features, no new classes where a step needs some, or Gaussians where "weights"
+        needs columns.
 
+    Examples
+    --------
     >>> import extend
     >>> x, y = np.random.default_rng(0).normal(size=(400, 2)).astype("float32"), np.repeat([0, 1], 200)
     >>> clf = extend.wrap(lambda x: x, ["a", "b"], (x + 2 * y[:, None].astype("float32"), y))

@@ -46,12 +46,17 @@ def choose(
 ) -> Chosen:
     """Settle every one of `taps`, `transform` and `width` that is ``"auto"``, in this order; the others stay.
 
-    Args:
-        build: makes a backbone from ``taps=``.
-        samples: the base data; `held`: those to measure on, or None: the hash rule takes them from `samples`.
+    Parameters
+    ----------
+    build
+        Makes a backbone from ``taps=``.
+    samples
+        The base data; `held`: those to measure on, or None: the hash rule takes them from `samples`.
 
-    Raises:
-        ValueError: ``taps="auto"`` where there is no layer to tap.
+    Raises
+    ------
+    ArgumentError
+        ``taps="auto"`` where there is no layer to tap.
     """
     layers = _tappable(build) if taps == "auto" else tuple(taps)
     backbone = build(taps=layers)

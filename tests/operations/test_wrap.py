@@ -172,7 +172,7 @@ def test_what_would_be_misread_is_refused() -> None:
         ({"call": lambda m, x: m(x)}, "a scikit-learn model: call= does not apply to it"),
         ({"transform": "l2"}, "a file holds a head on its own features"),
         ({"taps": "auto"}, "'auto' chooses by the base data, for a model"),
-        ({"activation": "sigmoid"}, "activation is 'sigmoid'; the model's own head has 'softmax'"),
+        ({"activation": "sigmoid"}, "activation is 'sigmoid', but the model's own head has 'softmax'"),
         ({"inputs": spec(5), "pixels": "unit"}, "give one of them"),
         ({"size": 8}, "pass pixels= with it"),
     ):
