@@ -110,14 +110,8 @@ def _of_function(function: Callable[..., Any], spec: InputSpec) -> Build:
 def _as_it_is(backbone: Backbone) -> Build:
     def build(*, taps: Taps = (), transform: Transform | None = None, width: int | Width | None = None) -> Backbone:
         if list(taps) or transform is not None or width is not None:
-            raise ArgumentError(
-                "taps=, transform= and width= make a feature space: "
-                + (
-                    "this backbone has one"
-                    if backbone.own_format is None
-                    else "a file holds a head on its own features"
-                )
-            )
+            why = "this backbone has one" if backbone.own_format is None else "a file holds a head on its own features"
+            raise ArgumentError(f"taps=, transform= and width= make a feature space: {why}")
         return backbone
 
     return build

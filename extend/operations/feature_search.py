@@ -1,47 +1,66 @@
 """Choose a feature space when the base data are there: which taps, which transform, which width.
 
-Transform and width are chosen by the rule of `extend.methods.Auto`; of the taps, the most that do not lose a standard
-error on the base classes, because it is classes yet unknown that need them. All on the half of the held-out rows that
-never calibrates a forgetting budget; one pass of the backbone serves every candidate.
+Transform and width are chosen by the rule of `extend.methods.Auto`. Of the taps, the most that do not lose a standard
+error on the base classes are taken, because it is classes yet unknown that need them. All is measured on the half of
+the held-out rows that never calibrates a forgetting limit, and one pass of the backbone serves every candidate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
+<<<<<<< HEAD
 from extend.backbone import Backbone, Space, Tap, Width, embed
 from extend.core.errors import ArgumentError
 from extend.data import Features, Progress, Samples
 from extend.heads import class_weights, temperature
 from extend.memory import Memory, choosing, held_out_rows
 from extend.methods import LDA, Ridge, Score, pick
+=======
+from extend.backbone import extract
+from extend.backbone.base import Backbone
+from extend.backbone.feature_space import Space, Tap, Taps, Transform, Width
+from extend.core.errors import ArgumentError
+from extend.data import Progress
+from extend.data.features import Features
+from extend.data.samples import Samples
+from extend.heads.calibration import class_weights, temperature
+from extend.memory.memory import Memory
+from extend.memory.rows import choosing, held_out_rows
+from extend.methods import LDA, Ridge, Score
+from extend.methods.auto import pick
+from extend.operations.adopt import Build
+>>>>>>> refs/heads/backbone
 
 MOST_TAPS, MOST_FEATURES, MOST_OF_ONE = 3, 2048, 1024
+"""How many layers are tapped, how many features all have together, and how many one may have on a grid of 4 x 4."""
 HEADS = (LDA(), Ridge())
+"""The heads that judge a feature space."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Taps, transform and width, and what was tried, in words."""
+    """A feature space that was chosen: taps, transform and width, and what was tried, in words."""
 
     taps: tuple[Tap, ...]
-    transform: Any
+    transform: Transform | None
     width: Width | None
     tried: tuple[str, ...]
 
 
 def choose(
-    build: Callable[..., Backbone],
+    build: Build,
     samples: Samples,
     held: Samples | None,
-    taps: Any,
-    transform: Any,
-    width: Any,
+    taps: Taps | Literal["auto"],
+    transform: Transform | Literal["auto"] | None,
+    width: int | Width | Literal["auto"] | None,
     progress: Progress | None = None,
 ) -> Chosen:
     """Settle every one of `taps`, `transform` and `width` that is ``"auto"``, in this order; the others stay.
@@ -49,9 +68,21 @@ def choose(
     Parameters
     ----------
     build
+<<<<<<< HEAD
         Makes a backbone from ``taps=``.
     samples
         The base data; `held`: those to measure on, or None: the hash rule takes them from `samples`.
+=======
+        Makes the backbone with ``taps=``.
+    samples
+        The base data.
+    held
+        The samples to measure on; None: the hash rule takes them from `samples`.
+    taps, transform, width
+        As for `extend.wrap`.
+    progress
+        Wraps the batches.
+>>>>>>> refs/heads/backbone
 
     Raises
     ------
@@ -60,6 +91,7 @@ def choose(
     """
     layers = _tappable(build) if taps == "auto" else tuple(taps)
     backbone = build(taps=layers)
+<<<<<<< HEAD
     if held is None:
         aside = held_out_rows(samples.keys, samples.labels)
         samples, held = samples.take(~aside), samples.take(aside)
@@ -69,35 +101,55 @@ def choose(
     data = _Data(backbone, joined, samples, checked[half], held.labels[half])
     tried: list[str] = []
     now = Space(backbone.space.taps if taps != "auto" else (), None, None, backbone.space.keep)
+=======
+    trial = _Trial.of(backbone, samples, held, progress)
+    space = Space(backbone.space.taps if taps != "auto" else (), None, None, backbone.space.keep)
+>>>>>>> refs/heads/backbone
     if transform != "auto":
-        now = replace(now, transform=transform)
-    if isinstance(width, (Width, int)):
-        now = replace(now, width=Width(width) if isinstance(width, int) else width)
+        space = replace(space, transform=transform)
+    if width != "auto":
+        space = replace(space, width=Width(width) if isinstance(width, int) else width)
     if taps == "auto":
-        options = [replace(now, taps=backbone.space.taps[i:]) for i in range(len(layers) + 1)]
-        now = data.best(options, lambda s: "taps " + (", ".join(t.path for t in s.taps) or "none"), tried, first=True)
+        known = backbone.space.taps
+        options = [replace(space, taps=known[i:]) for i in range(len(known) + 1)]
+        space = trial.best(options, lambda s: f"taps {', '.join(t.path for t in s.taps) or 'none'}", first=True)
     if transform == "auto":
-        options = [replace(now, transform=t) for t in (None, "sqrt", "l2")]
-        now = data.best(options, lambda s: f"transform {s.transform or 'none'}", tried)
+        transforms: tuple[Transform | None, ...] = (None, "sqrt", "l2")
+        options = [replace(space, transform=t) for t in transforms]
+        space = trial.best(options, lambda s: f"transform {s.transform or 'none'}")
     if width == "auto":
         size = int(min(2000, max(200, 4 * backbone.joined)))
-        options = [replace(now, width=w) for w in (None, Width(size), Width(size, "fourier"))]
-        now = data.best(options, lambda s: f"width {s.width.size} {s.width.kind}" if s.width else "width none", tried)
-    return Chosen(now.taps, now.transform, now.width, tuple(tried))
+        options = [replace(space, width=w) for w in (None, Width(size), Width(size, "fourier"))]
+        space = trial.best(options, lambda s: f"width {s.width.size} {s.width.kind}" if s.width else "width none")
+    return Chosen(space.taps, space.transform, space.width, tuple(trial.tried))
 
 
-@dataclass(frozen=True)
-class _Data:
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """The base data in joined features, and the rows that judge, with their labels; `tried` grows with each trial."""
+
     backbone: Backbone
-    joined: np.ndarray
     samples: Samples
-    checked: np.ndarray
-    truth: np.ndarray
+    joined: Float[np.ndarray, "n joined"]
+    checked: Float[np.ndarray, "m joined"]
+    truth: Int[np.ndarray, " m"]
+    tried: list[str] = field(default_factory=list)
 
-    def best(self, options: list[Space], title: Callable[[Space], str], tried: list[str], first: bool = False) -> Space:
-        """The option whose better head wins by the rule (or the first that is as good); `tried` tells what each did."""
+    @classmethod
+    def of(cls, backbone: Backbone, samples: Samples, held: Samples | None, progress: Progress | None) -> _Trial:
+        """Run the backbone, once on each sample."""
+        if held is None:
+            aside = held_out_rows(samples.keys, samples.labels)
+            samples, held = samples.take(~aside), samples.take(aside)
+        joined = extract.join(backbone, samples, progress=progress)
+        checked = extract.join(backbone, held) if len(held) else np.zeros((0, backbone.joined), np.float32)
+        half = choosing(held.keys)
+        return cls(backbone, samples, joined, checked[half], held.labels[half])
+
+    def best(self, options: Sequence[Space], title: Callable[[Space], str], *, first: bool = False) -> Space:
+        """Return the option whose better head wins by the rule, or the first that is as good."""
         if not len(self.truth):
-            tried.append(f"{title(options[0])}: taken untried, as there are no held-out rows")
+            self.tried.append(f"{title(options[0])}: taken untried, as there are no held-out rows")
             return options[0]
         scored, right = [], []
         for option in options:
@@ -105,11 +157,12 @@ class _Data:
             better = pick([score for score, _ in found], [hit for _, hit in found], self.truth)[0]
             scored.append(found[better][0])
             right.append(found[better][1])
-            tried.append(f"{title(option)}: {scored[-1].accuracy:.1%}, log-loss {scored[-1].log_loss:.3f}")
+            self.tried.append(f"{title(option)}: {scored[-1].accuracy:.1%}, log-loss {scored[-1].log_loss:.3f}")
         taken, near = pick(scored, right, self.truth)
         return options[near[0] if first else taken]
 
-    def _score(self, option: Space) -> list[tuple[Score, np.ndarray]]:
+    def _score(self, option: Space) -> list[tuple[Score, Bool[np.ndarray, " m"]]]:
+        """How well each of the heads does in a feature space, and which rows it gets right."""
         rows, checked = self._features(option)
         names = self.samples.classes
         memory = Memory.of(
@@ -124,7 +177,7 @@ class _Data:
         return found
 
     def _features(self, option: Space) -> tuple[np.ndarray, np.ndarray]:
-        """The part of the features that a memory would describe, of the base and of the checked rows."""
+        """The part of the features that a memory would describe: of the base rows, and of those that judge."""
         first, edges = self.backbone.parts[0], np.cumsum(self.backbone.parts)
         skipped = len(self.backbone.space.taps) - len(option.taps)
         columns = np.r_[0:first, edges[skipped] : edges[-1]]
@@ -136,7 +189,7 @@ class _Data:
         return done[0], done[1]
 
 
-def _tappable(build: Callable[..., Backbone]) -> tuple[Tap, ...]:
+def _tappable(build: Build) -> tuple[Tap, ...]:
     """The last layers at the top of the model, in the order of their depth, that can be taps; at most three."""
     layers = build(taps=()).layers
     if not layers:
