@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from extend.data.features import Features
-from extend.memory import memory as module
+from extend.memory import statistics as module
 from extend.memory.exemplars import Exemplars
 from extend.memory.fisher import Fisher
 from extend.memory.memory import Memory
