@@ -32,7 +32,7 @@ class Fisher:
     """
 
     count: int
-    values: Mapping[str, Float[np.ndarray, "..."]]
+    values: Mapping[str, Float[np.ndarray, ...]]
 
     def __add__(self, other: Fisher) -> Fisher:
         names = sorted({*self.values, *other.values})
@@ -40,6 +40,6 @@ class Fisher:
         summed = {name: np.asarray(self.values.get(name, zero) + other.values.get(name, zero)) for name in names}
         return Fisher(self.count + other.count, summed)
 
-    def mean(self) -> dict[str, Float[np.ndarray, "..."]]:
+    def mean(self) -> dict[str, Float[np.ndarray, ...]]:
         """Return the mean over the samples."""
         return {name: value / max(self.count, 1) for name, value in self.values.items()}

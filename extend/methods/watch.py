@@ -22,10 +22,11 @@ MEASURED = 1000
 
 
 class Watch:
-    """Accuracy on old classes (held-out features that are carried over, an estimate) and on new ones (held-out samples).
+    """Measure the accuracy on old and on new classes at the end of every epoch.
 
-    It is that of LDA on the memory that is carried over, in place of the closed form that comes in the end; or that of
-    the trained head, where this one stays. Old and new weights are averaged as they are in the end, but without the
+    Old classes are judged by held-out features that are carried over, which is an estimate; new classes by held-out
+    samples. The head is LDA on the memory that is carried over, in place of the closed form that comes in the end, or
+    the trained head where this one stays. Old and new weights are averaged as they are in the end, but without the
     Fisher diagonal.
 
     Parameters

@@ -33,8 +33,8 @@ class Average:
         self,
         before: Weights,
         after: Weights,
-        trust: Float[np.ndarray, "..."] | np.float32 = ONE,
-        distrust: Float[np.ndarray, "..."] | np.float32 = ONE,
+        trust: Float[np.ndarray, ...] | np.float32 = ONE,
+        distrust: Float[np.ndarray, ...] | np.float32 = ONE,
     ) -> np.ndarray:
         """Return ``(a trust before + (1 - a) distrust after) / (a trust + (1 - a) distrust)``; a is the share."""
         one, two = np.float32(self.share) * trust, np.float32(1 - self.share) * distrust

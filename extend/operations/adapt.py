@@ -81,6 +81,7 @@ def adapt(
     started = time.perf_counter()
     found = retrain(classifier, samples, training, head, held_out=held, seed=seed, progress=progress)
     memory, fitted, how = found.memory, found.head, found.method
+    assert memory is not None
     settings = {**settings_of(training), **found.settings}
     seconds = time.perf_counter() - started
     before = held_out_evaluation(classifier.memory, classifier.head, names)
@@ -90,8 +91,8 @@ def adapt(
     recipe = classifier.recipe.after_adding(how, settings, learnt, trained_on=names)
     report = Report(
         "adapt", names, how, found.reason, before, after, None,
-        held_out_words(memory, fitted) if after and memory is not None else "nothing", seconds, seconds, len(samples),
-        memory.nbytes if memory is not None else 0, found.notes,
+        held_out_words(memory, fitted) if after else "nothing", seconds, seconds, len(samples),
+        memory.nbytes, found.notes,
     )  # fmt: skip
     return Classifier(found.backbone, fitted, names, memory, (*classifier.history, event), recipe), report
 

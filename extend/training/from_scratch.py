@@ -146,7 +146,9 @@ def train(
     if outcome.end == "interrupted":
         raise KeyboardInterrupt(outcome.stopped)
     if outcome.end == "diverged":
-        raise ArgumentError(f"{outcome.stopped}: lower learning_rate ({recipe.learning_rate})")
+        raise ArgumentError(
+            f"the loss was not finite at step {outcome.steps + 1}; lower learning_rate ({recipe.learning_rate})"
+        )
     trained = nnx.merge(definition, outcome.state["params"], outcome.state["rest"], copy=True)
     trained.eval()
     return trained
