@@ -1,7 +1,8 @@
 """Real inputs of old classes, kept under a limit of bytes, for methods that replay them.
 
-Chosen by herding (iCaRL, Rebuffi et al. 2017, equation 4) and cut to the same number a class: the limit divided by
-the classes, in the order of herding, so that what stays is what would have been chosen for the smaller number.
+They are chosen by herding (iCaRL, Rebuffi et al. 2017, equation 4) and cut to the same number for each class: the limit
+divided by the classes. Because they are cut in the order of herding, what stays is what would have been chosen for the
+smaller number.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from extend.core.errors import ArgumentError
 
 @dataclass(frozen=True, eq=False)
 class Exemplars:
-    """Inputs of all classes together within `limit` bytes; immutable.
+    """Inputs of all classes together within a limit of bytes; immutable.
 
     Parameters
     ----------
     limit
-        Bytes.
+        The limit in bytes.
     leaves
-        The inputs: one array ``[m, ...]`` a leaf of the input's tree; pictures stay 8-bit. None: none yet.
+        The inputs: one array ``[m, ...]`` for each leaf of the input's tree; pictures stay 8-bit. None where none were
+        kept yet.
     labels, keys, ranks
-        Int64, uint64 and int64 ``[m]``: class, content key, and place in the class's herding.
+        The class of each input, its content key, and its place in the herding of its class.
 
     Examples
     --------
@@ -45,7 +47,7 @@ class Exemplars:
 
     @property
     def bytes(self) -> int:
-        """Of one input."""
+        """The bytes of one input."""
         return sum(leaf[:1].nbytes for leaf in self.leaves) if self.leaves is not None else 0
 
     @property
@@ -54,23 +56,30 @@ class Exemplars:
         return sum(array.nbytes for array in (*(self.leaves or ()), self.labels, self.keys, self.ranks))
 
     def take(self, rows: np.ndarray) -> Exemplars:
-        """These rows (numbers or a mask)."""
+        """Return these rows, given by number or as a mask."""
         leaves = tuple(leaf[rows] for leaf in self.leaves) if self.leaves is not None else None
         return replace(self, leaves=leaves, labels=self.labels[rows], keys=self.keys[rows], ranks=self.ranks[rows])
 
     def relabel(self, place: np.ndarray) -> Exemplars:
-        """Class i becomes class ``place[i]``."""
+        """Return the same inputs, with ``place[i]`` for class i."""
         return replace(self, labels=place[self.labels]) if len(self) else self
+
+    def without(self, label: int) -> Exemplars:
+        """Return these exemplars without a class; the classes after it move up."""
+        left = self.take(self.labels != label)
+        return replace(left, labels=np.where(left.labels > label, left.labels - 1, left.labels))
 
     def add(
         self, leaves: tuple[np.ndarray, ...], label: np.ndarray, key: np.ndarray, rank: np.ndarray, k: int
     ) -> Exemplars:
-        """With these samples as well, cut to the limit for k classes. A sample that is there already is kept once.
+        """Return these exemplars with more samples, cut to the limit for k classes.
+
+        A sample that is there already is kept once.
 
         Raises
         ------
         ArgumentError
-            The limit is less than one input a class.
+            The limit is less than one input for each class.
         """
         known = set(zip(self.labels.tolist(), self.keys.tolist(), strict=True))
         new = np.asarray([pair not in known for pair in zip(label.tolist(), key.tolist(), strict=True)], bool)
@@ -86,7 +95,7 @@ class Exemplars:
         ).cut(k)
 
     def cut(self, k: int) -> Exemplars:
-        """The first by rank of each class, as many as the limit allows k classes; in the order of class and rank."""
+        """Return the first of each class by rank, as many as the limit allows for k classes."""
         if self.leaves is None:
             return self
         each = exemplars_each(self.limit, k, self.bytes)
@@ -95,13 +104,21 @@ class Exemplars:
         return self.take(order[np.arange(len(order)) - first < each])
 
 
+def united(one: Exemplars | None, two: Exemplars | None, place: np.ndarray, k: int) -> Exemplars | None:
+    """Return both within the first one's limit; class i of `two` is class ``place[i]`` of k."""
+    if two is None or two.leaves is None:
+        return one.cut(k) if one is not None else two
+    base = one if one is not None else Exemplars(two.limit)
+    return base.add(two.leaves, place[two.labels], two.keys, two.ranks, k)
+
+
 def exemplars_each(limit: int, k: int, size: int) -> int:
-    """How many inputs of so many bytes each of k classes may keep.
+    """Return how many inputs of `size` bytes each of k classes may keep.
 
     Raises
     ------
     ArgumentError
-        Less than one.
+        It is less than one.
     """
     each = limit // (k * max(size, 1))
     if each < 1:

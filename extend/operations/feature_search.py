@@ -15,28 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-<<<<<<< HEAD
-from extend.backbone import Backbone, Space, Tap, Width, embed
+from extend.backbone import Backbone, Space, Tap, Taps, Transform, Width, embed
 from extend.core.errors import ArgumentError
 from extend.data import Features, Progress, Samples
 from extend.heads import class_weights, temperature
 from extend.memory import Memory, choosing, held_out_rows
 from extend.methods import LDA, Ridge, Score, pick
-=======
-from extend.backbone import extract
-from extend.backbone.base import Backbone
-from extend.backbone.feature_space import Space, Tap, Taps, Transform, Width
-from extend.core.errors import ArgumentError
-from extend.data import Progress
-from extend.data.features import Features
-from extend.data.samples import Samples
-from extend.heads.calibration import class_weights, temperature
-from extend.memory.memory import Memory
-from extend.memory.rows import choosing, held_out_rows
-from extend.methods import LDA, Ridge, Score
-from extend.methods.auto import pick
 from extend.operations.adopt import Build
->>>>>>> refs/heads/backbone
 
 MOST_TAPS, MOST_FEATURES, MOST_OF_ONE = 3, 2048, 1024
 """How many layers are tapped, how many features all have together, and how many one may have on a grid of 4 x 4."""
@@ -68,11 +53,6 @@ def choose(
     Parameters
     ----------
     build
-<<<<<<< HEAD
-        Makes a backbone from ``taps=``.
-    samples
-        The base data; `held`: those to measure on, or None: the hash rule takes them from `samples`.
-=======
         Makes the backbone with ``taps=``.
     samples
         The base data.
@@ -82,7 +62,6 @@ def choose(
         As for `extend.wrap`.
     progress
         Wraps the batches.
->>>>>>> refs/heads/backbone
 
     Raises
     ------
@@ -91,20 +70,8 @@ def choose(
     """
     layers = _tappable(build) if taps == "auto" else tuple(taps)
     backbone = build(taps=layers)
-<<<<<<< HEAD
-    if held is None:
-        aside = held_out_rows(samples.keys, samples.labels)
-        samples, held = samples.take(~aside), samples.take(aside)
-    joined = embed(backbone, samples, progress=progress)
-    checked = embed(backbone, held) if len(held) else np.zeros((0, backbone.joined), np.float32)
-    half = choosing(held.keys)
-    data = _Data(backbone, joined, samples, checked[half], held.labels[half])
-    tried: list[str] = []
-    now = Space(backbone.space.taps if taps != "auto" else (), None, None, backbone.space.keep)
-=======
     trial = _Trial.of(backbone, samples, held, progress)
     space = Space(backbone.space.taps if taps != "auto" else (), None, None, backbone.space.keep)
->>>>>>> refs/heads/backbone
     if transform != "auto":
         space = replace(space, transform=transform)
     if width != "auto":
@@ -141,8 +108,8 @@ class _Trial:
         if held is None:
             aside = held_out_rows(samples.keys, samples.labels)
             samples, held = samples.take(~aside), samples.take(aside)
-        joined = extract.join(backbone, samples, progress=progress)
-        checked = extract.join(backbone, held) if len(held) else np.zeros((0, backbone.joined), np.float32)
+        joined = embed(backbone, samples, progress=progress)
+        checked = embed(backbone, held) if len(held) else np.zeros((0, backbone.joined), np.float32)
         half = choosing(held.keys)
         return cls(backbone, samples, joined, checked[half], held.labels[half])
 

@@ -18,8 +18,8 @@ def incremental(data: Labelled, method: ClosedForm) -> tuple[LinearHead, np.ndar
     """A head after adding the classes one at a time, and the rows that it may use."""
     memory = None
     for label, name in enumerate(data.names):
-        x, _, keys = data.part(data.y == label)
-        part = Memory.of(Features(x, np.zeros(len(x), int), (name,), keys))
+        rows = data.y == label
+        part = Memory.of(Features(data.x[rows], np.zeros(rows.sum(), int), (name,), data.keys[rows]))
         memory = part if memory is None else memory + part
     kept = ~held_out_rows(data.keys, data.y)
     assume(len(np.unique(data.y[kept])) == len(data.names))

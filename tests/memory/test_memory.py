@@ -7,7 +7,7 @@ import pytest
 
 from extend.data import Features
 from extend.memory import Exemplars, Fisher, Memory, gcv
-from extend.memory import memory as module
+from extend.memory import statistics as module
 from extend.memory.serialise import to_tree
 from extend.memory.strengths import oas
 from tests.conftest import blobs
