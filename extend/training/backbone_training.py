@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,8 +96,10 @@ def train_backbone(
         Judges the network and the head at the end of every epoch.
     per_epoch
         The number of steps in an epoch; None takes as many as pass over the samples once.
-    seed, progress
-        The seed of every random choice; what wraps the steps of an epoch.
+    seed
+        The seed of every random choice.
+    progress
+        Wraps the steps of an epoch.
 
     Raises
     ------
@@ -106,38 +108,25 @@ def train_backbone(
         `extend.training.loop.train`).
     """
     names = check_training(backbone, training)
-    parts = _Parts(backbone, training, names, samples, seed)
+    parts = _Parts(backbone, head, training, names, samples, seed)
     steps = per_epoch or max(1, -(-len(samples) // training.batch_size))
-    block = head.blocks[0]
-    begun = {"kernel": jnp.asarray(block.kernel), "bias": jnp.asarray(block.bias)}
     optimiser = parts.by_name(training.optimiser) if training.optimiser else adam(training, steps, parts.moving)
-    state = parts.state(begun)
-    objective = Objective(backbone, training, head.link, block.start, anchors, old, draws is not None, seed)
-
-    def ends(state: Tree) -> tuple[dict[str, np.ndarray], LinearHead]:
-        kernel, bias = np.asarray(state["head"]["kernel"]), np.asarray(state["head"]["bias"])
-        return parts.network(state), LinearHead.of(kernel, bias, block.start, head.link, "trained")
-
-    def measured(state: Tree) -> Mapping[str, float]:
-        assert measure is not None
-        return measure(*ends(state))
-
-    chosen = rows_and_targets(samples, head.num_classes, old, head.link)
-    batches = Batches(backbone, training, samples, *chosen, steps, draws, seed)
+    rows, targets = rows_and_targets(samples, head.num_classes, old, head.link)
+    objective = Objective(backbone, training, head.link, parts.start, anchors, old, draws is not None, seed)
     outcome = train(
         _update(objective, optimiser, parts),
-        {**state, "optimiser": optimiser.init({"network": state["network"], "head": begun})},
-        Fixed(parts.held, backbone.params["space"], begun, _fisher(anchors, names)),
-        batches,
+        parts.state(optimiser),
+        parts.fixed(anchors),
+        Batches(backbone, training, samples, rows, targets, steps, draws, seed),
         training.epochs,
         steps,
-        measure=measured if measure is not None else None,
+        measure=parts.measured(measure) if measure is not None else None,
         patience=training.patience,
         folder=Path(training.state) if training.state else None,
-        identity=_identity(parts, samples, training, anchors, head, [old, seed]),
+        identity=_identity(parts, samples, training, anchors, [old, seed]),
         progress=progress,
     )
-    return TrainedBackbone(*ends(outcome.state), outcome)
+    return TrainedBackbone(*parts.ends(outcome.state), outcome)
 
 
 def check_training(backbone: Backbone, training: Training) -> tuple[str, ...]:
@@ -163,35 +152,55 @@ def check_training(backbone: Backbone, training: Training) -> tuple[str, ...]:
 
 
 class _Parts:
-    """The parts of a network: what is held, what moves, and the statistics that training mode changes.
+    """The parts of a network and its head: what is held, what moves, and the statistics that training mode changes.
 
-    All that moves is one vector, and all statistics are another: with a hundred leaves, XLA takes a minute to compile
-    what surrounds the gradient.
+    All that moves in the network is one vector, and all statistics are another: with a hundred leaves, XLA takes a
+    minute to compile what surrounds the gradient.
     """
 
     def __init__(
-        self, backbone: Backbone, training: Training, names: tuple[str, ...], samples: Samples, seed: int
+        self,
+        backbone: Backbone,
+        head: LinearHead,
+        training: Training,
+        names: tuple[str, ...],
+        samples: Samples,
+        seed: int,
     ) -> None:
-        network = backbone.params["network"]
-        self.backbone, self.names = backbone, names
+        block = head.blocks[0]
+        self.backbone, self.names, self.link, self.start = backbone, names, head.link, block.start
+        self.head = {"kernel": jnp.asarray(block.kernel), "bias": jnp.asarray(block.bias)}
         self.adapts = bool(training.lora and names)
-        self.held = {name: jnp.asarray(value) for name, value in network.items()}
+        self.held = {name: jnp.asarray(value) for name, value in backbone.params["network"].items()}
         self.begun = {name: self.held[name] for name in names}
         self.moving: Tree = adapters(self.begun, training.lora, seed) if self.adapts else self.begun
         self.vector, self.unpack = ravel_pytree(self.moving)
         free = () if training.frozen_statistics else _statistics(backbone, samples)
         self.statistics, self.unpack_statistics = ravel_pytree({name: self.held[name] for name in free})
 
-    def state(self, head: Mapping[str, Array]) -> Tree:
-        """Return what a training of this network and a head begins with, but for the optimiser's part."""
-        return {"network": self.vector, "head": head, "statistics": self.statistics}
+    def state(self, optimiser: optax.GradientTransformation) -> Tree:
+        """Return what the training begins with."""
+        moving = {"network": self.vector, "head": self.head}
+        return {**moving, "statistics": self.statistics, "optimiser": optimiser.init(moving)}
 
-    def network(self, state: Tree) -> dict[str, np.ndarray]:
-        """Return the changed parameters of the network."""
+    def fixed(self, anchors: Anchors) -> Fixed:
+        """Return what no step changes."""
+        fisher = anchors.fisher.mean() if anchors.ewc and anchors.fisher is not None else {}
+        known = {name: jnp.asarray(value) for name, value in fisher.items() if name in self.names}
+        return Fixed(self.held, self.backbone.params["space"], self.head, known)
+
+    def ends(self, state: Tree) -> tuple[dict[str, np.ndarray], LinearHead]:
+        """Return the changed parameters of the network and the head, as they are in a state."""
         moved = self.unpack(state["network"])
         changed = {**(adapted(self.begun, moved) if self.adapts else moved)}
         changed |= self.unpack_statistics(state["statistics"])
-        return {name: np.asarray(value) for name, value in changed.items()}
+        kernel, bias = (np.asarray(state["head"][name]) for name in ("kernel", "bias"))
+        network = {name: np.asarray(value) for name, value in changed.items()}
+        return network, LinearHead.of(kernel, bias, self.start, self.link, "trained")
+
+    def measured(self, measure: Measure) -> Callable[[Tree], Mapping[str, float]]:
+        """Let a measure of network and head judge a state."""
+        return lambda state: measure(*self.ends(state))
 
     def by_name(self, optimiser: optax.GradientTransformation) -> optax.GradientTransformation:
         """Let an optimiser that was given see every parameter by its name, where the training has one vector."""
@@ -223,14 +232,6 @@ def _update(objective: Objective, optimiser: optax.GradientTransformation, parts
     return update
 
 
-def _fisher(anchors: Anchors, names: Sequence[str]) -> dict[str, Array]:
-    """Return the Fisher diagonal of the parameters that move, if the loss needs it."""
-    if not anchors.ewc:
-        return {}
-    assert anchors.fisher is not None
-    return {name: jnp.asarray(value) for name, value in anchors.fisher.mean().items() if name in names}
-
-
 def _statistics(backbone: Backbone, samples: Samples) -> tuple[str, ...]:
     """Return the names of the arrays that training mode changes and no gradient does; their dtypes are floating."""
     batch = samples.batch(0, min(2, len(samples)), backbone.inputs)
@@ -240,22 +241,18 @@ def _statistics(backbone: Backbone, samples: Samples) -> tuple[str, ...]:
     return tuple(name for name, leaf in changed.items() if jnp.issubdtype(leaf.dtype, jnp.floating))
 
 
-def _identity(
-    parts: _Parts, samples: Samples, training: Training, anchors: Anchors, head: LinearHead, numbers: list[int]
-) -> Identity:
+def _identity(parts: _Parts, samples: Samples, training: Training, anchors: Anchors, numbers: list[int]) -> Identity:
     """Identify a training run so that it can be resumed.
 
     Random draws are left out: rounding can rotate the eigenvectors that they are drawn along.
     """
     if not training.state:
         return Identity()
-    block = head.blocks[0]
     told = {**vars(training), **vars(anchors), "select": None, "state": None}
     simple = {name: value for name, value in told.items() if isinstance(value, (int, float, str, type(None)))}
-    settings = [simple, [parts.names, head.link.name, block.start, *numbers], parts.backbone.fingerprint]
-    begun = {"kernel": jnp.asarray(block.kernel), "bias": jnp.asarray(block.bias)}
-    seen = {"network": parts.moving, "head": begun}
+    settings = [simple, [parts.names, parts.link.name, parts.start, *numbers], parts.backbone.fingerprint]
+    seen = {"network": parts.moving, "head": parts.head}
     optimiser = behaviour(training.optimiser, seen) if training.optimiser else b""
     fisher = sorted(anchors.fisher.values.items()) if anchors.fisher is not None else []
-    computed = [np.asarray(block.kernel), np.asarray(block.bias), *(value for _, value in fisher)]
-    return identify(settings, [samples.keys, samples.labels], computed, optimiser)
+    computed = [*parts.head.values(), *(value for _, value in fisher)]
+    return identify(settings, [samples.keys, samples.labels], [np.asarray(array) for array in computed], optimiser)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from extend.backbone import Backbone
+from extend.core.errors import ArgumentError
 from extend.core.kernel_gradient import with_matmul_kernel_gradient
 from extend.heads import Link
 from extend.memory import Fisher
@@ -37,6 +38,11 @@ class Anchors:
         F, which `ewc` needs.
     temperature
         The temperature of the distillation.
+
+    Raises
+    ------
+    ArgumentError
+        There is no F for `ewc`.
     """
 
     distillation: float = 0.0
@@ -44,6 +50,10 @@ class Anchors:
     ewc: float = 0.0
     fisher: Fisher | None = None
     temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.ewc and self.fisher is None:
+            raise ArgumentError("ewc needs the Fisher diagonal")
 
 
 class Fixed(NamedTuple):

@@ -23,6 +23,10 @@ def float32(batch: np.ndarray) -> np.ndarray:
     return batch.astype(np.float32) / 255
 
 
+def flat(batch: np.ndarray) -> np.ndarray:
+    return float32(batch).reshape(len(batch), -1)
+
+
 def mlp() -> MLP:
     return MLP(3, inputs=5, hidden=(16,), rngs=nnx.Rngs(0))
 
@@ -69,7 +73,8 @@ def test_interrupted_in_the_midst_of_an_epoch_it_goes_on_bit_for_bit(tmp_path: P
             yield step
 
     def trained(**options: Any) -> nnx.Module:
-        return train(ResNet(2, 8, 2, rngs=nnx.Rngs(0)), PICTURES, np.arange(64) % 2, recipe, prepare=float32, **options)
+        model = MLP(2, inputs=16 * 16 * 3, hidden=(8,), rngs=nnx.Rngs(0))
+        return train(model, PICTURES, np.arange(64) % 2, recipe, prepare=flat, **options)
 
     with pytest.raises(KeyboardInterrupt, match="interrupted at step 3 of 8"):
         trained(state=tmp_path / "state", progress=progress)
