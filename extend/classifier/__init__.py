@@ -1,5 +1,6 @@
 """The classifier: a backbone, a head, a memory and a recipe; saved, restored and measured."""
 
+from extend.classifier import serialise
 from extend.classifier.classifier import Classifier
 from extend.classifier.evaluation import (
     Evaluation,
@@ -23,5 +24,6 @@ __all__ = [
     "evaluate_features",
     "held_out_evaluation",
     "load",
+    "serialise",
     "since_learnt",
 ]

@@ -1,5 +1,6 @@
 """Heads: from features to one score for each class, their corrections, and the forgetting budget's arithmetic."""
 
+from extend.heads import serialise
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
 from extend.heads.calibration import align_weights, bias_correction, class_weights, temperature
@@ -31,6 +32,7 @@ __all__ = [
     "link_named",
     "lower_bound",
     "place",
+    "serialise",
     "temperature",
     "upper_bound",
 ]

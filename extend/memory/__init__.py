@@ -1,5 +1,6 @@
 """The memory: what a classifier keeps of the classes that it has seen."""
 
+from extend.memory import serialise
 from extend.memory.drift import Kind, Linear, Translation, fit_drift
 from extend.memory.exemplars import Exemplars, exemplars_each
 from extend.memory.fisher import Fisher
@@ -31,5 +32,6 @@ __all__ = [
     "held_out_rows",
     "in_turns",
     "moments",
+    "serialise",
     "with_exemplars",
 ]

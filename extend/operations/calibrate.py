@@ -9,10 +9,12 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Bool
 
 from extend.classifier import Classifier, Evaluation, Event, evaluate_features, held_out_evaluation
 from extend.core.errors import ArgumentError
 from extend.heads import Calibrated, Head, align_weights, bias_correction, temperature
+from extend.memory import Memory
 from extend.operations.load_any import as_classifier
 from extend.report import Report, held_out_words
 
@@ -55,26 +57,8 @@ def calibrate(
     ('a', 'b')
     """
     classifier = as_classifier(classifier)
-    if isinstance(steps, str) or not steps or any(step not in STEPS for step in steps):
-        raise ArgumentError(f"steps is {steps!r}; expected some of {', '.join(map(repr, STEPS))}")
-    memory = classifier.memory
-    if memory is None or not len(memory.held_out[0]):
-        raise ArgumentError(
-            "calibration is fitted on held-out features, and this classifier has none: wrap it with data="
-        )
-    if new is None:
-        new = classifier.recipe.newest
-    new = (new,) if isinstance(new, str) else tuple(new)
-    if unknown := [name for name in new if name not in classifier.classes]:
-        raise ArgumentError(f"no class {unknown[0]!r}; there are {', '.join(classifier.classes)}")
-    fresh = np.isin(classifier.classes, list(new))
-    if ("weights" in steps or "bias" in steps) and (fresh.all() or not fresh.any()):
-        raise ArgumentError("weights and bias correct new classes against old ones: say which are new with new=[...]")
+    memory, fresh = _checked(classifier, steps, new)
     rows, labels = memory.held_out
-    if "bias" in steps and len(np.unique(fresh[labels])) < 2:
-        raise ArgumentError("bias correction compares old and new classes on held-out rows, and one of them has none")
-    if not classifier.head.link.exclusive:
-        raise ArgumentError("calibration is of softmax scores; this head scores each class alone (sigmoid)")
     started = time.perf_counter()
     half = memory.choosing
     head = _corrected(classifier.head, steps, fresh, rows, labels)
@@ -107,6 +91,38 @@ def calibrate(
         notes=notes,
     )
     return better, report
+
+
+def _checked(
+    classifier: Classifier, steps: Sequence[Step], new: Sequence[str] | None
+) -> tuple[Memory, Bool[np.ndarray, " k"]]:
+    """Return the memory and which classes are new; refuse what cannot be corrected."""
+    if (
+        isinstance(steps, str)
+        or not isinstance(steps, Sequence)
+        or not steps
+        or any(step not in STEPS for step in steps)
+    ):
+        raise ArgumentError(f"steps is {steps!r}; expected some of {', '.join(map(repr, STEPS))}")
+    memory = classifier.memory
+    if memory is None or not len(memory.held_out[0]):
+        raise ArgumentError(
+            "calibration is fitted on held-out features, and this classifier has none: wrap it with data="
+        )
+    if new is None:
+        new = classifier.recipe.newest
+    new = (new,) if isinstance(new, str) else tuple(new)
+    if unknown := [name for name in new if name not in classifier.classes]:
+        raise ArgumentError(f"no class {unknown[0]!r}; there are {', '.join(classifier.classes)}")
+    fresh = np.isin(classifier.classes, list(new))
+    if ("weights" in steps or "bias" in steps) and (fresh.all() or not fresh.any()):
+        raise ArgumentError("weights and bias correct new classes against old ones: say which are new with new=[...]")
+    labels = memory.held_out[1]
+    if "bias" in steps and len(np.unique(fresh[labels])) < 2:
+        raise ArgumentError("bias correction compares old and new classes on held-out rows, and one of them has none")
+    if not classifier.head.link.exclusive:
+        raise ArgumentError("calibration is of softmax scores; this head scores each class alone (sigmoid)")
+    return memory, fresh
 
 
 def _corrected(
