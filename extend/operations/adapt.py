@@ -52,23 +52,21 @@ def adapt(
     held_out
         Samples that neither this training nor an earlier one has seen, to measure with; None: the hash rule takes some
         of `data` out of this training.
-    skip_broken
-        Leave out images that cannot be read.
-    progress
-        Wraps batches and steps, such as a progress bar.
+    skip_broken, seed, progress
+        Leave out images that cannot be read; the seed of every random choice; what wraps batches and steps.
 
     Raises
     ------
-    ArgumentError
+    DataError, ArgumentError
         Bad samples, a class without samples, nothing that can be trained, or a `head` that is no closed form.
 
     Examples
     --------
-    >>> import jax, extend
+    >>> import extend
     >>> from flax import nnx
     >>> x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32) + np.eye(4)[np.repeat([0, 1, 2], 20)] * 4
     >>> model = extend.models.MLP(3, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))
-    >>> clf = extend.wrap(model, ["a", "b", "c"], inputs=jax.ShapeDtypeStruct((4,), np.float32))
+    >>> clf = extend.wrap(model, ["a", "b", "c"], inputs=extend.Array((4,)))
     >>> clf, report = extend.adapt(clf, (x, np.repeat([0, 1, 2], 20)), training=Training(epochs=2, batch_size=16))
     >>> clf.memory is not None
     True
@@ -77,11 +75,9 @@ def adapt(
     checked_head(head)
     spec, names = classifier.backbone.inputs, classifier.classes
     samples = read_into(names, data, spec, "data", skip_broken=skip_broken, progress=progress).check_every_class("data")
-    held = (
-        None
-        if held_out is None
-        else read_into(names, held_out, spec, "held_out", skip_broken=skip_broken, progress=progress)
-    )
+    held = None
+    if held_out is not None:
+        held = read_into(names, held_out, spec, "held_out", skip_broken=skip_broken, progress=progress)
     started = time.perf_counter()
     found = retrain(classifier, samples, training, head, held_out=held, seed=seed, progress=progress)
     memory, fitted, how = found.memory, found.head, found.method
