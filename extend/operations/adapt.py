@@ -36,9 +36,8 @@ def adapt(
 ) -> tuple[Classifier, Report]:
     """Train the backbone on the classes it is to begin with, measure the memory anew, and freeze it.
 
-    The first phase of RanPAC (McDonnell et al. 2023, section 3.3) and all of FSA (first-session adaptation, Panos
-    et al. 2023): a pretrained network is adapted once, while the first classes' data are there; later classes are added
-    by closed forms on features that stay. With ``training=Training(select="none")`` only the head is trained.
+    A pretrained network is adapted once, while the first classes' data are there; later classes are added by closed
+    forms on features that stay (RanPAC, McDonnell et al. 2023, section 3.3; first-session adaptation, Panos et al. 2023).
 
     Parameters
     ----------
@@ -81,7 +80,7 @@ def adapt(
     started = time.perf_counter()
     found = retrain(classifier, samples, training, head, held_out=held, seed=seed, progress=progress)
     memory, fitted, how = found.memory, found.head, found.method
-    assert memory is not None  # A training on samples of every class measures one.
+    assert memory is not None  # Samples of every class give one.
     settings = {**settings_of(training), **found.settings}
     seconds = time.perf_counter() - started
     before = held_out_evaluation(classifier.memory, classifier.head, names)
