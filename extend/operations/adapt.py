@@ -37,7 +37,7 @@ def adapt(
     """Train the backbone on the classes it is to begin with, measure the memory anew, and freeze it.
 
     A pretrained network is adapted once, while the first classes' data are there; later classes are added by closed
-    forms on features that stay (RanPAC, McDonnell et al. 2023, section 3.3; first-session adaptation, Panos et al. 2023).
+    forms on features that stay (RanPAC, McDonnell et al. 2023, section 3.3; FSA, Panos et al. 2023).
 
     Parameters
     ----------
