@@ -18,7 +18,6 @@ from typing import Any
 import jax
 import numpy as np
 import torch
-from extend.training.learn import learn
 from flax import nnx
 from torch import nn
 
