@@ -20,15 +20,13 @@ import extend
 from benchmarks import results
 from benchmarks.results import FOLDER, Row
 from extend import data
-from extend.backbone.base import Backbone
-from extend.backbone.extract import extract
-from extend.backbone.function import FunctionBackbone
-from extend.classifier.classifier import Classifier
-from extend.data.features import Features
+from extend.backbone import Backbone, FunctionBackbone, extract
+from extend.classifier import Classifier
+from extend.data import Features
 from extend.heads.trade_off import trade_off
-from extend.memory.memory import Memory
+from extend.memory import Memory
+from extend.memory.strengths import oas
 from extend.methods import LDA
-from extend.methods.lda import oas
 
 BUDGETS = (0.01, 0.02, 0.05)
 CASES = ((500, "lda"), (50, "lda"), (50, "new_units"))
@@ -103,7 +101,7 @@ def based(
     memory = Memory.of(Features(rows.features, rows.labels, classes, rows.keys), offset=backbone.offset)
     memory = memory.with_held_out(kept.features, kept.labels, kept.keys)
     memory = replace(memory, shrinkage=oas(memory.statistics))
-    return Classifier(backbone, LDA().fit(None, memory, rows, 0), classes, memory)
+    return Classifier(backbone, LDA().fit(memory), classes, memory)
 
 
 def lines(rows: list[Row]) -> list[str]:

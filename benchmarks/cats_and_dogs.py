@@ -24,11 +24,10 @@ from sklearn.preprocessing import StandardScaler
 import extend
 from benchmarks import datasets
 from benchmarks.results import write
-from extend.backbone.extract import extract, join
-from extend.data.features import Features
-from extend.data.samples import Samples
-from extend.heads.linear import LinearHead
-from extend.memory.rows import held_out_rows
+from extend.backbone import embed, extract
+from extend.data import Features, Samples
+from extend.heads import LinearHead
+from extend.memory import held_out_rows
 from extend.methods import NewUnits
 
 CACHE = Path(".cache/features")
@@ -73,7 +72,7 @@ def resnet(checkpoint: Path, blocks: tuple[str, ...], grid: int) -> Parts:
     backbone = extend.FlaxBackbone.from_nnx(model, 8, datasets.CIFAR10, taps=taps)
     backbone = replace(backbone, params={**backbone.params, "network": saved.params["network"]})
     train, test = datasets.cifar10("train"), datasets.cifar10("test")
-    joined = join(backbone, train, cache=CACHE)
+    joined = embed(backbone, train, cache=CACHE)
     known = np.isin(np.asarray(train.classes)[train.labels], datasets.CIFAR8_NAMES)
     base = joined[known & ~held_out_rows(train.keys, train.labels)]
     fitted = backbone.with_space(backbone.space.fit(base, backbone.parts))

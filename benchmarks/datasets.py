@@ -57,16 +57,16 @@ def folder(name: str) -> Path:
     """
     root = os.environ.get("EXTEND_DATA")
     if not root:
-        raise SystemExit("EXTEND_DATA is not set; it names the folder of the data sets (see README, Benchmarks)")
+        raise SystemExit("EXTEND_DATA is not set; it names the folder of the data sets (see docs/performance.md)")
     path = Path(root) / name
     archives = sorted(path.glob("*.tar.xz")) if path.is_dir() else []
     if not path.is_dir():
-        raise SystemExit(f"{path} is missing; see README, Benchmarks, for where the data come from")
+        raise SystemExit(f"{path} is missing; see docs/performance.md, for where the data come from")
     return archives[0] if archives else path
 
 
 def _file(name: str, file: str) -> Path:
     path = folder(name) / file
     if not path.is_file():
-        raise SystemExit(f"{path} is missing; see README, Benchmarks, for where the data come from")
+        raise SystemExit(f"{path} is missing; see docs/performance.md, for where the data come from")
     return path

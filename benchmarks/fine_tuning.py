@@ -21,9 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-import optax
 from flax import nnx
 
 import extend
@@ -31,25 +29,17 @@ from benchmarks import datasets, results
 from benchmarks.cats_and_dogs import BLOCKS
 from benchmarks.make_checkpoints import CIFAR_TAPS, cifar8_samples
 from benchmarks.results import Row
-from extend.classifier.classifier import Classifier
+from extend.classifier import Classifier
 from extend.core.checkpoint import is_ours
-from extend.data.samples import Samples
+from extend.data import Samples
 from extend.methods import FineTune, Joint, Ridge
+from extend.training.optimiser import one_cycle_sgd
 
 BASE, WIDE = Path(".cache/fine_tuning-base"), Path(".cache/fine_tuning-wide")
 EACH = 20
 """Exemplars a class once there are ten classes."""
 PLAIN = FineTune(flip=True, padding=4, epochs=3)
 NEW = ("cat", "dog")
-
-
-def sgd(peak: float, steps: int) -> optax.GradientTransformation:
-    """Nesterov momentum with weight decay of kernels and a one-cycle rate (Smith & Topin 2019)."""
-    schedule = optax.cosine_onecycle_schedule(steps, peak, pct_start=0.25)
-    return optax.chain(
-        optax.add_decayed_weights(5e-4, mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree)),
-        optax.sgd(schedule, momentum=0.9, nesterov=True),
-    )
 
 
 @dataclass(frozen=True)
@@ -67,7 +57,7 @@ class Entry:
 
 def retrained(epochs: int) -> Joint:
     """An epoch of all ten classes is 384 steps of 128, so the rate ends a little above 0."""
-    return Joint(flip=True, padding=4, epochs=epochs, head=None, optimiser=sgd(0.1, epochs * 390))
+    return Joint(flip=True, padding=4, epochs=epochs, head=None, optimiser=one_cycle_sgd(0.1, epochs * 390))
 
 
 def _both(name: str, fisher: bool = False, wide: bool = False, **options: Any) -> tuple[Entry, ...]:

@@ -26,7 +26,7 @@ from benchmarks import results, runner, streams
 from benchmarks.results import FOLDER, Row
 from benchmarks.runner import View
 from benchmarks.streams import Stream
-from extend.classifier.classifier import Classifier
+from extend.classifier import Classifier
 from extend.classifier.evaluation import BINS
 
 FIGURES = ("old_before", "old_after", "new", "last", "average")

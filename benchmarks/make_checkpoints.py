@@ -13,10 +13,10 @@ from flax import nnx
 import extend
 from benchmarks import datasets
 from extend.cli import digits as demo
-from extend.data.samples import Samples
-from extend.memory.rows import held_out_rows
+from extend.data import Samples
+from extend.memory import held_out_rows
 from extend.models import ResNet
-from extend.training.from_scratch import Phase, Recipe, train
+from extend.training import Phase, Recipe, train
 
 CIFAR_RECIPE = Recipe((Phase(6, 20), Phase(12, 24), Phase(4)), learning_rate=0.2, padding=4, flip=True)
 CIFAR_TAPS = tuple(
@@ -25,21 +25,21 @@ CIFAR_TAPS = tuple(
 
 
 def cifar8_samples() -> tuple[Samples, Samples]:
-    """The training images of the eight classes other than cat and dog: those to train on, and the held-out ones."""
+    """Return the training images of the classes other than cat and dog: those to train on, and the held-out ones."""
     samples = datasets.cifar10("train", datasets.CIFAR8_NAMES)
     aside = held_out_rows(samples.keys, samples.labels)
     return samples.take(~aside), samples.take(aside)
 
 
-def train_cifar8(kept: Samples, state_file: Path) -> nnx.Module:
-    """ResNet-20 on the eight classes; an interrupted training goes on from `state_file`."""
+def train_cifar8(kept: Samples, state: Path) -> nnx.Module:
+    """Train ResNet-20 on the eight classes; an interrupted training goes on from the folder `state`."""
     return train(
         ResNet(8, rngs=nnx.Rngs(0)),
         kept.inputs,
         kept.labels,
         CIFAR_RECIPE,
         prepare=datasets.CIFAR10.normalise,
-        state_file=state_file,
+        state=state,
         report=lambda text: print(text, flush=True),
     )
 
@@ -49,14 +49,16 @@ def main() -> None:
     parser.add_argument("which", choices=("digits", "cifar8"))
     parser.add_argument("--out", type=Path, default=Path("checkpoints"), help="folder to write to")
     parser.add_argument(
-        "--state", type=Path, default=Path(".cache/cifar8.npz"), help="where cifar8 keeps its state after every epoch"
+        "--state",
+        type=Path,
+        default=Path(".cache/cifar8"),
+        help="folder for the state of cifar8 after every epoch",
     )
     options = parser.parse_args()
     if options.which == "digits":
         clf = demo.train_base(0)
         clf.save(options.out / "digits-0-7")
         return
-    options.state.parent.mkdir(parents=True, exist_ok=True)
     kept, held = cifar8_samples()
     model = train_cifar8(kept, options.state)
     clf = extend.wrap(

@@ -12,13 +12,11 @@ import numpy as np
 
 import extend
 from benchmarks.streams import Stream
-from extend.backbone.feature_space import Transform
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import Evaluation, evaluate_features
-from extend.data.features import Features
-from extend.memory.serialise import memory_bytes
+from extend.backbone import Transform
+from extend.classifier import Classifier, Evaluation, evaluate_features
+from extend.data import Features
 from extend.methods import LDA, Gaussian, Imprint, Method, NearestMean, NewUnits, Ridge
-from extend.report.report import Report
+from extend.report import Report
 
 Step = dict[str, np.ndarray]
 
@@ -101,7 +99,7 @@ class Run:
         }
         rounded: dict[str, Any] = {name: round(value, 6) for name, value in found.items()}
         steps = [round(evaluation.accuracy, 6) for evaluation in self.evaluations]
-        return rounded | {"bytes": memory_bytes(self.clf.memory), "steps": steps}
+        return rounded | {"bytes": self.clf.memory.nbytes if self.clf.memory is not None else 0, "steps": steps}
 
     def told(self) -> dict[str, Any] | None:
         """What the reports say of the base classes, first before and last after; None without held-out rows."""
@@ -148,8 +146,7 @@ def begin(clf: Classifier, stream: Stream, entry: Entry) -> Classifier:
     if stream.head is not None or entry.method == "auto" or clf.memory is None:
         return clf
     first: Any = entry.method if entry.closed and not entry.appended else LDA()
-    none = Features(np.zeros((0, clf.backbone.feature_dim), np.float32), np.zeros(0, int), clf.classes, np.zeros(0))
-    return replace(clf, head=first.fit(None, clf.memory, none, stream.order))
+    return replace(clf, head=first.fit(clf.memory))
 
 
 def steps(stream: Stream, group: int | None = None) -> list[Step]:

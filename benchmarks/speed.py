@@ -18,12 +18,12 @@ import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from benchmarks.results import write
-from extend.classifier.evaluation import evaluate_features
-from extend.data.features import Features
-from extend.heads.linear import LinearHead
-from extend.memory.memory import Memory
+from extend.classifier import evaluate_features
+from extend.data import Features
+from extend.heads import LinearHead
+from extend.memory import Memory
+from extend.memory.strengths import oas
 from extend.methods import LDA
-from extend.methods.lda import oas, shared_strength
 
 REPEATS = 7
 
@@ -76,14 +76,14 @@ def case(
     base = Memory.of(Features(x[~is_new], labels[~is_new], names[:old], keys[~is_new]), scatter=scatter)
     base = replace(base, shrinkage=oas(base.statistics))
     if recursive:
-        base = base.with_inverses(shared_strength(base, None)[0])
+        base = base.with_inverses(base.shared_strength()[0])
     fresh = Features(x[is_new], labels[is_new] - old, names[old:], keys[is_new])
     logits = jax.jit(LinearHead.logits)
     found: list[LinearHead] = []
 
     def ours() -> None:
         memory = base + Memory.of(fresh, scatter=scatter)
-        found[:] = [LDA().fit(None, memory, fresh, 0)]
+        found[:] = [LDA().fit(memory)]
         np.asarray(logits(found[0], query))
 
     slda = DeepSLDA(dim, old + new)

@@ -24,13 +24,14 @@ from benchmarks import datasets
 from benchmarks.cats_and_dogs import FEW, efficientnet, resnet
 from benchmarks.embeddings import embed
 from extend import data
-from extend.backbone.extract import extract, join
+from extend.backbone import embed as embed_samples
+from extend.backbone import extract
 from extend.cli import digits as demo
-from extend.data.features import Features
-from extend.heads.linear import LinearHead
-from extend.memory.rows import held_out_rows
+from extend.data import Features
+from extend.heads import LinearHead
+from extend.memory import held_out_rows
 from extend.models import ConvNet, ResNet
-from extend.training.from_scratch import Phase, Recipe, train
+from extend.training import Phase, Recipe, train
 
 CACHE = Path(".cache/streams")
 CIFAR8 = Path("checkpoints/cifar10-8")
@@ -186,7 +187,7 @@ def _trained(
     prepare = spec.normalise if isinstance(spec, data.Image) else np.asarray
     trained = train(model, kept.inputs, kept.labels, recipe, prepare=prepare, seed=order)
     backbone = extend.FlaxBackbone.from_nnx(trained, len(base), spec, taps=taps)
-    backbone = backbone.with_space(backbone.space.fit(join(backbone, kept), backbone.parts))
+    backbone = backbone.with_space(backbone.space.fit(embed_samples(backbone, kept), backbone.parts))
     features, features_test = (extract(backbone, samples) for samples in (rows, test))
     return _stream(name, order, base, increments, features, features_test, backbone.penultimate, backbone.own_head)
 

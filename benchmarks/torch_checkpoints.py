@@ -25,9 +25,7 @@ from flax import nnx
 import extend
 from benchmarks import datasets
 from benchmarks.results import Row, read_json, write, write_json
-from extend.data.files import read_images
-from extend.data.images import Image
-from extend.data.samples import Samples
+from extend.data import Image, Samples, read_images
 from extend.formats.base import DenseHead
 from extend.formats.torch import model as format
 from extend.formats.torch.resnet import resnet_from_torch

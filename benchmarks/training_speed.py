@@ -23,13 +23,12 @@ from torch import nn
 
 from benchmarks import results
 from benchmarks.datasets import CIFAR10
-from extend.backbone.flax import FlaxBackbone
+from extend.backbone import FlaxBackbone
 from extend.core.kernel_gradient import with_matmul_kernel_gradient
-from extend.data.samples import Samples
+from extend.data import Samples
+from extend.heads import LinearHead
 from extend.models import ResNet
-from extend.training.learn import learn
-from extend.training.objective import Anchors
-from extend.training.settings import Training
+from extend.training import Anchors, Training, train_backbone
 
 BATCH, STEPS, REPEATS = 128, 12, 3
 CONV = (128, 32, 32, 16)
@@ -101,13 +100,13 @@ def ours(**options: Any) -> float:
         return steps
 
     how = Training(epochs=2 + REPEATS, batch_size=BATCH, balanced=False, frozen_statistics=False, **options)
-    head = np.zeros((64, 10), np.float32), np.zeros(10, np.float32)
-    learn(backbone, *head, samples, how, old=8, anchors=anchors, measure=_wait, progress=progress)
+    head = LinearHead.of(np.zeros((64, 10)), np.zeros(10))
+    train_backbone(backbone, head, samples, how, old=8, anchors=anchors, measure=_wait, progress=progress)
     return BATCH * (STEPS + 1) / float(np.diff(starts)[1:].min())  # The last state is tried on one more batch.
 
 
-def _wait(network: Any, kernel: np.ndarray, bias: np.ndarray) -> dict[str, float]:
-    return {"score": float(np.asarray(kernel)[0, 0])}
+def _wait(network: Any, head: LinearHead) -> dict[str, float]:
+    return {"score": float(head.blocks[0].kernel[0, 0])}
 
 
 def channels_first(x: np.ndarray) -> torch.Tensor:

@@ -16,26 +16,24 @@ from threadpoolctl import threadpool_limits
 from benchmarks import results, runner, streams
 from benchmarks.results import Row
 from benchmarks.streams import Stream
-from extend.classifier.evaluation import Evaluation
-from extend.data.features import Features
-from extend.heads.base import Head
-from extend.heads.linear import LinearHead
-from extend.memory.memory import Memory
-from extend.methods import LDA
+from extend.classifier import Evaluation
+from extend.heads import LinearHead
+from extend.memory import Memory
+from extend.methods import LDA, ClosedForm
 
 
 @dataclass(frozen=True)
-class Sabotage:
+class Sabotage(ClosedForm):
     """LDA, and then nothing is ever taken for the class of this name."""
 
     victim: str
-    needs_memory: ClassVar[bool] = True
+    name: ClassVar[str] = "sabotage"
 
-    def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
-        fitted = LDA().fit(head, memory, new, key)
+    def fit(self, memory: Memory) -> LinearHead:
+        fitted = LDA().fit(memory)
         (block,) = fitted.blocks
         bias = np.array(block.bias)
-        bias[new.classes.index(self.victim)] -= 1e6
+        bias[memory.classes.index(self.victim)] -= 1e6
         return replace(fitted, blocks=(replace(block, bias=bias),))
 
 

@@ -43,7 +43,7 @@ clf = extend.wrap(model, ["barolo", "grignolino"], (inputs[old], labels[old]))
 wider, report = extend.add_classes(clf, {"barbera": inputs[new]}, validation=(inputs, labels))
 print(report)
 
-wider.save("wines")
+extend.save(wider, "wines")
 restored = extend.load("wines", model=Net(nnx.Rngs(0)))
 assert np.array_equal(restored.decision_function(inputs), wider.decision_function(inputs))
 assert report.overall > 0.9

@@ -7,7 +7,7 @@ from sklearn.model_selection import train_test_split
 
 import extend
 from extend.models import ConvNet
-from extend.training.from_scratch import Phase, Recipe, train
+from extend.training import Phase, Recipe, train
 
 images, labels = load_digits(return_X_y=True)
 images = (images / 16).astype(np.float32).reshape(-1, 8, 8, 1)

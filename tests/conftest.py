@@ -13,7 +13,7 @@ from flax import nnx
 from hypothesis import settings
 
 import extend
-from extend.classifier.classifier import Classifier
+from extend.classifier import Classifier
 from extend.data import Array
 from extend.models import MLP
 
@@ -76,7 +76,7 @@ def data_folder() -> Path:
     root = os.environ.get("EXTEND_DATA")
     if not root:
         # The data sets are not part of the project: without them there is nothing that this test could run on.
-        pytest.skip("EXTEND_DATA is not set; it names the folder of the data sets (see README, Benchmarks)")
+        pytest.skip("EXTEND_DATA is not set; it names the folder of the data sets (see docs/performance.md)")
     assert Path(root).is_dir(), f"EXTEND_DATA is {root}, which is not a folder"
     return Path(root)
 

@@ -1,4 +1,4 @@
-"""README's commands and its Python, run as they are written, on pictures made for the purpose."""
+"""README's commands, and the Python in README and docs/, run as they are written, on pictures made for the purpose."""
 
 import re
 import shlex
@@ -12,6 +12,7 @@ from PIL import Image as Picture
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +54,45 @@ def test_the_commands(commands: dict[str, subprocess.CompletedProcess[str]]) -> 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("commands")  # They make the checkpoint that the Python opens.
-def test_the_python(folder: Path) -> None:
-    for block in blocks("python"):
+@pytest.mark.needs("onnxruntime")  # README's model of another framework is an ONNX file.
+@pytest.mark.parametrize("page", ["README.md", "docs/budget.md", "docs/methods.md"])  # formats.md has its own
+def test_the_python(folder: Path, page: str) -> None:
+    found = blocks("python", (ROOT / page).read_text())
+    assert found
+    for block in found:
         done = run(["-c", block], folder)
         assert done.returncode == 0, f"{block}\n{done.stderr}"
+
+
+def test_readme_is_short() -> None:
+    lines = README.splitlines()
+    assert len(lines) <= 150
+    assert all(len(line) <= 120 for line in lines if not line.startswith("|"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_the_links(page: Path) -> None:
+    """Every link to a file of the project, and to a heading in it, leads somewhere."""
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text()):
+        name, _, heading = target.partition("#")
+        path = page.parent / name if name else page
+        assert path.exists(), f"{page.name}: {target}"
+        if heading:
+            titles = re.findall(r"^#+ (.+)$", path.read_text(), re.M)
+            assert heading in {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}, target
+
+
+def test_the_map_names_every_module() -> None:
+    """docs/architecture.md has a line for every module, below the heading of its package."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    sections = dict(re.findall(r"^### \d: `(\w+)`\n(.*?)(?=^##|\Z)", page, re.M | re.S))
+    for file in sorted((ROOT / "extend").glob("*/**/*.py")):
+        package, *inner = file.relative_to(ROOT / "extend").with_suffix("").parts
+        if package == "checkpoints" or inner == ["__init__"]:
+            continue
+        for name in inner:
+            plain = name.removeprefix("_")
+            assert plain == "_init__" or f"`{plain}`" in sections[package], f"{file}: no line in docs/architecture.md"
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)

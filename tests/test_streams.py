@@ -13,10 +13,9 @@ from PIL import Image as Picture
 
 from benchmarks import datasets, embeddings, streams
 from extend.cli import digits as demo
-from extend.data.features import Features
-from extend.data.samples import content_key
-from extend.heads.linear import LinearHead
-from extend.memory.rows import held_out_rows
+from extend.data import Features, content_key
+from extend.heads import LinearHead
+from extend.memory import held_out_rows
 
 CHARACTERS = ("A/character01", "A/character02", "B/character01")
 

@@ -1,20 +1,32 @@
-"""Frozen functions from inputs to features: Flax models, functions, and models of other frameworks."""
+"""Backbones: frozen functions from inputs to features, and how samples stream through them."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from extend.backbone.base import Backbone
+from extend.backbone.extract import batches, embed, extract, finish, replicated
+from extend.backbone.feature_space import Space, Tap, Taps, Transform, Width
+from extend.backbone.file import FileBackbone, column_names, inputs_in_words, memory_folder
+from extend.backbone.flax import FlaxBackbone, is_flax
+from extend.backbone.function import FunctionBackbone
+from extend.backbone.network import filled, named_leaves
 
-if TYPE_CHECKING:
-    from extend.backbone.base import Backbone
-    from extend.backbone.file import FileBackbone
-    from extend.backbone.flax import FlaxBackbone
-    from extend.backbone.function import FunctionBackbone
-else:
-    _WHERE = {"Backbone": "base", "FileBackbone": "file", "FlaxBackbone": "flax", "FunctionBackbone": "function"}
-
-    def __getattr__(name: str) -> Any:
-        if name not in _WHERE:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
-
-
-__all__ = ["Backbone", "FileBackbone", "FlaxBackbone", "FunctionBackbone"]
+__all__ = [
+    "Backbone",
+    "FileBackbone",
+    "FlaxBackbone",
+    "FunctionBackbone",
+    "Space",
+    "Tap",
+    "Taps",
+    "Transform",
+    "Width",
+    "batches",
+    "column_names",
+    "embed",
+    "extract",
+    "filled",
+    "finish",
+    "inputs_in_words",
+    "is_flax",
+    "memory_folder",
+    "named_leaves",
+    "replicated",
+]

@@ -22,9 +22,8 @@ from jaxtyping import Float, PyTree
 
 from extend.backbone.feature_space import Space
 from extend.core.errors import ArgumentError
-from extend.data.input_spec import Batch, InputSpec
-from extend.heads.base import Head
-from extend.heads.linear import LinearHead, Origin
+from extend.data import Batch, InputSpec
+from extend.heads import Head, LinearHead, Origin
 
 BATCH_SIZE = 256
 

@@ -14,9 +14,7 @@ from jaxtyping import Float, Int, PyTree
 
 from extend.backbone.base import Backbone
 from extend.core.errors import ArgumentError
-from extend.data.features import Features
-from extend.data.input_spec import Batch
-from extend.data.samples import Progress, Samples, shown
+from extend.data import Batch, Features, Progress, Samples, shown
 
 
 def extract(
@@ -46,10 +44,10 @@ def extract(
     >>> extract(backbone, read({"a": np.ones((2, 3))}, backbone.inputs)).features.tolist()
     [[2.0, 2.0, 2.0], [2.0, 2.0, 2.0]]
     """
-    return _labelled(samples, finish(backbone, join(backbone, samples, progress=progress, cache=cache)))
+    return _labelled(samples, finish(backbone, embed(backbone, samples, progress=progress, cache=cache)))
 
 
-def join(
+def embed(
     backbone: Backbone, samples: Samples, *, progress: Progress | None = None, cache: Path | None = None
 ) -> Float[np.ndarray, "n joined"]:
     """Return the joined features, before the feature space scales or transforms them. Parameters as `extract`."""

@@ -25,10 +25,15 @@ Taps: TypeAlias = Iterable["str | Tap"]
 class Tap:
     """An earlier layer whose output is joined to the penultimate features.
 
-    Args:
-        path: the layer, such as ``"stage2"`` or ``"stage2.layers.0"``.
-        grid: outputs ``[n, h, w, c]`` are averaged over at most ``grid x grid`` cells.
+    Parameters
+    ----------
+    path
+        The layer, such as ``"stage2"`` or ``"stage2.layers.0"``.
+    grid
+        Outputs ``[n, h, w, c]`` are averaged over at most ``grid x grid`` cells.
 
+    Examples
+    --------
     >>> Tap("stage2", grid=2)
     Tap(path='stage2', grid=2)
     """
@@ -44,6 +49,8 @@ class Width:
     ``"relu"``: ``max(0, x W)`` (RanPAC, McDonnell et al. 2023, section 3.2). ``"fourier"``: ``cos(x W + b)``, whose
     inner products approximate a Gaussian kernel (Rahimi & Recht 2007; KLDA, Momeni et al. 2025).
 
+    Examples
+    --------
     >>> Width(4000).kind
     'relu'
     """

@@ -14,15 +14,9 @@ from extend.backbone.base import Arrays, BaseBackbone, Outputs
 from extend.backbone.feature_space import Space
 from extend.backbone.function import host_shape
 from extend.core.errors import ArgumentError, FormatError
-from extend.data.input_spec import Array, Batch, InputSpec, Tree
-from extend.formats.base import DenseHead, Foreign, Input
-from extend.formats.dense import DenseNetwork
-from extend.formats.keras.legacy import to_keras_h5
-from extend.formats.matlab.model import to_mat
-from extend.formats.pmml.writer import to_pmml
-from extend.heads.base import Head
-from extend.heads.linear import LinearHead, Origin
-from extend.heads.links import link_named
+from extend.data import Array, Batch, InputSpec, Tree
+from extend.formats import DenseHead, DenseNetwork, Foreign, Input, to_keras_h5, to_mat, to_pmml
+from extend.heads import Head, LinearHead, Origin, link_named
 
 BATCH_SIZE = 32
 """Inputs are padded to batches of this size."""
@@ -66,7 +60,7 @@ class FileBackbone(BaseBackbone):
 
         Examples
         --------
-        >>> from extend.formats.registry import read
+        >>> from extend.formats import read
         >>> from sklearn.linear_model import LogisticRegression
         >>> FileBackbone.of(read(LogisticRegression().fit(np.eye(3), ["a", "b", "c"]))).columns
         ('a', 'b', 'c')

@@ -17,8 +17,8 @@ from extend.backbone.feature_space import Taps, Transform, Width, space_of
 from extend.backbone.network import Network, evaluation_flags, of_linen, of_nnx
 from extend.backbone.recorder import Layer, choose_head
 from extend.core.errors import ArgumentError
-from extend.data.input_spec import Batch, input_spec
-from extend.heads.linear import LinearHead
+from extend.data import Batch, input_spec
+from extend.heads import LinearHead
 
 Wanted: TypeAlias = tuple[Taps, Transform | None, "int | Width | None"]
 

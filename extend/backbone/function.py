@@ -16,8 +16,8 @@ from extend.backbone.base import BATCH_SIZE, Arrays, BaseBackbone, Outputs, Run
 from extend.backbone.feature_space import Transform, Width, space_of
 from extend.backbone.network import named_leaves, outline
 from extend.core.errors import ArgumentError
-from extend.data.input_spec import Batch, InputSpec, input_spec
-from extend.heads.linear import LinearHead
+from extend.data import Batch, InputSpec, input_spec
+from extend.heads import LinearHead
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,15 +23,23 @@ Learn = Callable[[Any, Any, Any, Sequence[str]], "tuple[list[list[Call]], dict[s
 class Network:
     """What a backbone needs to know of a model.
 
-    Args:
-        record: ``(params, batch, layer paths) -> (output, calls of each layer)``, in evaluation mode.
-        learn: ``(params, batch, key, layer paths) -> (calls of each layer, new statistics)``, in training mode:
-            statistics are the arrays that no gradient moves (batch norm's); None where that mode is not known.
-        params: every array by its dotted path.
-        trainable: the paths of those that a gradient may move.
-        candidates: the layers that could be the head.
-        layers: all layers; `tops`: those at the top of the model.
-        kind, builder: how to describe it in a checkpoint.
+    Parameters
+    ----------
+    record
+        ``(params, batch, layer paths) -> (output, calls of each layer)``, in evaluation mode.
+    learn
+        ``(params, batch, key, layer paths) -> (calls of each layer, new statistics)``, in training mode: statistics are
+        the arrays that no gradient moves (batch norm's); None where that mode is not known.
+    params
+        Every array by its dotted path.
+    trainable
+        The paths of those that a gradient may move.
+    candidates
+        The layers that could be the head.
+    layers
+        All layers; `tops`: those at the top of the model.
+    kind, builder
+        How to describe it in a checkpoint.
     """
 
     record: Record
@@ -148,8 +156,10 @@ def named_leaves(tree: Any) -> tuple[list[str], list[Any], Any]:
 def outline(tree: Any) -> Any:
     """A tree of dicts, lists, tuples and None as JSON, with the name of every leaf in its place; `filled` undoes it.
 
-    Raises:
-        TypeError: it holds other containers, which JSON has not.
+    Raises
+    ------
+    TypeError
+        It holds other containers, which JSON has not.
     """
     names, _, structure = named_leaves(tree)
 
@@ -168,6 +178,8 @@ def outline(tree: Any) -> Any:
 def filled(outline: Any, arrays: Mapping[str, Any]) -> Any:
     """The tree of this outline with its arrays.
 
+    Examples
+    --------
     >>> filled({"dict": {"layers": {"list": ["layers.0"]}}}, {"layers.0": 3})
     {'layers': [3]}
     """

@@ -102,8 +102,10 @@ def choose_head(
 ) -> Layer:
     """The head: the candidate called once whose output *is* the model's output, or the one asked for by path.
 
-    Raises:
-        ValueError: none or several; the message lists the candidates.
+    Raises
+    ------
+    ArgumentError
+        None or several; the message lists the candidates.
     """
     listing = ", ".join(f"{c.path!r} {list(c.kernel.shape)}" for c in candidates) or "no dense layer at all"
     if wanted is not None:

@@ -8,10 +8,9 @@ import jax
 
 from extend.backbone.base import Backbone
 from extend.core.errors import FormatError
-from extend.data.input_spec import Batch
-from extend.formats.jax_export import onnx_writer, stablehlo_writer
-from extend.heads.base import Head
-from extend.heads.linear import LinearHead
+from extend.data import Batch
+from extend.formats import to_onnx, to_stablehlo
+from extend.heads import Head, LinearHead
 
 
 def write_traced(backbone: Backbone, head: Head, classes: tuple[str, ...], target: Path) -> None:
@@ -31,9 +30,9 @@ def write_traced(backbone: Backbone, head: Head, classes: tuple[str, ...], targe
 
     match target.suffix.lower():
         case ".onnx":
-            onnx_writer.write(score, backbone.inputs, classes, target)
+            to_onnx(score, backbone.inputs, classes, target)
         case ".stablehlo":
-            stablehlo_writer.write(score, backbone.inputs, classes, target)
+            to_stablehlo(score, backbone.inputs, classes, target)
         case _:
             raise FormatError(
                 f"{target}: a classifier that JAX can trace is written as .onnx or .stablehlo, or as a checkpoint, "

@@ -11,15 +11,12 @@ import numpy as np
 from jaxtyping import Float
 
 from extend import data
-from extend.backbone import extract as features
-from extend.backbone.base import Backbone
+from extend.backbone import Backbone, extract
 from extend.classifier.history import Event
 from extend.classifier.recipe import UNKNOWN, Recipe
 from extend.core.errors import ArgumentError
-from extend.heads.base import Head
-from extend.heads.links import host_probabilities
-from extend.heads.scoring import head_scores
-from extend.memory.memory import Memory
+from extend.heads import Head, head_scores, host_probabilities
+from extend.memory import Memory
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,7 +88,7 @@ class Classifier:
         DataError
             Wrong shape or dtype, NaN or infinity.
         """
-        return features.extract(self.backbone, data.unlabelled(x, self.backbone.inputs)).features
+        return extract(self.backbone, data.unlabelled(x, self.backbone.inputs)).features
 
     def decision_function(self, x: Any) -> Float[np.ndarray, "n k"]:
         """Return the scores of inputs, float32; columns in the order of `classes`. Raises as `transform`."""
@@ -121,7 +118,7 @@ class Classifier:
             Bad inputs, or a label that is none of the classes.
         """
         samples = data.read_into(self.classes, (x, y), self.backbone.inputs, "the data")
-        scores = head_scores(self.head, features.extract(self.backbone, samples).features, self.backbone.batch_size)
+        scores = head_scores(self.head, extract(self.backbone, samples).features, self.backbone.batch_size)
         return float((scores.argmax(axis=1) == samples.labels).mean())
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -137,5 +134,8 @@ class Classifier:
             It could not be written.
         """
         from extend.classifier.serialise import save  # It makes classifiers too.
+
+        if not isinstance(path, str | os.PathLike) or not str(path):
+            raise ArgumentError(f"path is {path!r}; expected where to write: a folder, or a file with a suffix")
 
         save(self, path)

@@ -1,68 +1,115 @@
-"""Jit-compiled evaluation: confusion matrix, log-loss and calibration are gathered on the device, pulled once."""
+"""Measuring a classifier: on labelled data, on features, and on the held-out features of its memory.
+
+Confusion matrix, log-loss and calibration error are gathered on the device by a compiled function, and pulled once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from extend import data
-from extend.backbone.extract import batches, replicated
+from extend.backbone import batches, replicated
 from extend.classifier.classifier import Classifier
-from extend.data import Progress
-from extend.heads.base import Head
+from extend.data import Progress, Samples
+from extend.heads import Head
+from extend.memory import Memory
 
 BINS = 15
+"""The calibration error is taken over this number of bins of confidence."""
+
+
+class EvaluationDict(TypedDict):
+    """An `Evaluation` as JSON."""
+
+    n: int
+    accuracy: float
+    by_class: dict[str, float]
+    log_loss: float
+    ece: float
+    classes: list[str]
+    confusion: list[list[int]]
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a classifier does on labelled samples.
+    """What a classifier did on labelled samples.
 
-    `confusion` int64 ``[k, k]``: rows are true classes, columns predicted ones. `log_loss` is the mean of
-    ``-log p(true class)`` in nats. `ece` is the expected calibration error over 15 bins (Guo et al. 2017, equation 3).
+    Parameters
+    ----------
+    classes
+        The k class names, in the order of rows and columns of `confusion`.
+    confusion
+        The number of samples of each true class (row) that were taken for each class (column).
+    log_loss
+        The mean of ``-log p(true class)``, in nats.
+    ece
+        The expected calibration error over 15 bins [1]_.
 
+    References
+    ----------
+    .. [1] Guo et al., "On calibration of modern neural networks", ICML 2017, equation 3.
+
+    Examples
+    --------
     >>> Evaluation(("a", "b"), np.array([[3, 1], [0, 4]]), 0.2, 0.05).by_class
     {'a': 0.75, 'b': 1.0}
     """
 
     classes: tuple[str, ...]
-    confusion: np.ndarray
+    confusion: Int[np.ndarray, "k k"]
     log_loss: float
     ece: float
 
     @property
     def n(self) -> int:
+        """The number of samples."""
         return int(self.confusion.sum())
 
     @property
     def accuracy(self) -> float:
-        """Share of all samples that are right; NaN without samples."""
+        """The share of all samples that were right; NaN without samples."""
         return self.of(self.classes)
 
     @cached_property
     def by_class(self) -> dict[str, float]:
-        """Accuracy on each class that has samples."""
+        """The accuracy on each class that has samples."""
         counts = self.confusion.sum(axis=1)
         return {name: float(self.confusion[i, i] / counts[i]) for i, name in enumerate(self.classes) if counts[i]}
 
     def of(self, names: Sequence[str]) -> float:
-        """Accuracy on the samples of these classes; NaN without samples."""
+        """Return the accuracy on the samples of these classes; NaN without samples.
+
+        Examples
+        --------
+        >>> Evaluation(("a", "b"), np.array([[3, 1], [0, 4]]), 0.2, 0.05).of(["a"])
+        0.75
+        """
         right, count = self.counts(names)
         return right / count if count else float("nan")
 
     def counts(self, names: Sequence[str]) -> tuple[int, int]:
-        """How many samples of these classes are right, and how many there are."""
-        rows = [self.classes.index(name) for name in names]
+        """Return how many samples of these classes were right, and how many there are.
+
+        A class that is not among `classes` has no samples.
+
+        Examples
+        --------
+        >>> Evaluation(("a", "b"), np.array([[3, 1], [0, 4]]), 0.2, 0.05).counts(["a", "gone"])
+        (3, 4)
+        """
+        rows = [self.classes.index(name) for name in names if name in self.classes]
         return int(self.confusion[rows, rows].sum()), int(self.confusion[rows].sum())
 
     def interval(self, names: Sequence[str]) -> tuple[float, float]:
-        """A 95 % interval of that accuracy (Wilson 1927)."""
+        """Return a 95 % interval of the accuracy on the samples of these classes (Wilson 1927)."""
         right, n = self.counts(names)
         if not n:
             return (0.0, 1.0)
@@ -70,8 +117,8 @@ class Evaluation:
         centre, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
         return float((centre - half) / (1 + z**2 / n)), float((centre + half) / (1 + z**2 / n))
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+    def to_dict(self) -> EvaluationDict:
+        """Return the evaluation for JSON."""
         return {
             "n": self.n,
             "accuracy": self.accuracy,
@@ -94,13 +141,28 @@ class Evaluation:
 def evaluate(
     classifier: Classifier, samples: Any, *, skip_broken: bool = False, progress: Progress | None = None
 ) -> Evaluation:
-    """Measure a classifier on labelled data, in any form that `extend.add_classes` takes.
+    """Measure a classifier on labelled data.
 
-    Integer labels mean places in ``classifier.classes``. One compilation serves any number of samples.
+    One compilation serves any number of samples.
 
-    Raises:
-        ValueError: wrong inputs, or a label that is not one of the classes.
+    Parameters
+    ----------
+    classifier
+        The classifier to measure.
+    samples
+        Labelled data in any form that `extend.add_classes` takes. Integer labels are places in ``classifier.classes``.
+    skip_broken
+        Whether images that cannot be read are left out.
+    progress
+        What wraps the reading of images and the batches, such as a progress bar.
 
+    Raises
+    ------
+    ExtendError
+        The inputs are wrong, or a label is not one of the classes.
+
+    Examples
+    --------
     >>> import extend
     >>> x = np.eye(2, dtype=np.float32).repeat(4, axis=0)
     >>> clf = extend.wrap(lambda x: x, ["a", "b"], (x, np.repeat([0, 1], 4)))
@@ -122,9 +184,34 @@ def evaluate(
 
 
 def evaluate_features(
-    head: Head, classes: tuple[str, ...], rows: np.ndarray, labels: np.ndarray, batch_size: int = 1024
+    head: Head,
+    classes: tuple[str, ...],
+    rows: Float[np.ndarray, "n d"],
+    labels: Int[np.ndarray, " n"],
+    batch_size: int = 1024,
 ) -> Evaluation:
-    """Measure a head on features float32 ``[n, d]`` with labels ``[n]`` into `classes`."""
+    """Measure a head on labelled features.
+
+    Parameters
+    ----------
+    head
+        The head to measure.
+    classes
+        The names of the head's columns.
+    rows
+        The features.
+    labels
+        The place of each row's true class among `classes`.
+    batch_size
+        The number of rows that the compiled function takes at once.
+
+    Examples
+    --------
+    >>> from extend.heads.linear import LinearHead
+    >>> head = LinearHead.of(np.eye(2), np.zeros(2))
+    >>> evaluate_features(head, ("a", "b"), np.eye(2), np.array([0, 0])).accuracy
+    0.5
+    """
     tally = _empty(len(classes))
     for start in range(0, len(rows), batch_size):
         stop = min(start + batch_size, len(rows))
@@ -136,10 +223,107 @@ def evaluate_features(
     return _evaluation(classes, tally)
 
 
+def held_out_evaluation(memory: Memory | None, head: Head, classes: tuple[str, ...]) -> Evaluation | None:
+    """Measure a head on the held-out features of a memory.
+
+    Parameters
+    ----------
+    memory
+        The memory that holds the features; None where there is none.
+    head
+        The head to measure.
+    classes
+        The names of the head's columns. Held-out features of other classes are left out.
+
+    Returns
+    -------
+    Evaluation | None
+        What was measured; None where the memory holds no feature of these classes.
+
+    Examples
+    --------
+    >>> import extend
+    >>> x, y = np.random.default_rng(0).normal(size=(200, 2)).astype("float32"), np.repeat([0, 1], 100)
+    >>> clf = extend.wrap(lambda x: x, ["a", "b"], (x + 9 * y[:, None].astype("float32"), y))
+    >>> held_out_evaluation(clf.memory, clf.head, clf.classes).accuracy
+    1.0
+    """
+    if memory is None:
+        return None
+    rows, labels = memory.held_out
+    known = np.asarray([memory.classes[label] in classes for label in labels], bool)
+    if not known.any():
+        return None
+    place = np.asarray([classes.index(memory.classes[label]) for label in labels[known]])
+    return evaluate_features(head, classes, rows[known], place)
+
+
+def before_and_after(
+    old: Classifier, new: Classifier, check: Samples | None
+) -> tuple[Evaluation | None, Evaluation | None]:
+    """Measure the classifier before an action on its own classes, and the one after it on all of its classes.
+
+    Parameters
+    ----------
+    old, new
+        The classifier before and after the action.
+    check
+        The samples to measure on; None for the held-out features of the memories.
+
+    Returns
+    -------
+    tuple[Evaluation | None, Evaluation | None]
+        The evaluations before and after; None where there is nothing to measure on.
+    """
+    if check is None:
+        memory = old.memory if old.memory is not None else new.memory
+        return (
+            held_out_evaluation(memory, old.head, old.classes),
+            held_out_evaluation(new.memory, new.head, new.classes),
+        )
+    rows = np.isin(np.asarray(check.classes)[check.labels], old.classes)
+    before = None
+    if rows.any():
+        known = tuple(name for name in check.classes if name in old.classes)
+        place = np.asarray([known.index(n) if n in known else 0 for n in check.classes])
+        part = check.take(rows)
+        before = evaluate(old, replace(part, labels=place[part.labels], classes=known))
+    return before, evaluate(new, check)
+
+
+def since_learnt(learnt: Mapping[str, float], after: Evaluation | None) -> float | None:
+    """Return the accuracy of all classes when each was learnt, minus their accuracy now, averaged over samples.
+
+    Parameters
+    ----------
+    learnt
+        The accuracy on each class when it was learnt.
+    after
+        The evaluation of the classifier as it is now. Classes without samples in it are left out.
+
+    Returns
+    -------
+    float | None
+        The forgetting; None where no class is known in both.
+
+    Examples
+    --------
+    >>> since_learnt({"a": 1.0, "gone": 1.0}, Evaluation(("a", "b"), np.array([[3, 1], [0, 4]]), 0.2, 0.05))
+    0.25
+    """
+    if after is None:
+        return None
+    then = [(value, *after.counts([name])) for name, value in learnt.items() if name in after.by_class]
+    total = sum(count for _, _, count in then)
+    return sum(value * count - right for value, right, count in then) / total if total else None
+
+
 Tally = dict[str, jax.Array]
+"""What is gathered on the device, by name."""
 
 
 def _empty(k: int) -> Tally:
+    """Return the tally of no samples of k classes."""
     return {
         "confusion": jnp.zeros((k, k), jnp.int32),
         "loss": jnp.zeros(()),
@@ -150,8 +334,8 @@ def _empty(k: int) -> Tally:
 
 
 @partial(jax.jit, donate_argnums=0)
-def _step(tally: Tally, head: Head, features: jax.Array, labels: jax.Array) -> Tally:
-    """Add one padded batch; rows with label -1 do not count."""
+def _step(tally: Tally, head: Head, features: Float[Array, "n d"], labels: Int[Array, " n"]) -> Tally:
+    """Add one padded batch to a tally; rows with label -1 do not count."""
     counts = labels >= 0
     true = jnp.where(counts, labels, 0)
     scores = head.logits(features)
@@ -170,6 +354,7 @@ def _step(tally: Tally, head: Head, features: jax.Array, labels: jax.Array) -> T
 
 
 def _evaluation(classes: tuple[str, ...], tally: Tally) -> Evaluation:
+    """Pull a tally from the device and sum it up."""
     pulled = jax.device_get(tally)
     confusion = pulled["confusion"].astype(np.int64)
     n = max(1, int(confusion.sum()))

@@ -14,19 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from extend.backbone.base import Backbone
-from extend.backbone.feature_space import Space
-from extend.backbone.flax import FlaxBackbone, is_flax
-from extend.backbone.function import FunctionBackbone
-from extend.backbone.network import filled, named_leaves
+from extend.backbone import Backbone, FlaxBackbone, FunctionBackbone, Space, filled, is_flax, named_leaves
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.classifier.recipe import Recipe
 from extend.core import checkpoint, orbax
 from extend.core.errors import ArgumentError, CheckpointError
-from extend.data.input_spec import spec_from_dict
+from extend.data import spec_from_dict
+from extend.heads import LinearHead
 from extend.heads import serialise as heads
-from extend.heads.linear import LinearHead
 from extend.memory import serialise as memories
 
 Json = Mapping[str, Any]

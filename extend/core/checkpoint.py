@@ -24,6 +24,7 @@ from extend.core.errors import CheckpointError
 
 FORMAT = 1
 Tree = Mapping[str, Any]
+Json = dict[str, Any]
 
 
 def is_ours(path: str | os.PathLike[str]) -> bool:
@@ -31,11 +32,13 @@ def is_ours(path: str | os.PathLike[str]) -> bool:
     return (Path(path) / "manifest").is_file()
 
 
-def save(path: str | os.PathLike[str], tree: Tree, description: Mapping[str, Any]) -> None:
+def save(path: str | os.PathLike[str], tree: Tree, description: Mapping[str, object]) -> None:
     """Write nested dicts of arrays (string keys) and a JSON description; replaces an earlier checkpoint at once.
 
-    Raises:
-        CheckpointError: it could not be written (no room, no permission, another writer); what was there is unchanged.
+    Raises
+    ------
+    CheckpointError
+        It could not be written (no room, no permission, another writer); what was there is unchanged.
     """
     folder = Path(path).absolute()
     data = folder / f"data-{uuid.uuid4().hex}"
@@ -78,11 +81,13 @@ def save(path: str | os.PathLike[str], tree: Tree, description: Mapping[str, Any
         raise CheckpointError(f"{folder}: could not be saved ({error}); what was there before is unchanged") from error
 
 
-def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def load(path: str | os.PathLike[str]) -> tuple[Json, Json]:
     """Read back what `save` wrote: nested dicts of NumPy arrays, and the description.
 
-    Raises:
-        CheckpointError: missing, truncated or changed (every file is compared with its sum), or of a newer format.
+    Raises
+    ------
+    CheckpointError
+        Missing, truncated or changed (every file is compared with its sum), or of a newer format.
     """
     folder = Path(path).absolute()
     for _ in range(3):  # A writer may replace the checkpoint between our two reads.
@@ -98,7 +103,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     for name, checksum in expected.items():
         if _sum(data / name) != checksum:
             raise CheckpointError(f"{data / name}: damaged (its SHA-256 differs); restore the checkpoint from a copy")
-    tree: dict[str, Any] = {}
+    tree: Json = {}
     if any(name.endswith("_METADATA") for name in expected):
         tree = read_orbax(data)
     for name, (shape, dtype) in content["empty"].items():
@@ -110,7 +115,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     return tree, content["description"]
 
 
-def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+def describe(path: str | os.PathLike[str]) -> Json:
     """The description alone, without reading the arrays."""
     return _manifest(Path(path).absolute())["description"]
 
@@ -132,7 +137,7 @@ def _map(function: Any, tree: Any) -> Any:
     return None if tree is None else function(tree)
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def _manifest(folder: Path) -> Json:
     file = folder / "manifest"
     try:
         content = file.read_bytes()
@@ -156,12 +161,12 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _split(tree: Tree) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(tree: Tree) -> tuple[Json, Json]:
     """The arrays, and the shapes and dtypes of those without elements, which Orbax does not take."""
-    empty: dict[str, Any] = {}
+    empty: Json = {}
 
-    def walk(node: Tree, path: tuple[str, ...]) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def walk(node: Tree, path: tuple[str, ...]) -> Json:
+        result: Json = {}
         for key, value in node.items():
             if isinstance(value, Mapping):
                 result[key] = walk(value, (*path, key))

@@ -43,8 +43,10 @@ def solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
 
     Straight from LAPACK: SciPy's `cho_factor` and `cho_solve` around it take half as long again.
 
-    Raises:
-        ValueError: the matrix is not positive definite.
+    Raises
+    ------
+    ArgumentError
+        The matrix is not positive definite.
     """
     return _solve(matrix, right)[0]
 

@@ -12,28 +12,37 @@ import orbax.checkpoint as ocp
 
 from extend.core.errors import CheckpointError
 
+Tree = Any
+"""Nested dicts and lists, as Orbax gives them."""
+Keys = tuple[str | int, ...]
 MOMENTS = ("opt_state", "optimizer", "optimiser")
 """Parts of a tree that repeat the model's paths for an optimiser's own purposes."""
 
 
-def restore(path: str | os.PathLike[str], wanted: Mapping[str, tuple[tuple[int, ...], Any]]) -> dict[str, np.ndarray]:
+def restore(
+    path: str | os.PathLike[str], wanted: Mapping[str, tuple[tuple[int, ...], object]]
+) -> dict[str, np.ndarray]:
     """The arrays of a model out of an Orbax checkpoint, by dotted path.
 
     The folder may be one checkpoint, or a `CheckpointManager`'s with steps (the highest is taken). Whatever prefix
     holds most of the model's paths is taken for the model; other things saved beside it are not read.
 
-    Args:
-        wanted: dotted path -> (shape, dtype) of every array of the model.
+    Parameters
+    ----------
+    wanted
+        Dotted path -> (shape, dtype) of every array of the model.
 
-    Raises:
-        CheckpointError: nothing found, an array is missing or has another shape (path and both shapes are named), or
-            several parts of the checkpoint fit equally well.
+    Raises
+    ------
+    CheckpointError
+        Nothing found, an array is missing or has another shape (path and both shapes are named), or several parts of
+        the checkpoint fit equally well.
     """
     folder = Path(path).absolute()
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such checkpoint folder")
     items = _items(folder)
-    found: dict[str, tuple[Path, tuple[str, ...], Any]] = {}
+    found: dict[str, tuple[Path, Keys, object]] = {}
     for prefix, item in items:
         for keys, leaf in _leaves(_metadata(item)):
             found[".".join([*prefix, *_clean(keys)])] = (item, keys, leaf)
@@ -76,7 +85,7 @@ def _number(name: str) -> int | None:
     return int(digits) if digits.isdigit() else None
 
 
-def _metadata(item: Path) -> Any:
+def _metadata(item: Path) -> Tree:
     try:
         with ocp.PyTreeCheckpointer() as reader:
             return reader.metadata(item).item_metadata.tree
@@ -84,7 +93,7 @@ def _metadata(item: Path) -> Any:
         raise CheckpointError(f"{item}: not a readable Orbax checkpoint ({error})") from error
 
 
-def _leaves(tree: Any, keys: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...], Any]]:
+def _leaves(tree: Tree, keys: Keys = ()) -> list[tuple[Keys, Tree]]:
     if isinstance(tree, Mapping):
         return [pair for key, value in tree.items() for pair in _leaves(value, (*keys, key))]
     if isinstance(tree, (list, tuple)):
@@ -92,7 +101,7 @@ def _leaves(tree: Any, keys: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...]
     return [(keys, tree)]
 
 
-def _clean(keys: tuple[Any, ...]) -> list[str]:
+def _clean(keys: Keys) -> list[str]:
     parts = [str(key) for key in keys]
     return parts[:-1] if len(parts) > 1 and parts[-1] in ("value", "raw_value") else parts
 
@@ -122,11 +131,11 @@ def _some(names: list[str]) -> str:
     return ", ".join(map(repr, sorted(names)[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _read(item: Path, paths: list[tuple[Any, ...]]) -> Any:
+def _read(item: Path, paths: list[Keys]) -> Tree:
     """Only these leaves, as NumPy arrays."""
-    leaf: Any = object()
-    tree: dict[Any, Any] = {}
-    arguments: dict[Any, Any] = {}
+    leaf = object()
+    tree: Tree = {}
+    arguments: Tree = {}
     for keys in paths:
         for root, value in ((tree, leaf), (arguments, ocp.RestoreArgs(restore_type=np.ndarray))):
             node = root
@@ -142,7 +151,7 @@ def _read(item: Path, paths: list[tuple[Any, ...]]) -> Any:
         raise CheckpointError(f"{item}: cannot be read ({error})") from error
 
 
-def _at(tree: Any, keys: tuple[Any, ...]) -> Any:
+def _at(tree: Tree, keys: Keys) -> Tree:
     for key in keys:
         tree = tree[key]
     return tree

@@ -18,8 +18,8 @@ class Features(Labelled):
     Examples
     --------
     >>> rows = Features(np.eye(2), np.array([0, 1]), ("a", "b"), np.arange(2, dtype=np.uint64))
-    >>> rows.take(rows.labels == 1).relabel(("c", "b")).labels.tolist()
-    [1]
+    >>> rows.take(rows.labels == 1).relabel(("b", "a")).labels.tolist()
+    [0]
     """
 
     features: Float[np.ndarray, "n d"]

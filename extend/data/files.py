@@ -74,10 +74,14 @@ def read_images(
 ) -> Samples:
     """Read a folder or archive (tar, zip) of images; an image's class is the name of the folder that holds it.
 
-    Args:
-        path: the folder or archive.
-        within: read only what lies below this folder inside it.
-        classes: read only these classes; all by default, in alphabetical order.
+    Parameters
+    ----------
+    path
+        The folder or archive.
+    within
+        Read only what lies below this folder inside it.
+    classes
+        Read only these classes; all by default, in alphabetical order.
     """
     if (image := spec.as_image()) is None:
         raise DataError(f"{path}: images were given, but this classifier's inputs are {spec}; give arrays")
@@ -120,8 +124,10 @@ def read_images(
 def read_pictures(paths: Sequence[Path], spec: InputSpec) -> tuple[list[str], np.ndarray]:
     """Image files, and all images in folders, as 8-bit pictures ``[n, height, width, channels]`` with their names.
 
-    Raises:
-        ValueError: the classifier does not take images, a path does not exist, or an image cannot be read.
+    Raises
+    ------
+    DataError
+        The classifier does not take images, a path does not exist, or an image cannot be read.
     """
     if (image := spec.as_image()) is None:
         raise DataError(f"images were given, but this classifier's inputs are {spec}")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import numpy as np
 from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
-from extend.data.input_spec import Array, Batch, checked_shape, converted
+from extend.data.input_spec import Array, Batch, Json, checked_shape, converted
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
@@ -20,15 +20,24 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 class Image:
     """How a picture becomes an input: resized, scaled, normalised; float32 ``[height, width, channels]``.
 
-    Args:
-        height, width: pixels of one input.
-        channels: 3 (RGB) or 1 (grey).
-        scale: factor on the 8-bit values, before normalisation.
-        mean, std: per channel (or one value for all), after scaling.
-        resize: ``"bilinear"``, ``"bicubic"``, ``"nearest"``, ``"box"`` or ``"lanczos"``, Pillow's filters.
-        order: ``"rgb"``, or ``"bgr"`` for networks that want blue first (Caffe's, OpenCV's); `mean` and `std` are in
-            that order then. 8-bit pictures are RGB all the same.
+    Parameters
+    ----------
+    height, width
+        Pixels of one input.
+    channels
+        3 (RGB) or 1 (grey).
+    scale
+        Factor on the 8-bit values, before normalisation.
+    mean, std
+        Per channel (or one value for all), after scaling.
+    resize
+        ``"bilinear"``, ``"bicubic"``, ``"nearest"``, ``"box"`` or ``"lanczos"``, Pillow's filters.
+    order
+        ``"rgb"``, or ``"bgr"`` for networks that want blue first (Caffe's, OpenCV's); `mean` and `std` are in that
+        order then. 8-bit pictures are RGB all the same.
 
+    Examples
+    --------
     >>> Image(32, 32).shape
     (32, 32, 3)
     """
@@ -47,7 +56,7 @@ class Image:
         return (self.height, self.width, self.channels)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype:
         return np.dtype(np.float32)
 
     def __str__(self) -> str:
@@ -59,7 +68,7 @@ class Image:
     def names(self) -> list[str]:
         return ["pictures"]
 
-    def check(self, given: Any, what: str) -> np.ndarray:
+    def check(self, given: object, what: str) -> np.ndarray:
         """Return 8-bit pictures as they are, and anything else as float32 that is normalised already."""
         array = checked_shape(given, self.shape, self.dtype, what)
         return np.ascontiguousarray(array) if array.dtype == np.uint8 else converted(array, self.dtype, what)
@@ -73,7 +82,7 @@ class Image:
     def as_image(self) -> Image:
         return self
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         return {"image": asdict(self)}
 
     def normalise(self, pictures: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What one input of a classifier is: an array, a picture, or a tree of these; and what is checked and prepared by it."""
+"""What one input of a classifier is: an array, a picture or a tree of these; inputs are checked and prepared by it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from extend.data.images import Image
 
 Batch: TypeAlias = Any
+Json: TypeAlias = dict[str, Any]
 """Inputs of n samples: an array ``[n, ...]``, or a dict, tuple or list of such arrays."""
+FLOAT32 = np.dtype(np.float32)
 HOW_TO_SAY = (
-    "extend.Image(height, width, ...) for pictures, extend.Array(shape, dtype) for arrays, or some inputs as an example, "
-    "such as x[:1]"
+    "extend.Image(height, width, ...) for pictures, extend.Array(shape, dtype) for arrays, or inputs as an "
+    "example, such as x[:1]"
 )
 
 
@@ -34,7 +36,7 @@ class InputSpec(Protocol):
         """Return a name for each of these parts, for a file that names its inputs."""
         ...
 
-    def check(self, given: Any, what: str) -> Batch:
+    def check(self, given: object, what: str) -> Batch:
         """Return the inputs as arrays of the right shapes and dtypes; `what` names them in errors.
 
         Raises
@@ -56,7 +58,7 @@ class InputSpec(Protocol):
         """Return the `Image` if inputs are pictures, else None."""
         ...
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return the spec for JSON; `spec_from_dict` reads it back."""
         ...
 
@@ -79,7 +81,7 @@ class Array:
     """
 
     shape: tuple[int, ...]
-    dtype: np.dtype[Any] = np.dtype(np.float32)
+    dtype: np.dtype = FLOAT32
 
     def __post_init__(self) -> None:
         try:
@@ -100,7 +102,7 @@ class Array:
     def names(self) -> list[str]:
         return ["inputs"]
 
-    def check(self, given: Any, what: str) -> np.ndarray:
+    def check(self, given: object, what: str) -> np.ndarray:
         return converted(checked_shape(given, self.shape, self.dtype, what), self.dtype, what)
 
     def prepare(self, batch: Batch) -> Batch:
@@ -112,7 +114,7 @@ class Array:
     def as_image(self) -> None:
         return None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         return {"shape": list(self.shape), "dtype": self.dtype.name}
 
 
@@ -139,7 +141,7 @@ class Tree:
                 "Tree() holds no part; expected names and what each is, such as {'x': extend.Array((4,))}"
             )
         if isinstance(self.parts, Mapping):
-            parts: Any = {str(name): input_spec(self.parts[name]) for name in sorted(self.parts)}
+            parts: object = {str(name): input_spec(self.parts[name]) for name in sorted(self.parts)}
         else:
             parts = tuple(input_spec(part) for part in self.parts)
         object.__setattr__(self, "parts", parts)
@@ -147,11 +149,11 @@ class Tree:
     def __str__(self) -> str:
         return ", ".join(map(str, self.leaves()))
 
-    def items(self) -> Iterator[tuple[Any, InputSpec]]:
+    def items(self) -> Iterator[tuple[str | int, InputSpec]]:
         """Return each part with its name, or its place in a tuple."""
         return iter(self.parts.items() if isinstance(self.parts, Mapping) else enumerate(self.parts))
 
-    def _built(self, made: Mapping[Any, Any]) -> Any:
+    def _built(self, made: Mapping[str | int, Batch]) -> Batch:
         return dict(made) if isinstance(self.parts, Mapping) else tuple(made.values())
 
     def leaves(self) -> list[Array | Image]:
@@ -163,7 +165,7 @@ class Tree:
             return list(self.parts)
         return ["inputs"] if count == 1 else [f"inputs_{number}" for number in range(count)]
 
-    def check(self, given: Any, what: str) -> Batch:
+    def check(self, given: object, what: str) -> Batch:
         arrays, wanted = jax.tree.leaves(given), self.leaves()
         if len(arrays) != len(wanted):
             raise DataError(f"{what}: {len(arrays)} arrays given; expected {len(wanted)}: {self}")
@@ -181,12 +183,12 @@ class Tree:
     def as_image(self) -> None:
         return None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         made = {name: part.to_dict() for name, part in self.items()}
         return {"tree": made} if isinstance(self.parts, Mapping) else {"list": list(made.values())}
 
 
-def input_spec(given: Any) -> InputSpec:
+def input_spec(given: object) -> InputSpec:
     """Return what one input is, from the forms in which users say it.
 
     Parameters
@@ -211,18 +213,21 @@ def input_spec(given: Any) -> InputSpec:
         return Array(given.shape, given.dtype)
     if isinstance(given, Mapping | tuple | list) and given and not _is_plain_numbers(given):
         return Tree(dict(given) if isinstance(given, Mapping) else tuple(given))
-    array = np.asarray(given) if given is not None else np.zeros(())
+    try:
+        array = np.asarray(given) if given is not None else np.zeros(())
+    except ValueError as error:
+        raise ArgumentError(f"inputs are of different shapes; expected {HOW_TO_SAY}") from error
     if array.ndim < 1 or array.dtype.kind not in "biuf":
         raise ArgumentError(f"inputs is {type(given).__name__}; expected {HOW_TO_SAY}")
     return Array(array.shape[1:], np.dtype(np.float32) if array.dtype.kind == "f" else array.dtype)
 
 
-def spec_from_dict(saved: Mapping[str, Any]) -> InputSpec:
+def spec_from_dict(saved: Json) -> InputSpec:
     """Read back what `InputSpec.to_dict` gave."""
     from extend.data.images import Image
 
     if "image" in saved:
-        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in saved["image"].items()}
+        fields: Json = {key: tuple(v) if isinstance(v, list) else v for key, v in saved["image"].items()}
         return Image(**fields)
     if "tree" in saved:
         return Tree({name: spec_from_dict(part) for name, part in saved["tree"].items()})
@@ -231,7 +236,7 @@ def spec_from_dict(saved: Mapping[str, Any]) -> InputSpec:
     return Array(tuple(saved["shape"]), jax.numpy.dtype(saved["dtype"]))
 
 
-def checked_shape(given: Any, shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> np.ndarray:
+def checked_shape(given: object, shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.ndarray:
     """Return the inputs as an array ``[n, *shape]`` of numbers, n at least 1."""
     wanted = ", ".join(map(str, ("n", *shape)))
     try:
@@ -248,7 +253,7 @@ def checked_shape(given: Any, shape: tuple[int, ...], dtype: np.dtype[Any], what
     return array
 
 
-def converted(array: np.ndarray, dtype: np.dtype[Any], what: str) -> np.ndarray:
+def converted(array: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:
     """Return the array in this dtype; refuse NaN, infinity, and fractions where integers are expected."""
     if dtype.kind in "iu" and array.dtype.kind == "f":
         raise DataError(f"{what}: dtype {array.dtype} given; expected {dtype.name}")
@@ -258,10 +263,8 @@ def converted(array: np.ndarray, dtype: np.dtype[Any], what: str) -> np.ndarray:
     return np.ascontiguousarray(array, dtype)
 
 
-def _is_plain_numbers(given: Any) -> bool:
-    """Whether a list or tuple is nested numbers, which are an example, and not several inputs."""
-    if isinstance(given, Mapping):
-        return False
-    return all(
-        isinstance(part, int | float) or (isinstance(part, list | tuple) and _is_plain_numbers(part)) for part in given
-    )
+def _is_plain_numbers(given: object) -> bool:
+    """Whether this is nested lists or tuples of numbers: an example of one array, and not several inputs."""
+    if isinstance(given, list | tuple):
+        return all(map(_is_plain_numbers, given))
+    return isinstance(given, int | float)

@@ -65,7 +65,7 @@ class Samples(Labelled):
         return replace(self, inputs=self.batch(0, len(self), spec))
 
     @property
-    def dtypes(self) -> list[np.dtype[Any]]:
+    def dtypes(self) -> list[np.dtype]:
         """The dtype of each array of the inputs."""
         return [leaf.dtype for leaf in jax.tree.leaves(self.inputs)]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from jaxtyping import Float
 from scipy.special import expit, log_softmax, softmax
 
 from extend.core.errors import FormatError
@@ -19,22 +20,33 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "softmax": lambda z: softmax(z, axis=1),
     "log_softmax": lambda z: log_softmax(z, axis=1),
 }
-"""Element-wise functions of a layer (softmax and log_softmax over the row), float64."""
+"""What a dense layer applies to each number (softmax and log_softmax: to each row), in float64."""
 
 
 @dataclass(frozen=True)
 class DenseLayer:
-    """``activation(x @ kernel + bias)``; kernel float64 ``[n, m]``, bias float64 ``[m]``, a name in `ACTIVATIONS`.
+    """A layer that computes ``activation(x @ kernel + bias)`` in float64.
 
-    Raises:
-        FormatError: shapes that do not fit, NaN or infinity, or an unknown activation.
+    Parameters
+    ----------
+    kernel, bias
+        The layer's numbers.
+    activation
+        One of the names in `ACTIVATIONS`.
 
+    Raises
+    ------
+    FormatError
+        If the shapes do not fit each other, a number is not finite, or the activation is not known.
+
+    Examples
+    --------
     >>> DenseLayer(np.eye(2), np.zeros(2), "relu")(np.array([[-1.0, 2.0]])).tolist()
     [[0.0, 2.0]]
     """
 
-    kernel: np.ndarray
-    bias: np.ndarray
+    kernel: Float[np.ndarray, "n m"]
+    bias: Float[np.ndarray, " m"]
     activation: str
 
     def __post_init__(self) -> None:
@@ -42,31 +54,39 @@ class DenseLayer:
         if self.activation not in ACTIVATIONS:
             raise FormatError(f"activation {self.activation!r} is not supported; there are {', '.join(ACTIVATIONS)}")
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
+    def __call__(self, x: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "b m"]:
+        """Return the layer's outputs."""
         return ACTIVATIONS[self.activation](x @ self.kernel + self.bias)
 
 
 @dataclass(frozen=True)
 class DenseNetwork:
-    """``x * scale + offset`` through the layers; the last layer is the head.
+    """A feed-forward network: ``x * scale + offset`` goes through the layers, and the last layer is the head.
 
-    Args:
-        layers: at least one, each as wide as the next one expects.
-        scale, offset: float64 ``[n]``, on the n inputs.
-        inputs: the n inputs' names, or none.
-        classes: the names of the outputs, or none.
+    Parameters
+    ----------
+    layers
+        One layer or more, each as wide as the next one expects.
+    scale, offset
+        What each input is multiplied by, and what is added then.
+    inputs, classes
+        The names of the inputs and of the last layer's units, or nothing.
 
-    Raises:
-        FormatError: layers or names that do not fit each other.
+    Raises
+    ------
+    FormatError
+        If layers or names do not fit each other, or the scaling is not finite.
 
+    Examples
+    --------
     >>> layer = DenseLayer(np.eye(2), np.zeros(2), "softmax")
     >>> DenseNetwork((layer,), np.ones(2), np.zeros(2)).outputs(np.zeros((1, 2))).tolist()
     [[0.5, 0.5]]
     """
 
     layers: tuple[DenseLayer, ...]
-    scale: np.ndarray
-    offset: np.ndarray
+    scale: Float[np.ndarray, " n"]
+    offset: Float[np.ndarray, " n"]
     inputs: tuple[str, ...] = field(default=())
     classes: tuple[str, ...] = field(default=())
 
@@ -87,19 +107,19 @@ class DenseNetwork:
         if self.classes and len(self.classes) != width:
             raise FormatError(f"{len(self.classes)} classes are named; the last layer has {width} units")
 
-    def features(self, x: np.ndarray) -> np.ndarray:
-        """What the last layer reads, float64 ``[n, d]``, of inputs ``[n, inputs]``."""
+    def features(self, x: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "b d"]:
+        """Return what the last layer reads, in float64."""
         x = np.asarray(x, np.float64) * self.scale + self.offset
         for layer in self.layers[:-1]:
             x = layer(x)
         return x
 
-    def outputs(self, x: np.ndarray) -> np.ndarray:
-        """The last layer's outputs, float64 ``[n, k]``."""
+    def outputs(self, x: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "b k"]:
+        """Return the last layer's outputs, in float64."""
         return self.layers[-1](self.features(x))
 
     def with_head(self, head: DenseHead, classes: tuple[str, ...]) -> DenseNetwork:
-        """The same network with another last layer of the same activation."""
+        """Return the same network with another last layer of the same activation."""
         last = DenseLayer(head.kernel.astype(np.float64), head.bias.astype(np.float64), self.layers[-1].activation)
         return replace(self, layers=(*self.layers[:-1], last), classes=classes)
 

@@ -1,4 +1,4 @@
-"""Pick the format: by a file's suffix, or an object's type."""
+"""Pick the format by a file's suffix, or by an object's type."""
 
 from __future__ import annotations
 
@@ -7,15 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from extend.core.errors import FormatError
+from extend.formats import keras, matlab, onnx, pmml, scikit_learn, theanets, torch, transformers
 from extend.formats.base import Foreign
-from extend.formats.keras import model as keras
-from extend.formats.matlab import model as matlab
-from extend.formats.onnx import model as onnx
-from extend.formats.pmml import model as pmml
-from extend.formats.scikit_learn import model as sklearn
-from extend.formats.theanets import model as theanets
-from extend.formats.torch import model as torch
-from extend.formats.transformers import model as transformers
 
 FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras", "sklearn": "scikit-learn"}
 """The frameworks whose models are read as objects, by the names of their packages."""
@@ -35,10 +28,38 @@ def framework_of(model: Any) -> str | None:
 
 
 def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None = None, trust: bool = False) -> Foreign:
-    """The model in its own terms, by the file's suffix or the object's type.
+    """Open a model of another framework in its own terms.
 
-    Raises:
-        FormatError: not a format that is known, damaged, unsafe, or with a part that is not supported (which is named).
+    Parameters
+    ----------
+    source
+        A file, a folder of Hugging Face transformers, or a ``torch.nn.Module``, ``keras.Model`` or scikit-learn
+        estimator.
+    model
+        For a file of PyTorch weights: the module, or a function that makes it.
+    shape
+        For PyTorch: the shape of one input, an `extend.formats.base.Input`, or a dict of them.
+    head
+        For PyTorch and ONNX: the path or the name of the last layer, if it is not found by itself.
+    trust
+        Whether code that the file names may run.
+
+    Returns
+    -------
+    Foreign
+        The opened model.
+
+    Raises
+    ------
+    FormatError
+        If the format is not known, or the file is damaged, unsafe, or has a part that is not supported; the message
+        names it.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> read(LogisticRegression().fit([[0.0], [1.0], [2.0]], ["a", "b", "c"])).classes
+    ('a', 'b', 'c')
     """
     if not isinstance(source, str | os.PathLike):
         match framework_of(source):
@@ -47,7 +68,7 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
             case "Keras":
                 return keras.open(source)
             case "scikit-learn":
-                return sklearn.open(source)
+                return scikit_learn.open(source)
         raise FormatError(
             f"{type(source).__name__} is not a model that can be opened: give a file, a torch.nn.Module, a keras.Model "
             "or a scikit-learn estimator; a Flax model goes to extend.wrap"
@@ -65,7 +86,7 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
         case ".onnx":
             return onnx.open(path, head=head)
         case ".skops" | ".joblib":
-            return sklearn.open(path, trust=trust)
+            return scikit_learn.open(path, trust=trust)
         case ".pmml" | ".xml":
             return pmml.open(path)
         case ".mat":

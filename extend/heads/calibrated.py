@@ -9,6 +9,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from extend.core.errors import ArgumentError
 from extend.heads.base import AnyArray, Head
@@ -20,8 +21,20 @@ from extend.heads.quadratic import QuadraticHead
 @partial(jax.tree_util.register_dataclass, data_fields=("head", "scale", "offset", "temperature"), meta_fields=())
 @dataclass(frozen=True, eq=False)
 class Calibrated:
-    """``logits = scale * head.logits / temperature + offset``: scale and offset float32 ``[k]``, temperature a number.
+    """A head whose scores are corrected: ``logits = scale * head.logits / temperature + offset``.
 
+    Parameters
+    ----------
+    head
+        The head below.
+    scale, offset
+        float32 ``[k]``.
+    temperature
+        One number for all scores.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
     >>> head = Calibrated.of(LinearHead.of(np.eye(2), np.zeros(2)))
     >>> replace(head, offset=np.float32([0, 2])).scores(np.array([[1.0, 0.0]])).tolist()
     [[1.0, 2.0]]
@@ -34,7 +47,7 @@ class Calibrated:
 
     @classmethod
     def of(cls, head: Head) -> Calibrated:
-        """The head as it is, with scale 1, temperature 1, offset 0 (or its own, if it is calibrated already)."""
+        """Return a head with corrections that change nothing, or with those that it has already."""
         if isinstance(head, Calibrated):
             return head
         assert isinstance(head, (LinearHead, QuadraticHead))
@@ -53,12 +66,12 @@ class Calibrated:
     def rows(self) -> tuple[int, int]:
         return self.head.rows
 
-    def logits(self, features: jax.Array) -> jax.Array:
-        """Scores ``[n, k]`` of features ``[n, d]``."""
+    def logits(self, features: Float[Array, "n d"]) -> Float[Array, "n k"]:
+        """Return the corrected scores of features."""
         return self.head.logits(features) * jnp.asarray(self.scale) / self.temperature + jnp.asarray(self.offset)
 
-    def scores(self, features: np.ndarray) -> np.ndarray:
-        """The same as `logits`, float64 on the host."""
+    def scores(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
+        """Return the same as `logits`, in float64 on the host."""
         temperature = np.float64(self.temperature)
         return np.float64(self.scale) * self.head.scores(features) / temperature + np.float64(self.offset)
 
@@ -97,7 +110,7 @@ class Calibrated:
         return linear.dense(feature_dim)
 
     def append(self, kernel: AnyArray, bias: AnyArray, start: int = 0, origin: Origin = "solved") -> Calibrated:
-        """This head with new columns that give these scores; only on a `LinearHead`."""
+        """Return this head with new columns that give these scores; only where the head below is linear."""
         linear = self.head.as_linear()
         if linear is None:
             raise ArgumentError("columns cannot be appended to a head of Gaussians; use a closed form for all classes")
@@ -107,7 +120,7 @@ class Calibrated:
         return Calibrated(linear.append(kernel * t, bias * t, start, origin), scale, offset, self.temperature)
 
     def drop(self, columns: Sequence[int]) -> Calibrated:
-        """This head without these columns and what belongs to them."""
+        """Return this head without these columns and their corrections."""
         smaller, gone = self.head.drop(columns), set(columns)
         stay = np.asarray([i for i in range(self.num_classes) if i not in gone], int)
         return Calibrated(smaller, np.asarray(self.scale)[stay], np.asarray(self.offset)[stay], self.temperature)

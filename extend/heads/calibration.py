@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
 
 from extend.core.errors import ArgumentError
 from extend.heads.base import Head
 from extend.heads.calibrated import Calibrated
-from extend.heads.linear import LinearHead
 
 
-def class_weights(labels: np.ndarray) -> np.ndarray:
-    """Weights ``[n]`` that sum to 1 and under which every class that is there counts the same."""
+def class_weights(labels: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Return row weights: every class that is there has the same total weight, and the weights sum to 1."""
     counts = np.bincount(labels)
     return 1 / counts[labels] / (counts > 0).sum()
 
 
-def temperature(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """The temperature of lowest class-averaged log-loss, and that log-loss in nats (Guo et al. 2017, section 4.2).
+def temperature(scores: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"]) -> tuple[float, float]:
+    """Find the temperature of lowest class-averaged log-loss.
 
-    Of n rows, each counts as 1 / (n + 2) of a sample of the other classes (Platt 1999, section 2.2): otherwise rows
-    that are all right would ask for a temperature of zero.
+    Each of the n rows counts as 1 / (n + 2) of a sample of the other classes: otherwise rows that are all right would
+    ask for a temperature of zero.
 
-    Args:
-        scores: float64 ``[n, k]``.
-        labels: ``[n]``.
+    Returns
+    -------
+    tuple of float
+        The temperature, and the log-loss at it in nats.
 
+    References
+    ----------
+    Guo et al. 2017, section 4.2 (temperature scaling); Platt 1999, section 2.2 (the targets).
+
+    Examples
+    --------
     >>> found, loss = temperature(np.array([[9.0, 0.0], [9.0, 0.0], [0.0, 9.0], [9.0, 0.0]]), np.array([0, 0, 1, 1]))
     >>> found > 5
     True
@@ -41,16 +48,22 @@ def temperature(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     return float(np.exp(found.x)), float(found.fun)
 
 
-def bias_correction(scores: np.ndarray, labels: np.ndarray, new: np.ndarray) -> tuple[float, float]:
-    """``(alpha, beta)``: the new classes' scores become ``alpha score + beta`` (BiC, Wu et al. 2019, equation 4).
+def bias_correction(
+    scores: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"], new: Bool[np.ndarray, " k"]
+) -> tuple[float, float]:
+    """Find ``(alpha, beta)``, alpha > 0, so that new classes' scores become ``alpha score + beta``.
 
-    Those of lowest class-averaged log-loss on the held-out rows, all scores at their best temperature (a method's raw
-    scores may be of any size), with Platt's targets as in `temperature`; alpha > 0.
+    They have the lowest class-averaged log-loss on these rows, with all scores at their best temperature, because a
+    method's raw scores may be of any size; the targets are those of `temperature`.
 
-    Args:
-        scores: float64 ``[n, k]``.
-        labels: ``[n]``.
-        new: which columns are new, bool ``[k]``.
+    Parameters
+    ----------
+    new
+        Which columns are new.
+
+    References
+    ----------
+    BiC: Wu et al. 2019, equation 4.
     """
     target, weights = _target(scores, labels), class_weights(labels)
     unit = temperature(scores, labels)[0]
@@ -67,21 +80,27 @@ def bias_correction(scores: np.ndarray, labels: np.ndarray, new: np.ndarray) -> 
     return float(np.exp(log_alpha)), float(beta * unit)
 
 
-def align_weights(head: Head, new: np.ndarray) -> Calibrated:
-    """The new columns scaled so that their mean norm is that of the old ones (WA, Zhao et al. 2020, equation 9).
+def align_weights(head: Head, new: Bool[np.ndarray, " k"]) -> Calibrated:
+    """Scale the new columns so that their mean norm is the old columns' mean norm.
 
-    Kernel and bias are scaled together. On a head of several blocks, each block's columns count in the block's
-    features.
+    Kernel and bias are scaled together.
 
-    Raises:
-        ValueError: the head is not linear, or all columns are new or old.
+    Raises
+    ------
+    ArgumentError
+        The head is not linear, or all columns are new or old.
+
+    References
+    ----------
+    WA: Zhao et al. 2020, equation 9.
     """
     calibrated = Calibrated.of(head)
-    if not isinstance(calibrated.head, LinearHead):
+    linear = calibrated.head.as_linear()
+    if linear is None:
         raise ArgumentError("weight alignment compares kernels of columns; a head of Gaussians has none")
     if new.all() or not new.any():
         raise ArgumentError("weight alignment needs both old and new classes")
-    kernel, _ = calibrated.head.dense(calibrated.head.rows[1])
+    kernel, _ = linear.dense(linear.rows[1])
     norms = np.linalg.norm(kernel, axis=0) * np.abs(calibrated.scale)
     gamma = norms[~new].mean() / max(norms[new].mean(), 1e-12)
     scale = np.where(new, np.asarray(calibrated.scale) * gamma, calibrated.scale).astype(np.float32)

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from extend.core.errors import ArgumentError
 from extend.heads.base import AnyArray, checked_columns
-from extend.heads.links import Link, Softmax
+from extend.heads.links import SOFTMAX, Link
 
 Origin = Literal["file", "trained", "solved"]
 
@@ -63,7 +63,7 @@ class LinearHead:
     """
 
     blocks: tuple[Block, ...]
-    link: Link = Softmax()
+    link: Link = SOFTMAX
 
     @classmethod
     def of(
@@ -71,7 +71,7 @@ class LinearHead:
         kernel: AnyArray,
         bias: AnyArray,
         start: int = 0,
-        link: Link = Softmax(),
+        link: Link = SOFTMAX,
         origin: Origin = "solved",
     ) -> LinearHead:
         """Make a head of one block: ``kernel [rows, k]``, ``bias [k]``.

@@ -1,4 +1,4 @@
-"""Links turn a head's scores into probabilities: softmax where classes exclude each other, sigmoid where they do not."""
+"""Links turn scores into probabilities: softmax where classes exclude each other, sigmoid where they do not."""
 
 from __future__ import annotations
 

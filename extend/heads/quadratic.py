@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
 from extend.heads.base import AnyArray, checked_columns
-from extend.heads.links import Link, Softmax
+from extend.heads.links import SOFTMAX, Link
 
 QUADRATIC = ("centre", "whiten", "square", "linear", "bias", "factor", "shift", "owner")
 
@@ -19,13 +22,26 @@ QUADRATIC = ("centre", "whiten", "square", "linear", "bias", "factor", "shift", 
 @partial(jax.tree_util.register_dataclass, data_fields=QUADRATIC, meta_fields=("start", "link"))
 @dataclass(frozen=True, eq=False)
 class QuadraticHead:
-    """``z = (x - centre) whiten``; ``logits = z^2 @ square + z @ linear + bias + (z @ factor - shift)^2 @ owner``.
+    """A head of one Gaussian for each class.
 
-    A Gaussian a class: `square` is minus half the part of its precision that it shares with all directions, `factor`
-    holds the directions in which it differs. float32: centre ``[d]``, whiten ``[d, d]``, square and linear ``[d, k]``,
-    bias ``[k]``, factor ``[d, r]`` for the r directions of all classes together, shift ``[r]``; `owner` ``[r, k]`` says
-    whose a direction is, and with which sign and weight.
+    With ``z = (x - centre) whiten``, scores are ``z^2 @ square + z @ linear + bias + (z @ factor - shift)^2 @ owner``.
 
+    Parameters
+    ----------
+    centre, whiten
+        float32 ``[d]`` and ``[d, d]``: where and how the features are whitened.
+    square, linear, bias
+        float32 ``[d, k]``, ``[d, k]`` and ``[k]``; `square` is minus half the part of a class's precision that is the
+        same in all directions.
+    factor, shift
+        float32 ``[d, r]`` and ``[r]``: the r directions, of all classes together, in which precisions differ.
+    owner
+        float32 ``[r, k]``: which class a direction belongs to, with its sign and weight.
+    start
+        The first feature that the head reads.
+
+    Examples
+    --------
     >>> head = QuadraticHead.of([0], [[1]], [[-0.5, -0.5]], [[0, 1]], [0, -0.5], [[0]], [0], [[0, 0]])
     >>> head.scores(np.array([[0.0], [1.0]])).argmax(axis=1).tolist()
     [0, 1]
@@ -40,12 +56,12 @@ class QuadraticHead:
     shift: AnyArray
     owner: AnyArray
     start: int = 0
-    link: Link = Softmax()
+    link: Link = SOFTMAX
 
     @classmethod
-    def of(cls, *arrays: Any, start: int = 0) -> QuadraticHead:
-        """From arrays of any precision, in the order of the fields."""
-        narrow: list[Any] = [np.asarray(array, np.float32) for array in arrays]
+    def of(cls, *arrays: ArrayLike, start: int = 0) -> QuadraticHead:
+        """Make a head from arrays of any precision, in the order of the fields."""
+        narrow: list = [np.asarray(array, np.float32) for array in arrays]
         return replace(cls(*narrow), start=start)
 
     @property
@@ -56,18 +72,19 @@ class QuadraticHead:
     def rows(self) -> tuple[int, int]:
         return self.start, self.start + self.centre.shape[0]
 
-    def logits(self, features: jax.Array) -> jax.Array:
-        """Log-densities up to a constant, ``[n, k]``, of features ``[n, d]``."""
+    def logits(self, features: Float[Array, "n d"]) -> Float[Array, "n k"]:
+        """Return the logarithms of the densities, up to a constant."""
         with jax.default_matmul_precision("highest"):
-            return _quadratic(features[:, slice(*self.rows)], *(getattr(self, name) for name in QUADRATIC))
+            parts = (jnp.asarray(getattr(self, name)) for name in QUADRATIC)
+            return _quadratic(features[:, slice(*self.rows)], *parts)
 
-    def scores(self, features: np.ndarray) -> np.ndarray:
-        """The same as `logits`, float64 on the host."""
+    def scores(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
+        """Return the same as `logits`, in float64 on the host."""
         wide = (np.asarray(getattr(self, name), np.float64) for name in QUADRATIC)
         return _quadratic(features[:, slice(*self.rows)].astype(np.float64), *wide)
 
     def drop(self, columns: Sequence[int]) -> QuadraticHead:
-        """This head without these classes and their directions."""
+        """Return this head without these classes and their directions."""
         gone = checked_columns(columns, self.num_classes)
         stay = np.asarray([i for i in range(self.num_classes) if i not in gone], int)
         mine = np.abs(np.asarray(self.owner)[:, stay]).sum(axis=1) > 0
@@ -89,9 +106,20 @@ class QuadraticHead:
         return self
 
 
+Kind = TypeVar("Kind", np.ndarray, jax.Array)
+
+
 def _quadratic(
-    x: Any, centre: Any, whiten: Any, square: Any, linear: Any, bias: Any, factor: Any, shift: Any, owner: Any
-) -> Any:
+    x: Kind,
+    centre: Kind,
+    whiten: Kind,
+    square: Kind,
+    linear: Kind,
+    bias: Kind,
+    factor: Kind,
+    shift: Kind,
+    owner: Kind,
+) -> Kind:
     z = (x - centre) @ whiten
     away = z @ factor - shift
     return (z * z) @ square + z @ linear + bias + (away * away) @ owner

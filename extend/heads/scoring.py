@@ -1,17 +1,18 @@
-"""TODO"""
+"""Scores as predictions compute them: one compilation, batches of one size."""
 
 from __future__ import annotations
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from extend.heads.base import Head
 
 _head_logits = jax.jit(lambda head, rows: head.logits(rows))
 
 
-def head_scores(head: Head, rows: np.ndarray, size: int = 1024) -> np.ndarray:
-    """Scores float32 ``[n, k]`` of features ``[n, d]``, in padded batches, as predictions compute them."""
+def head_scores(head: Head, rows: Float[np.ndarray, "n d"], size: int = 1024) -> Float[np.ndarray, "n k"]:
+    """Return the float32 scores of features, computed in padded batches of `size` rows."""
     if not len(rows):
         return np.zeros((0, head.num_classes), np.float32)
     parts = []

@@ -1,0 +1,37 @@
+"""The memory: what a classifier keeps of the classes that it has seen."""
+
+from extend.memory import serialise
+from extend.memory.drift import Kind, Linear, Translation, fit_drift
+from extend.memory.exemplars import Exemplars, exemplars_each
+from extend.memory.fisher import Fisher
+from extend.memory.herding import check_limit, exemplar_samples, in_turns, with_exemplars
+from extend.memory.inverse import Inverse
+from extend.memory.memory import Memory
+from extend.memory.rows import FEWEST, MOST, choosing, held_out_rows
+from extend.memory.statistics import Statistics, full
+from extend.memory.strengths import gcv, moments
+
+__all__ = [
+    "FEWEST",
+    "MOST",
+    "Exemplars",
+    "Fisher",
+    "Inverse",
+    "Kind",
+    "Linear",
+    "Memory",
+    "Statistics",
+    "Translation",
+    "check_limit",
+    "choosing",
+    "exemplar_samples",
+    "exemplars_each",
+    "fit_drift",
+    "full",
+    "gcv",
+    "held_out_rows",
+    "in_turns",
+    "moments",
+    "serialise",
+    "with_exemplars",
+]

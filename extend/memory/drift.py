@@ -1,4 +1,4 @@
-"""Where old features go when a backbone moves: a map fitted on new samples, of which both features are known.
+"""Where old features go when a backbone moves: a map fitted to new samples, whose features before and after are known.
 
 An old class's samples are gone, but its mean and scatter can be carried through such a map (drift compensation). Three
 maps, all float64: linear and weakly non-linear (SLDC, Rao et al. 2026), and a translation by kernel-weighted
@@ -12,6 +12,7 @@ from functools import cache
 from typing import Literal, Protocol
 
 import numpy as np
+from jaxtyping import Float
 
 from extend.core.errors import ArgumentError
 from extend.core.linalg import eigh, gram, one_thread, pack
@@ -24,12 +25,14 @@ DRAWS = 2048
 class Drift(Protocol):
     """A map from features before to features after."""
 
-    def rows(self, features: np.ndarray) -> np.ndarray:
-        """Features ``[n, d]`` carried over, one by one."""
+    def rows(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+        """Return features carried over, one by one."""
         ...
 
-    def moments(self, mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean ``[d]`` and covariance ``[d, d]`` of a class carried over."""
+    def moments(
+        self, mean: Float[np.ndarray, " d"], covariance: Float[np.ndarray, "d d"]
+    ) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "d d"]]:
+        """Return the mean and the covariance of a class carried over."""
         ...
 
 
@@ -37,16 +40,21 @@ class Drift(Protocol):
 class Linear:
     """``x -> x + (x - centre) weights + shift + bend(x)``, and the covariance of what that leaves unexplained.
 
-    Args:
-        centre, shift: ``[d]``; `weights`: ``[d, d]``; `residual`: ``[d, d]``.
-        bend: ``(directions [d, m], offsets [m], weights [m, d], their mean [m])`` of the weakly non-linear map; None
-            for the linear one.
+    Parameters
+    ----------
+    centre, shift, weights
+        Of the linear part.
+    residual
+        The covariance of what the map leaves unexplained.
+    bend
+        ``(directions [d, m], offsets [m], weights [m, d], their mean [m])`` of the weakly non-linear map; None for the
+        linear one.
     """
 
-    centre: np.ndarray
-    shift: np.ndarray
-    weights: np.ndarray
-    residual: np.ndarray
+    centre: Float[np.ndarray, " d"]
+    shift: Float[np.ndarray, " d"]
+    weights: Float[np.ndarray, "d d"]
+    residual: Float[np.ndarray, "d d"]
     bend: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def rows(self, features: np.ndarray) -> np.ndarray:
@@ -58,7 +66,11 @@ class Linear:
         return moved
 
     def moments(self, mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Exact for the linear map; for the weakly non-linear one over 2,048 or 2 d draws of exactly these moments."""
+        """Return the mean and the covariance of a class carried over.
+
+        They are exact for the linear map. For the weakly non-linear one they are taken over 2,048 or 2 d draws of
+        exactly these moments.
+        """
         if self.bend is None:
             through = np.eye(len(mean)) + self.weights
             return self.rows(mean[None])[0], through.T @ covariance @ through + self.residual
@@ -76,8 +88,8 @@ class Translation:
     SDC (Yu et al. 2020, equations 7 and 8). A class moves by its mean's drift; its covariance stays.
     """
 
-    before: np.ndarray
-    drift: np.ndarray
+    before: Float[np.ndarray, "n d"]
+    drift: Float[np.ndarray, "n d"]
     sigma: float
 
     def rows(self, features: np.ndarray) -> np.ndarray:
@@ -92,21 +104,39 @@ class Translation:
 
 
 def fit_drift(
-    before: np.ndarray, after: np.ndarray, kind: Kind = "linear", weights: np.ndarray | None = None
+    before: Float[np.ndarray, "n d"],
+    after: Float[np.ndarray, "n d"],
+    kind: Kind = "linear",
+    weights: Float[np.ndarray, " n"] | None = None,
 ) -> Linear | Translation:
-    """The map from features ``[n, d]`` of samples before to those of the same samples after.
+    """Return the map from features of samples before to those of the same samples after.
 
-    ``"linear"`` solves ``min_B |W^(1/2) (drift - (x - c) B)|^2 + s |B|^2``: the regularised least squares of SLDC
-    (Rao et al. 2026, equation 5) with its pull towards the identity, as drift is regressed and not the features;
-    s is chosen by generalised cross-validation (Golub, Heath & Wahba 1979). ``"weak"`` adds random ReLU features of x,
-    fitted by the same rule to what the linear map leaves. ``"translation"`` is SDC. ``n d min(n, d)`` flops.
+    ``"linear"`` solves ``min_B |W^(1/2) (drift - (x - c) B)|^2 + s |B|^2``: the regularised least squares of SLDC with
+    its pull towards the identity, as drift is regressed and not the features. s is chosen by generalised
+    cross-validation. ``"weak"`` adds random ReLU features of x, fitted by the same rule to what the linear map leaves.
+    ``"translation"`` is SDC. It costs ``n d min(n, d)`` flops.
 
-    Args:
-        weights: of the samples ``[n]``; alike if None.
+    Parameters
+    ----------
+    before, after
+        The features of the same samples.
+    kind
+        ``"linear"``, ``"weak"`` or ``"translation"``.
+    weights
+        The weights of the samples; None weighs them alike.
 
-    Raises:
-        ValueError: shapes differ, fewer than two samples, or an unknown kind.
+    Raises
+    ------
+    ArgumentError
+        Shapes differ, there are fewer than two samples, or the kind is unknown.
 
+    References
+    ----------
+    Rao et al. 2026, SLDC, equation 5; Yu et al. 2020, Semantic drift compensation, equations 7 and 8; Golub, Heath &
+    Wahba 1979 (s).
+
+    Examples
+    --------
     >>> x = np.random.default_rng(0).normal(size=(50, 2))
     >>> moved = fit_drift(x, x @ np.array([[2.0, 0.0], [0.0, 1.0]]) + 1.0)
     >>> moved.rows(np.array([[1.0, 1.0]])).round(3).tolist()
@@ -140,7 +170,7 @@ def fit_drift(
 
 
 def carry(core: Statistics, drift: Drift) -> Statistics:
-    """Statistics as if their samples had gone through the map: mean and covariance of each class, by its moments."""
+    """Return statistics as if their samples had gone through the map, by the moments of each class."""
     mean, within = core.mean.copy(), np.zeros_like(core.within)
     scatters = list(core.scatters) if core.scatters is not None else None
     pooled = core.within / max(1, int(np.maximum(core.count - 1, 0).sum()))

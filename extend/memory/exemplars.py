@@ -1,7 +1,8 @@
 """Real inputs of old classes, kept under a limit of bytes, for methods that replay them.
 
-Chosen by herding (iCaRL, Rebuffi et al. 2017, equation 4) and cut to the same number a class: the limit divided by
-the classes, in the order of herding, so that what stays is what would have been chosen for the smaller number.
+They are chosen by herding (iCaRL, Rebuffi et al. 2017, equation 4) and cut to the same number for each class: the limit
+divided by the classes. Because they are cut in the order of herding, what stays is what would have been chosen for the
+smaller number.
 """
 
 from __future__ import annotations
@@ -15,13 +16,20 @@ from extend.core.errors import ArgumentError
 
 @dataclass(frozen=True, eq=False)
 class Exemplars:
-    """Inputs of all classes together within `limit` bytes; immutable.
+    """Inputs of all classes together within a limit of bytes; immutable.
 
-    Args:
-        limit: bytes.
-        leaves: the inputs: one array ``[m, ...]`` a leaf of the input's tree; pictures stay 8-bit. None: none yet.
-        labels, keys, ranks: int64, uint64 and int64 ``[m]``: class, content key, and place in the class's herding.
+    Parameters
+    ----------
+    limit
+        The limit in bytes.
+    leaves
+        The inputs: one array ``[m, ...]`` for each leaf of the input's tree; pictures stay 8-bit. None where none were
+        kept yet.
+    labels, keys, ranks
+        The class of each input, its content key, and its place in the herding of its class.
 
+    Examples
+    --------
     >>> few = Exemplars(8).add((np.arange(6, dtype=np.uint8)[:, None],), np.repeat([0, 1], 3),
     ...                        np.arange(6, dtype=np.uint64), np.tile([0, 1, 2], 2), 2)
     >>> len(few), replace(few, limit=4).cut(2).leaves[0].ravel().tolist()
@@ -39,25 +47,39 @@ class Exemplars:
 
     @property
     def bytes(self) -> int:
-        """Of one input."""
+        """The bytes of one input."""
         return sum(leaf[:1].nbytes for leaf in self.leaves) if self.leaves is not None else 0
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all inputs with their labels, keys and ranks."""
+        return sum(array.nbytes for array in (*(self.leaves or ()), self.labels, self.keys, self.ranks))
+
     def take(self, rows: np.ndarray) -> Exemplars:
-        """These rows (numbers or a mask)."""
+        """Return these rows, given by number or as a mask."""
         leaves = tuple(leaf[rows] for leaf in self.leaves) if self.leaves is not None else None
         return replace(self, leaves=leaves, labels=self.labels[rows], keys=self.keys[rows], ranks=self.ranks[rows])
 
     def relabel(self, place: np.ndarray) -> Exemplars:
-        """Class i becomes class ``place[i]``."""
+        """Return the same inputs, with ``place[i]`` for class i."""
         return replace(self, labels=place[self.labels]) if len(self) else self
+
+    def without(self, label: int) -> Exemplars:
+        """Return these exemplars without a class; the classes after it move up."""
+        left = self.take(self.labels != label)
+        return replace(left, labels=np.where(left.labels > label, left.labels - 1, left.labels))
 
     def add(
         self, leaves: tuple[np.ndarray, ...], label: np.ndarray, key: np.ndarray, rank: np.ndarray, k: int
     ) -> Exemplars:
-        """With these samples as well, cut to the limit for k classes. A sample that is there already is kept once.
+        """Return these exemplars with more samples, cut to the limit for k classes.
 
-        Raises:
-            ValueError: the limit is less than one input a class.
+        A sample that is there already is kept once.
+
+        Raises
+        ------
+        ArgumentError
+            The limit is less than one input for each class.
         """
         known = set(zip(self.labels.tolist(), self.keys.tolist(), strict=True))
         new = np.asarray([pair not in known for pair in zip(label.tolist(), key.tolist(), strict=True)], bool)
@@ -73,7 +95,7 @@ class Exemplars:
         ).cut(k)
 
     def cut(self, k: int) -> Exemplars:
-        """The first by rank of each class, as many as the limit allows k classes; in the order of class and rank."""
+        """Return the first of each class by rank, as many as the limit allows for k classes."""
         if self.leaves is None:
             return self
         each = exemplars_each(self.limit, k, self.bytes)
@@ -82,11 +104,21 @@ class Exemplars:
         return self.take(order[np.arange(len(order)) - first < each])
 
 
-def exemplars_each(limit: int, k: int, size: int) -> int:
-    """How many inputs of so many bytes each of k classes may keep.
+def united(one: Exemplars | None, two: Exemplars | None, place: np.ndarray, k: int) -> Exemplars | None:
+    """Return both within the first one's limit; class i of `two` is class ``place[i]`` of k."""
+    if two is None or two.leaves is None:
+        return one.cut(k) if one is not None else two
+    base = one if one is not None else Exemplars(two.limit)
+    return base.add(two.leaves, place[two.labels], two.keys, two.ranks, k)
 
-    Raises:
-        ValueError: less than one.
+
+def exemplars_each(limit: int, k: int, size: int) -> int:
+    """Return how many inputs of `size` bytes each of k classes may keep.
+
+    Raises
+    ------
+    ArgumentError
+        It is less than one.
     """
     each = limit // (k * max(size, 1))
     if each < 1:

@@ -6,18 +6,17 @@ from dataclasses import replace
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int
 
-from extend.data.features import Features
-from extend.data.input_spec import InputSpec
-from extend.data.samples import Samples
+from extend.data import Features, InputSpec, Samples
 from extend.memory.exemplars import Exemplars, exemplars_each
 from extend.memory.memory import Memory
 
 
-def herd(features: np.ndarray, count: int) -> np.ndarray:
-    """The rows of ``[n, d]`` whose running mean stays nearest to the mean of all, in that order: ``[count]``.
+def herd(features: Float[np.ndarray, "n d"], count: int) -> Int[np.ndarray, " m"]:
+    """Return the rows whose running mean stays nearest to the mean of all, in that order, `count` of them.
 
-    On features of unit length, as in iCaRL. O(count n d).
+    Features are scaled to unit length, as in iCaRL. It costs O(count n d).
     """
     rows = np.asarray(features, np.float64)
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
@@ -35,15 +34,23 @@ def herd(features: np.ndarray, count: int) -> np.ndarray:
 
 
 def with_exemplars(memory: Memory, samples: Samples, features: Features, spec: InputSpec) -> Memory:
-    """The memory with the samples that herding chooses of each class, if it keeps exemplars; held-out ones are never.
+    """Return a memory with the samples that herding chooses of each class, if it keeps exemplars.
 
-    Args:
-        memory: holds these samples already.
-        samples: labelled into some of the memory's classes; `features`: theirs, row by row.
-        spec: what one input is. Pictures are kept 8-bit, unless some came as floating-point arrays.
+    Held-out samples are never chosen.
 
-    Raises:
-        ValueError: the limit is less than one input a class.
+    Parameters
+    ----------
+    memory
+        The memory; it holds these samples already.
+    samples, features
+        Samples of some of the memory's classes, and their features row by row.
+    spec
+        What one input is. Pictures are kept 8-bit, unless some came as floating-point arrays.
+
+    Raises
+    ------
+    ArgumentError
+        The limit is less than one input for each class.
     """
     kept = memory.exemplars
     if kept is None:
@@ -69,7 +76,7 @@ def with_exemplars(memory: Memory, samples: Samples, features: Features, spec: I
 
 
 def exemplar_samples(memory: Memory, spec: InputSpec) -> Samples | None:
-    """The exemplars as samples of the memory's classes; None if there are none."""
+    """Return the exemplars as samples of the memory's classes; None if there are none."""
     kept: Exemplars | None = memory.exemplars
     if kept is None or kept.leaves is None or not len(kept):
         return None
@@ -77,8 +84,8 @@ def exemplar_samples(memory: Memory, spec: InputSpec) -> Samples | None:
     return Samples(inputs, kept.labels, memory.classes, kept.keys)
 
 
-def in_turns(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The numbers of all rows, shuffled, so that the classes take turns: the first m have every class alike."""
+def in_turns(labels: Int[np.ndarray, " n"], rng: np.random.Generator) -> Int[np.ndarray, " n"]:
+    """Return the numbers of all rows, shuffled so that the classes take turns: the first m have every class alike."""
     order = rng.permutation(len(labels))
     turn = np.zeros(len(labels), int)  # How many of its class come before.
     for label in np.unique(labels):
@@ -90,8 +97,10 @@ def in_turns(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def check_limit(limit: int, samples: Samples, k: int, spec: InputSpec, kept: Exemplars | None) -> None:
     """Refuse, before the long work, a limit of exemplars that is less than one input for each of k classes.
 
-    Raises:
-        ValueError: it is.
+    Raises
+    ------
+    ArgumentError
+        The limit is that small.
     """
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(samples.inputs)]
     if kept is not None and kept.leaves is not None and [a.dtype for a in kept.leaves] != [a.dtype for a in leaves]:

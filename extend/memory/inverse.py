@@ -6,29 +6,32 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
+from jaxtyping import Float
 
 from extend.core.linalg import one_thread, solve
 
 
 @dataclass(frozen=True, eq=False)
 class Inverse:
-    """``matrix = (S + strength I)^-1`` float64 ``[d, d]`` and ``product = matrix @ means.T`` float64 ``[d, k]``.
+    """``matrix = (S + strength I)^-1`` and ``product = matrix @ means.T``, S the within-class scatter of k classes.
 
-    S is the within-class scatter of k classes. The recursive least squares of ACIL (Zhuang et al. 2022, theorem 1) and
-    of streaming LDA, for blocks of rows (Woodbury 1950).
+    It is the recursive least squares of ACIL (Zhuang et al. 2022, theorem 1) and of streaming LDA, for blocks of rows
+    (Woodbury 1950).
 
+    Examples
+    --------
     >>> old = Inverse.of(np.diag([1.0, 3.0]), np.eye(2), 1.0)
     >>> old.add(np.array([[0.0, 2.0]]), np.eye(2)).matrix.round(3).tolist()
     [[0.5, 0.0], [0.0, 0.125]]
     """
 
     strength: float
-    matrix: np.ndarray
-    product: np.ndarray
+    matrix: Float[np.ndarray, "d d"]
+    product: Float[np.ndarray, "d k"]
 
     @classmethod
-    def of(cls, within: np.ndarray, means: np.ndarray, strength: float) -> Inverse:
-        """From the scatter ``[d, d]`` and the class means ``[k, d]``: d^3 + 2 d^2 k flops."""
+    def of(cls, within: Float[np.ndarray, "d d"], means: Float[np.ndarray, "k d"], strength: float) -> Inverse:
+        """Compute the inverse from a scatter and the class means; it costs d^3 + 2 d^2 k flops."""
         system = within.copy()
         system.flat[:: len(system) + 1] += strength
         matrix = solve(system, np.eye(len(system)))
@@ -36,10 +39,21 @@ class Inverse:
         with one_thread(2 * matrix.size * len(means)):
             return cls(strength, matrix, matrix @ means.T)
 
-    def add(self, rows: np.ndarray, means: np.ndarray) -> Inverse:
-        """After ``rows.T @ rows`` joined the scatter, ``rows [n, d]``, and ``means [k + new, d]`` now are the means.
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the packed inverse and of its product with the means."""
+        d = len(self.matrix)
+        return d * (d + 1) // 2 * self.matrix.itemsize + self.product.nbytes
 
-        The first k means must be the old ones. ``4 d^2 n + 4 d n k + 2 d^2 new`` flops.
+    def add(self, rows: Float[np.ndarray, "n d"], means: Float[np.ndarray, "k2 d"]) -> Inverse:
+        """Return the inverse after ``rows.T @ rows`` joined the scatter.
+
+        It costs ``4 d^2 n + 4 d n k + 2 d^2 new`` flops.
+
+        Parameters
+        ----------
+        means
+            The means of all classes now; the first k must be the old ones.
         """
         n, d = rows.shape
         old = self.product.shape[1]
@@ -57,5 +71,5 @@ class Inverse:
 
 
 def shorter(n: int, d: int, k: int) -> bool:
-    """The cost model: whether a rank-n update takes fewer flops than a new inverse of ``[d, d]`` for k means."""
+    """Return whether a rank-n update takes fewer flops than a new inverse of ``[d, d]`` for k means."""
     return 4 * d**2 * n + 4 * d * n * k < d**3 + 2 * d**2 * k

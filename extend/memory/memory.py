@@ -1,13 +1,13 @@
 """What a classifier keeps of the classes it has seen: statistics of their features, and a few held-out features.
 
-The statistics (count, mean, scatter, a class each) are sufficient for every closed-form head, and they add: the memory
-of two data sets together is the sum of their memories, by the pairwise update of Chan, Golub & LeVeque 1979. All
+The statistics (count, mean and scatter of each class) are sufficient for every closed-form head, and they add: the
+memory of two data sets together is the sum of their memories, by the pairwise update of Chan, Golub & LeVeque 1979. All
 statistics are float64; an input is never kept.
 
-A sample is a *candidate* for holding out when its content key (uint64) lies in the lowest tenth. Of a class's
-candidates the 50 with the smallest keys are kept apart from the statistics, the others join them. A class of fewer
-than 10 samples holds out none: all its samples are kept apart and count as statistics, so that methods can be compared
-by leaving one out. As all this depends on the class's own samples alone, merging is exact.
+A sample is a *candidate* for holding out when its content key (uint64) lies in the lowest tenth. The 50 candidates of a
+class with the smallest keys are kept apart from the statistics; its other candidates join them. A class of fewer than
+10 samples holds out none: all its samples are kept apart and count as statistics, so that methods can be compared by
+leaving one out. All this depends on the class's own samples alone, so merging is exact.
 """
 
 from __future__ import annotations
@@ -18,48 +18,64 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, UInt64
 
 from extend.core.errors import ArgumentError
-from extend.core.linalg import eigh
-from extend.data.features import Features
+from extend.data import Features
 from extend.memory.drift import Drift, carry
-from extend.memory.exemplars import Exemplars
+from extend.memory.exemplars import Exemplars, united
 from extend.memory.fisher import Fisher
 from extend.memory.inverse import Inverse, shorter
 from extend.memory.rows import FEWEST, MOST, _candidates, _low, choosing
-from extend.memory.statistics import Statistics, full, measure, merge, total_scatter
+from extend.memory.statistics import Statistics, measure, merge, total_scatter
+from extend.memory.strengths import gcv, oas, shared_strength
 
 
 @dataclass(frozen=True, eq=False)
 class Memory:
     """Statistics and held-out features of named classes; immutable.
 
-    Args:
-        classes: k names.
-        core: the statistics of all samples but the candidates.
-        features, labels, keys: what is kept apart: whole feature vectors float32 ``[m, offset + d]``, int64, uint64
-            ``[m]``.
-        trained_on: bool ``[k]``: the backbone was trained on this class's held-out samples.
-        offset: the memory describes ``features[:, offset : offset + d]`` of the classifier's feature vectors.
-        max_held_out: how many candidates a class keeps.
-        shrinkage, ridge: strengths frozen when the classifier was wrapped, in scatter units; None: chosen at each fit.
-        held_out_used: the held-out rows that may choose have chosen the feature space.
-        inverses: of the within-class scatter at these strengths, kept up to date; empty: solve anew at each fit.
-        transported: the classes that were measured before the backbone moved; a drift map may have carried them over.
-        exemplars: inputs of old classes under a limit of bytes; None: none are kept.
-        fisher: how much the classifier depends on each parameter of its backbone; None: not measured.
+    Parameters
+    ----------
+    classes
+        The k names.
+    core
+        The statistics of all samples but the candidates.
+    features, labels, keys
+        What is kept apart: whole feature vectors (``offset + d`` columns), their classes and their content keys.
+    trained_on
+        For each class, whether the backbone was trained on its held-out samples.
+    offset
+        The memory describes ``features[:, offset : offset + d]`` of the classifier's feature vectors.
+    max_held_out
+        How many candidates of a class are kept apart.
+    shrinkage, ridge
+        The strengths that were frozen when the classifier was wrapped, in scatter units; None chooses at each fit.
+    held_out_used
+        Whether the held-out rows that may choose have chosen the feature space.
+    inverses
+        Inverses of the within-class scatter at these strengths, kept up to date; if empty, each fit solves anew.
+    transported
+        The classes that were measured before the backbone moved; a drift map may have carried them over.
+    exemplars
+        Inputs of old classes under a limit of bytes; None keeps none.
+    fisher
+        How much the classifier depends on each parameter of its backbone; None where that was not measured.
 
-    >>> m = Memory.of(np.eye(3), np.array([0, 0, 1]), np.arange(3, dtype=np.uint64) + 2**63, ("a", "b"))
+    Examples
+    --------
+    >>> keys = np.arange(3, dtype=np.uint64) + 2**63
+    >>> m = Memory.of(Features(np.eye(3), np.array([0, 0, 1]), ("a", "b"), keys))
     >>> (m + m).statistics.count.tolist()
     [4, 2]
     """
 
     classes: tuple[str, ...]
     core: Statistics
-    features: np.ndarray
-    labels: np.ndarray
-    keys: np.ndarray
-    trained_on: np.ndarray
+    features: Float[np.ndarray, "m e"]
+    labels: Int[np.ndarray, " m"]
+    keys: UInt64[np.ndarray, " m"]
+    trained_on: Bool[np.ndarray, " k"]
     offset: int = 0
     max_held_out: int = MOST
     shrinkage: float | None = None
@@ -80,7 +96,17 @@ class Memory:
         trained_on: bool = False,
         offset: int = 0,
     ) -> Memory:
-        """Measure features ``[n, offset + d]``, which are labelled into their own classes."""
+        """Measure features, which are labelled into their own classes.
+
+        Parameters
+        ----------
+        features
+            Whole feature vectors with their labels and content keys.
+        scatter
+            ``"class"`` keeps a scatter matrix for each class, ``"pooled"`` one for all.
+        max_held_out, trained_on, offset
+            See `Memory`; `trained_on` is of all classes.
+        """
         rows, labels, keys, k = features.features, features.labels, features.keys, len(features.classes)
         apart = _candidates(keys, labels, max_held_out)
         if max_held_out:
@@ -97,8 +123,13 @@ class Memory:
             max_held_out,
         )
 
-    def with_held_out(self, features: np.ndarray, labels: np.ndarray, keys: np.ndarray) -> Memory:
-        """This memory with held-out features that the user gives, whatever their keys; unseen by the backbone."""
+    def with_held_out(
+        self, features: Float[np.ndarray, "m e"], labels: Int[np.ndarray, " m"], keys: UInt64[np.ndarray, " m"]
+    ) -> Memory:
+        """Return this memory with held-out features that the user gives, whatever their keys.
+
+        They count as unseen by the backbone.
+        """
         most = max(self.max_held_out, int(np.bincount(labels, minlength=1).max())) if len(labels) else self.max_held_out
         return replace(
             self._absorb(np.ones(len(self.labels), bool)),
@@ -112,10 +143,12 @@ class Memory:
 
     @property
     def dim(self) -> int:
+        """The number of features that the memory describes, d."""
         return self.core.mean.shape[1]
 
     @property
     def scatter_mode(self) -> Literal["class", "pooled"]:
+        """Whether there is a scatter matrix for each class, or a pooled one for all."""
         return "pooled" if self.core.scatters is None else "class"
 
     @cached_property
@@ -129,17 +162,19 @@ class Memory:
         return self._absorb(self._small).core if self._small.any() else self.core
 
     @cached_property
-    def held_out(self) -> tuple[np.ndarray, np.ndarray]:
-        """The held-out features float32 ``[m, offset + d]`` and their labels int64 ``[m]``."""
+    def held_out(self) -> tuple[Float[np.ndarray, "h e"], Int[np.ndarray, " h"]]:
+        """The held-out features, as whole vectors, and their labels."""
         return self.features[~self._small], self.labels[~self._small]
 
     @property
-    def held_out_keys(self) -> np.ndarray:
-        """The content keys of the held-out features, uint64 ``[m]``."""
+    def held_out_keys(self) -> UInt64[np.ndarray, " h"]:
+        """The content keys of the held-out features."""
         return self.keys[~self._small]
 
-    def holds(self, keys: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
-        """Whether samples of these content keys are held out, for these classes or for any: bool ``[n]``."""
+    def holds(
+        self, keys: UInt64[np.ndarray, " n"], labels: Int[np.ndarray, " n"] | None = None
+    ) -> Bool[np.ndarray, " n"]:
+        """Return which samples of these content keys are held out, for these classes or, without labels, for any."""
         if labels is None:
             return np.isin(keys, self.held_out_keys) | np.isin(_low(keys), self.held_out_keys)
         found = np.zeros(len(keys), bool)
@@ -150,34 +185,45 @@ class Memory:
         return found
 
     @property
-    def choosing(self) -> np.ndarray:
-        """Which held-out rows choose methods and feature spaces; the others calibrate budgets: bool ``[m]``, by key."""
+    def choosing(self) -> Bool[np.ndarray, " h"]:
+        """Which held-out rows choose methods and feature spaces; the others place forgetting limits."""
         return choosing(self.held_out_keys)
 
     @cached_property
-    def few(self) -> tuple[np.ndarray, np.ndarray]:
-        """All samples of the classes of 2 to 9 samples, which count as statistics: float64 ``[r, d]``, labels ``[r]``.
+    def few(self) -> tuple[Float[np.ndarray, "r d"], Int[np.ndarray, " r"]]:
+        """All samples of the classes of 2 to 9 samples, which count as statistics, and their labels.
 
-        A class some of whose samples are known by their statistics alone is not among them.
+        A class is left out if some of its samples are known by their statistics alone.
         """
         whole = (self.core.count == 0) & (self.total >= 2)
         rows = self._small & whole[self.labels]
         return self.features[rows, self.offset :].astype(np.float64), self.labels[rows]
 
     def inverse_at(self, strength: float) -> Inverse | None:
-        """The inverse that is kept for this strength, if there is one."""
+        """Return the inverse that is kept for this strength, if there is one."""
         return next((inverse for inverse in self.inverses if inverse.strength == strength), None)
 
     @property
-    def total(self) -> np.ndarray:
-        """Samples seen of each class, held-out ones included, int64 ``[k]``."""
+    def total(self) -> Int[np.ndarray, " k"]:
+        """The number of samples of each class, held-out ones included."""
         return self.core.count + np.bincount(self.labels, minlength=len(self.classes))
 
-    def __add__(self, other: Memory) -> Memory:
-        """The memory of both data sets together; classes of the same name are one class.
+    @property
+    def nbytes(self) -> int:
+        """The bytes that this memory takes in a checkpoint, before compression."""
+        held = sum(array.nbytes for array in (self.features, self.labels, self.keys, self.trained_on))
+        inverses = sum(inverse.nbytes for inverse in self.inverses)
+        exemplars = self.exemplars.nbytes if self.exemplars is not None else 0
+        fisher = sum(value.nbytes for value in self.fisher.values.values()) if self.fisher is not None else 0
+        return self.core.nbytes + held + inverses + exemplars + fisher
 
-        Raises:
-            ValueError: the memories describe different feature spaces or keep scatter differently.
+    def __add__(self, other: Memory) -> Memory:
+        """Return the memory of both data sets together; classes of the same name are one class.
+
+        Raises
+        ------
+        ArgumentError
+            The memories describe different feature spaces or keep scatter differently.
         """
         if (self.dim, self.offset, self.scatter_mode) != (other.dim, other.offset, other.scatter_mode):
             raise ArgumentError(
@@ -200,7 +246,7 @@ class Memory:
             max_held_out=max(self.max_held_out, other.max_held_out),
             held_out_used=self.held_out_used or other.held_out_used,
             transported=tuple(dict.fromkeys(self.transported + other.transported)),
-            exemplars=_united(self.exemplars, other.exemplars, place, len(classes)),
+            exemplars=united(self.exemplars, other.exemplars, place, len(classes)),
             fisher=self.fisher + other.fisher if self.fisher and other.fisher else self.fisher or other.fisher,
         )
         over = (merged.total[merged.labels] >= FEWEST) & ~_candidates(merged.keys, merged.labels, merged.max_held_out)
@@ -210,7 +256,7 @@ class Memory:
         return replace(merged, inverses=self._inverses_after(other, merged)) if self.inverses else merged
 
     def with_inverses(self, *strengths: float) -> Memory:
-        """This memory with inverses of its within-class scatter at these strengths, which additions then update."""
+        """Return this memory with inverses of its within-class scatter at these strengths, which additions update."""
         known = self.statistics
         return replace(self, inverses=tuple(Inverse.of(known.within, known.mean, s) for s in dict.fromkeys(strengths)))
 
@@ -225,11 +271,45 @@ class Memory:
             return tuple(inverse.add(rows, known.mean) for inverse in self.inverses)
         return merged.with_inverses(*(inverse.strength for inverse in self.inverses)).inverses
 
-    def without(self, name: str) -> Memory:
-        """The memory as if this class had never been added.
+    def with_samples(self, features: Features) -> Memory:
+        """Return this memory with the features of more samples, of present classes or of new ones."""
+        more = Memory.of(features, scatter=self.scatter_mode, offset=self.offset, max_held_out=self.max_held_out)
+        return self + more
 
-        Raises:
-            ValueError: there is no such class, or the scatter is pooled, so that the class's share is not known.
+    def with_strengths(self) -> Memory:
+        """Return this memory with LDA's and ridge's strengths chosen by all that it holds, and frozen from now on.
+
+        Inverses that the memory keeps are computed anew at the new strengths.
+        """
+        chosen = replace(self, shrinkage=oas(self.statistics), ridge=gcv(self.statistics))
+        return chosen.recursive() if self.inverses else chosen
+
+    def recursive(self) -> Memory:
+        """Return this memory with the inverses that LDA and ridge need at their strengths, which additions update."""
+        return self.with_inverses(self.shared_strength()[0], self.ridge or 0.0)
+
+    def shared_strength(self, share: float | None = None) -> tuple[float, float]:
+        """Return lambda in ``S + lambda I`` and the share of shrinkage that it amounts to.
+
+        S is the within-class scatter; lambda is frozen in this memory, or else chosen from its statistics. `share`
+        gives the share in place of it.
+        """
+        return shared_strength(self.statistics, self.shrinkage, share)
+
+    def with_exemplar_limit(self, limit: int | None) -> Memory:
+        """Return this memory with another limit of exemplars, in bytes; None leaves it as it is, 0 drops them."""
+        if limit is None:
+            return self
+        kept = Exemplars(limit) if self.exemplars is None else replace(self.exemplars, limit=limit)
+        return replace(self, exemplars=kept if limit else None)
+
+    def without(self, name: str) -> Memory:
+        """Return the memory as if this class had never been added.
+
+        Raises
+        ------
+        ArgumentError
+            There is no such class, or the scatter is pooled, so that the class's share is not known.
         """
         if name not in self.classes:
             raise ArgumentError(f"no class {name!r}; there are {', '.join(self.classes)}")
@@ -250,25 +330,26 @@ class Memory:
             trained_on=self.trained_on[stay],
             inverses=(),
             transported=tuple(n for n in self.transported if n != name),
-            exemplars=self._exemplars_without(gone),
+            exemplars=self.exemplars.without(gone) if self.exemplars is not None else None,
             fisher=None,  # A class's share of it is not known.
         )
         return left.with_inverses(*(inverse.strength for inverse in self.inverses))
 
-    def _exemplars_without(self, gone: int) -> Exemplars | None:
-        if self.exemplars is None:
-            return None
-        left = self.exemplars.take(self.exemplars.labels != gone)
-        return replace(left, labels=np.where(left.labels > gone, left.labels - 1, left.labels))
-
     def transport(self, drift: Drift, own: Drift | None = None) -> Memory:
-        """The memory as if its classes had been measured with a backbone that moved (SLDC, Rao et al. 2026).
+        """Return the memory as if its classes had been measured with a backbone that moved.
 
-        Means and covariances go through the map by their moments, feature vectors one by one. O(k d^3).
+        Means and covariances go through the map by their moments, feature vectors one by one. It costs O(k d^3).
 
-        Args:
-            drift: the map of the part of the features that the memory describes.
-            own: the map of the part before it (`offset` columns), where there is one.
+        Parameters
+        ----------
+        drift
+            The map of the part of the features that the memory describes.
+        own
+            The map of the part before it (`offset` columns), where there is one.
+
+        References
+        ----------
+        Rao et al. 2026, SLDC.
         """
         offset = self.offset
         features = drift.rows(self.features[:, offset:])
@@ -285,57 +366,16 @@ class Memory:
         )
         return moved.with_inverses(*(inverse.strength for inverse in self.inverses))
 
-    def sample(self, name: str, n: int, seed: int = 0) -> np.ndarray:
-        """Draw n feature vectors float32 ``[n, d]`` from a class's Gaussian; keyed by the class's name and the seed.
+    def sample(self, name: str, n: int, seed: int = 0) -> Float[np.ndarray, "n d"]:
+        """Draw n feature vectors from a class's Gaussian; the draws depend on the class's name and the seed alone.
 
         The covariance is the class's own (the pooled one where only that is kept, or for a single sample).
         """
-        label = self.classes.index(name)
-        statistics = self.statistics
-        count, mean = int(statistics.count[label]), statistics.mean[label]
         digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
-        rng = np.random.default_rng([seed, digest])
-        own = statistics.scatters[label] if statistics.scatters is not None and count > 1 else None
-        if own is not None and own.ndim == 2:
-            return (mean + rng.standard_normal((n, len(own))) @ own / np.sqrt(count - 1)).astype(np.float32)
-        root = _root(full(own) / (count - 1)) if own is not None else self._pooled_root
-        return (mean + rng.standard_normal((n, self.dim)) @ root.T).astype(np.float32)
-
-    @cached_property
-    def _pooled_root(self) -> np.ndarray:
-        """Of the pooled covariance: one eigendecomposition, and not one a class."""
-        known = self.statistics
-        return _root(known.within / max(1, int(known.count.sum()) - len(self.classes)))
+        return self.statistics.draw(self.classes.index(name), n, np.random.default_rng([seed, digest]))
 
     def _absorb(self, rows: np.ndarray) -> Memory:
         """This memory with these candidates moved into the statistics."""
         more = measure(self.features[rows, self.offset :], self.labels[rows], len(self.classes), self.scatter_mode)
         core = merge(self.core, more, np.arange(len(self.classes)), len(self.classes))
         return replace(self, core=core, features=self.features[~rows], labels=self.labels[~rows], keys=self.keys[~rows])
-
-
-def _root(covariance: np.ndarray) -> np.ndarray:
-    """R with ``R R'`` = covariance ``[d, d]``."""
-    values, vectors = eigh(covariance)
-    return vectors * np.sqrt(values)
-
-
-def _united(one: Exemplars | None, two: Exemplars | None, place: np.ndarray, k: int) -> Exemplars | None:
-    """Both memories' exemplars within the first one's limit; class i of `two` is class ``place[i]`` of k."""
-    if two is None or two.leaves is None:
-        return one.cut(k) if one is not None else two
-    base = one if one is not None else Exemplars(two.limit)
-    return base.add(two.leaves, place[two.labels], two.keys, two.ranks, k)
-
-
-def nothing(memory: Memory) -> Features:
-    """No rows, of a memory's classes: what closed forms are given where there are no new samples."""
-    return Features(np.zeros((0, 0), np.float32), np.zeros(0, int), memory.classes, np.zeros(0, np.uint64))
-
-
-def _limited(memory: Memory, exemplars: int | None) -> Memory:
-    """The memory with another limit of exemplars; None: as it is, 0: without any."""
-    if exemplars is None:
-        return memory
-    kept = Exemplars(exemplars) if memory.exemplars is None else replace(memory.exemplars, limit=exemplars)
-    return replace(memory, exemplars=kept if exemplars else None)

@@ -90,8 +90,3 @@ def from_tree(arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> Memory:
         exemplars=exemplars,
         fisher=fisher,
     )
-
-
-def memory_bytes(memory: Memory | None) -> int:
-    """What a memory takes in a checkpoint, before compression."""
-    return 0 if memory is None else sum(array.nbytes for array in to_tree(memory)[0].values())

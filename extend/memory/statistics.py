@@ -7,47 +7,86 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from extend.core.errors import ArgumentError
-from extend.core.linalg import gram, packed_gram, unpack
+from extend.core.linalg import eigh, gram, packed_gram, unpack
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of k classes: count ``[k]``, mean ``[k, d]``, and the scatter about the mean.
+    """Per-class sample count, feature mean and scatter matrix of k classes.
 
-    `within` is the sum of all classes' scatters, ``[d, d]``. `scatters` holds one a class: packed upper triangle
-    ``[d (d + 1) / 2]``, or an exact factor ``[r, d]`` with ``scatter = factor.T @ factor`` while that is smaller; it
-    is None when the scatter is pooled. `factor` ``[r, d]`` is one of `within`, if it was just measured from few rows.
+    Parameters
+    ----------
+    count
+        The number of samples of each class.
+    mean
+        The mean of each class.
+    within
+        The sum of the scatter matrices of all classes, each about the mean of its class.
+    scatters
+        One scatter matrix for each class: the packed upper triangle ``[d (d + 1) / 2]``, or an exact factor ``[r, d]``
+        with ``scatter = factor.T @ factor`` while that is smaller. None where the scatter is pooled.
+    factor
+        A factor of `within`, if the statistics were just measured from few rows.
     """
 
-    count: np.ndarray
-    mean: np.ndarray
-    within: np.ndarray
+    count: Int[np.ndarray, " k"]
+    mean: Float[np.ndarray, "k d"]
+    within: Float[np.ndarray, "d d"]
     scatters: tuple[np.ndarray, ...] | None
-    factor: np.ndarray | None = None
+    factor: Float[np.ndarray, "r d"] | None = None
 
-    def scatter(self, label: int) -> np.ndarray:
-        """One class's scatter, ``[d, d]``.
+    def scatter(self, label: int) -> Float[np.ndarray, "d d"]:
+        """Return the scatter matrix of one class.
 
-        Raises:
-            ValueError: the memory keeps one pooled scatter only.
+        Raises
+        ------
+        ArgumentError
+            The memory keeps one pooled scatter only.
         """
         if self.scatters is None:
             raise ArgumentError('the memory keeps one pooled scatter; wrap with scatter="class" to keep one a class')
         return full(self.scatters[label])
 
-    def weighted(self, weights: np.ndarray) -> np.ndarray:
-        """The sum of the classes' scatters, each times its weight of ``[k]``: ``[d, d]``."""
+    @property
+    def nbytes(self) -> int:
+        """The bytes of counts, means and packed scatters."""
+        d = self.mean.shape[1]
+        within = d * (d + 1) // 2 * self.within.itemsize
+        ranks = 8 * len(self.scatters) if self.scatters is not None else 0
+        return self.count.nbytes + self.mean.nbytes + within + ranks + sum(s.nbytes for s in self.scatters or ())
+
+    def weighted(self, weights: Float[np.ndarray, " k"]) -> Float[np.ndarray, "d d"]:
+        """Return the sum of the scatter matrices of all classes, each times its weight."""
         assert self.scatters is not None
         scaled = (s * (w if s.ndim == 1 else np.sqrt(w)) for s, w in zip(self.scatters, weights, strict=True))
         return total_scatter(scaled, self.mean.shape[1])
 
+    def draw(self, label: int, n: int, rng: np.random.Generator) -> Float[np.ndarray, "n d"]:
+        """Draw n feature vectors from a class's Gaussian.
 
-def measure(features: np.ndarray, labels: np.ndarray, k: int, mode: str) -> Statistics:
-    """Of features ``[n, d]`` and labels into k classes; `mode` "class" or "pooled"."""
+        The covariance is the class's own, or the pooled one where only that is kept, and for a single sample.
+        """
+        count, mean = int(self.count[label]), self.mean[label]
+        own = self.scatters[label] if self.scatters is not None and count > 1 else None
+        if own is not None and own.ndim == 2:
+            return (mean + rng.standard_normal((n, len(own))) @ own / np.sqrt(count - 1)).astype(np.float32)
+        root = _root(full(own) / (count - 1)) if own is not None else self._pooled_root
+        return (mean + rng.standard_normal((n, len(mean))) @ root.T).astype(np.float32)
+
+    @cached_property
+    def _pooled_root(self) -> Float[np.ndarray, "d d"]:
+        """A root of the pooled covariance, by one eigendecomposition for all classes."""
+        return _root(self.within / max(1, int(self.count.sum()) - len(self.count)))
+
+
+def measure(features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"], k: int, mode: str) -> Statistics:
+    """Return the statistics of features that are labelled into k classes; `mode` is "class" or "pooled"."""
     features = np.asarray(features, np.float64)
     d = features.shape[1]
     count = np.bincount(labels, minlength=k)
@@ -66,8 +105,11 @@ def measure(features: np.ndarray, labels: np.ndarray, k: int, mode: str) -> Stat
     return Statistics(count, mean, total_scatter(scatters, d), scatters)
 
 
-def merge(one: Statistics, two: Statistics, place: np.ndarray, k: int) -> Statistics:
-    """Chan's pairwise update; class i of `two` is class ``place[i]`` of the k classes of the result."""
+def merge(one: Statistics, two: Statistics, place: Int[np.ndarray, " k2"], k: int) -> Statistics:
+    """Return the statistics of both data sets, by Chan's pairwise update.
+
+    Class i of `two` is class ``place[i]`` of the k classes of the result.
+    """
     d = one.mean.shape[1]
     pad = k - len(one.count)
     count = np.concatenate([one.count, np.zeros(pad, one.count.dtype)])
@@ -106,13 +148,13 @@ def _smaller(factor: np.ndarray) -> np.ndarray:
     return factor if len(factor) < (factor.shape[1] + 1) / 2 else packed_gram(factor)
 
 
-def full(scatter: np.ndarray) -> np.ndarray:
-    """One class's scatter, packed or as a factor, as ``[d, d]``."""
+def full(scatter: np.ndarray) -> Float[np.ndarray, "d d"]:
+    """Return the scatter matrix of one class, which is given packed or as a factor."""
     return gram(scatter) if scatter.ndim == 2 else unpack(scatter)
 
 
-def total_scatter(scatters: Iterable[np.ndarray], d: int) -> np.ndarray:
-    """The sum of scatters, packed ones and factors, as ``[d, d]``."""
+def total_scatter(scatters: Iterable[np.ndarray], d: int) -> Float[np.ndarray, "d d"]:
+    """Return the sum of scatter matrices, which are given packed or as factors."""
     packed, factors = np.zeros(d * (d + 1) // 2), [np.zeros((0, d))]
     for scatter in scatters:
         if scatter.ndim == 2:
@@ -120,3 +162,9 @@ def total_scatter(scatters: Iterable[np.ndarray], d: int) -> np.ndarray:
         else:
             packed += scatter
     return unpack(packed + packed_gram(np.concatenate(factors)))
+
+
+def _root(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
+    """R with ``R R'`` = covariance."""
+    values, vectors = eigh(covariance)
+    return vectors * np.sqrt(values)

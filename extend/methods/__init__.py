@@ -1,36 +1,31 @@
-"""The methods, one file each. A new one is a new file and one line here."""
+"""The methods, one file each. A new one is a new file, and one line in `extend.methods.names`."""
 
-from extend.methods.auto import Auto, Choice, Score
-from extend.methods.base import Method
+from extend.methods.auto import Auto, pick
+from extend.methods.base import Appending, ClosedForm, Method, OnFeatures, settings_of
+from extend.methods.budget import extend_within
+from extend.methods.choice import Choice, Score
+from extend.methods.extended import Extended
 from extend.methods.fine_tune import FineTune
 from extend.methods.gaussian import Gaussian
 from extend.methods.imprint import Imprint
-from extend.methods.joint import Joint
+from extend.methods.joint import Joint, retrain
 from extend.methods.lda import LDA
+from extend.methods.moved_backbone import checked_head, covers
+from extend.methods.names import NAMED, closed_form, named
 from extend.methods.nearest_mean import NearestMean
 from extend.methods.new_units import ForgettingWarning, NewUnits
 from extend.methods.ridge import Ridge
 from extend.methods.svm import SVM
 
-NAMED: dict[str, Method | FineTune | Joint] = {
-    "auto": Auto(),
-    "fine_tune": FineTune(),
-    "gaussian": Gaussian(),
-    "imprint": Imprint(),
-    "joint": Joint(),
-    "lda": LDA(),
-    "nearest_mean": NearestMean(),
-    "new_units": NewUnits(),
-    "ridge": Ridge(),
-    "svm": SVM(),
-}
-
 __all__ = [
     "LDA",
     "NAMED",
     "SVM",
+    "Appending",
     "Auto",
     "Choice",
+    "ClosedForm",
+    "Extended",
     "FineTune",
     "ForgettingWarning",
     "Gaussian",
@@ -39,6 +34,15 @@ __all__ = [
     "Method",
     "NearestMean",
     "NewUnits",
+    "OnFeatures",
     "Ridge",
     "Score",
+    "checked_head",
+    "closed_form",
+    "covers",
+    "extend_within",
+    "named",
+    "pick",
+    "retrain",
+    "settings_of",
 ]

@@ -6,59 +6,54 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Bool, Int
 
-from extend.data.features import Features
-from extend.heads.base import Head
-from extend.heads.calibrated import Calibrated
-from extend.heads.calibration import class_weights, temperature
-from extend.memory.memory import Memory
-from extend.memory.rows import FEWEST
-from extend.methods.base import ClosedForm, Method
+from extend.heads import Calibrated, Head, class_weights, temperature
+from extend.memory import FEWEST, Memory
+from extend.methods.base import ClosedForm, Need, OnFeatures
+from extend.methods.choice import Choice, Score
 from extend.methods.gaussian import Gaussian
 from extend.methods.imprint import Imprint
+from extend.methods.increment import Increment
 from extend.methods.lda import LDA
 from extend.methods.nearest_mean import NearestMean
+from extend.methods.new_units import NewUnits
 from extend.methods.ridge import Ridge
 
 
 @dataclass(frozen=True)
-class Score:
-    """How one candidate did on the held-out features: class-averaged accuracy and log-loss, both at its best scale."""
-
-    method: Method
-    accuracy: float
-    log_loss: float
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The method taken, its head, every candidate's score, and the reason in words."""
-
-    method: Method
-    head: Head
-    scores: tuple[Score, ...]
-    reason: str
-
-
-@dataclass(frozen=True)
-class Auto:
-    """Of the candidates within one paired standard error of the best accuracy, the one with the lowest log-loss.
+class Auto(ClosedForm):
+    """Take the candidate of lowest log-loss among those within one paired standard error of the best accuracy.
 
     Accuracy and log-loss are averaged over classes, on the memory's held-out features and, for classes of 2 to 9
-    samples, by leaving each out (Allen 1974); each candidate's log-loss is taken at its best temperature, which the
-    chosen head keeps (Guo et al. 2017). The order of `candidates` decides ties, and everything while a class cannot be
-    seen at all: a choice that cannot see a class may well lose it. Gaussians stand aside while a class has fewer than
-    10 samples, and whatever needs a scatter a class where there is one for all. Without a memory: `Imprint`.
+    samples, by leaving each sample out. Each candidate's log-loss is taken at its best temperature, which the chosen
+    head keeps. The order of `candidates` decides ties, and everything while a class cannot be seen at all: a choice
+    that cannot see a class may well lose it. Gaussians stand aside while a class has fewer than 10 samples, and
+    whatever needs a scatter matrix for each class where the memory keeps one for all.
 
-    Costs what the candidates cost together. Not where a method is required to be the same from one addition to the
-    next.
+    Without a memory `Imprint` is taken. Where classes do not exclude each other (sigmoid), `NewUnits` is.
 
+    It costs what the candidates cost together. Do not use it where a method is required to be the same from one
+    addition to the next.
+
+    Parameters
+    ----------
+    candidates
+        The closed forms to choose among.
+
+    References
+    ----------
+    Allen 1974 (leaving out), Guo et al. 2017, On calibration of modern neural networks (temperature), McNemar 1947 (the
+    paired standard error).
+
+    Examples
+    --------
     >>> from extend.methods import Auto
     >>> len(Auto().candidates)
     6
     """
 
-    candidates: tuple[ClosedForm | Gaussian, ...] = (
+    candidates: tuple[ClosedForm, ...] = (
         LDA(),
         Ridge(),
         NearestMean(),
@@ -66,36 +61,57 @@ class Auto:
         Ridge(balanced=True),
         NearestMean("cosine"),
     )
-    needs_memory: ClassVar[bool] = False
+    name: ClassVar[str] = "auto"
+    linear: ClassVar[bool] = False
+    exclusive_only: ClassVar[bool] = False
+    chooses: ClassVar[bool] = True
 
-    def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> Head:
-        return self.choose(head, memory, new, key).head
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset()
 
-    def choose(
-        self, head: Head | None, memory: Memory | None, new: Features, key: int, use: np.ndarray | None = None
-    ) -> Choice:
-        """Fit every candidate, score it, and take one; `use` says which held-out rows may choose, bool ``[m]``."""
-        if memory is None:
-            blind = Imprint()
-            return Choice(blind, blind.fit(head, memory, new, key), (), "there is no memory to choose by")
+    def fit(self, memory: Memory) -> Head:
+        return self.choose(memory).head
+
+    def fixed(self) -> OnFeatures:
+        return self.candidates[0]
+
+    def suited(self, increment: Increment) -> tuple[OnFeatures, str]:
+        super().suited(increment)
+        blind = increment.memory is None
+        if not increment.exclusive:
+            why = "columns beside the old ones, as the classes do not exclude each other (sigmoid)"
+            return (Imprint() if blind else NewUnits()), why
+        if blind:
+            return Imprint(), "chosen: there is no memory to choose by"
+        if increment.linear_only:
+            return replace(self, candidates=tuple(method for method in self.candidates if method.linear)), ""
+        return self, ""
+
+    def choose(self, memory: Memory, use: Bool[np.ndarray, " m"] | None = None) -> Choice:
+        """Fit every candidate, score it, and take one.
+
+        Parameters
+        ----------
+        use
+            Which held-out rows may choose; None for all of them.
+        """
         rows, labels = memory.held_out
         if use is not None:
             rows, labels = rows[use], labels[use]
         few, few_labels = memory.few
-        present = np.union1d(labels, few_labels)
-        missing = np.setdiff1d(np.arange(len(memory.classes)), present)
-        dark = missing[memory.total[missing] < FEWEST] if len(rows) else missing
-        if len(dark):
+        unseen = _unseen(memory, labels, few_labels)
+        if len(unseen):
             first = self.candidates[0]
-            reason = f"the first of the fixed order, as nothing of {memory.classes[dark[0]]!r} is there to judge by"
-            return Choice(first, first.fit(head, memory, new, key), (), reason)
+            reason = f"the first of the fixed order, as nothing of {memory.classes[unseen[0]]!r} is there to judge by"
+            return Choice(first, first.fit(memory), (), reason)
         truth = np.concatenate([labels, few_labels])
-        able = [method for method in self.candidates if _able(method, memory, len(few) > 0)]
+        able = [method for method in self.candidates if method.comparable(memory)]
         weights, heads, scored, right = class_weights(truth), [], [], []
         for method in able:
-            fitted = Calibrated.of(method.fit(head, memory, new, key))
+            fitted = Calibrated.of(method.fit(memory))
             scores = fitted.scores(rows)
-            if len(few) and not isinstance(method, Gaussian):
+            if len(few):
                 scores = np.concatenate([scores, method.leave_one_out(memory, few, few_labels)])
             right.append(scores.argmax(axis=1) == truth)
             best, loss = temperature(scores, truth)
@@ -106,8 +122,10 @@ class Auto:
         return Choice(able[taken], heads[taken], tuple(scored), why)
 
 
-def pick(scored: list[Score], right: list[np.ndarray], truth: np.ndarray) -> tuple[int, list[int]]:
-    """Which is taken by the rule of `Auto`, and all that are as good as the best."""
+def pick(
+    scored: list[Score], right: list[Bool[np.ndarray, " n"]], truth: Int[np.ndarray, " n"]
+) -> tuple[int, list[int]]:
+    """Return which candidate is taken by the rule of `Auto`, and all that are as good as the best."""
     best = int(np.argmax([score.accuracy for score in scored]))
     near = [
         place
@@ -117,20 +135,16 @@ def pick(scored: list[Score], right: list[np.ndarray], truth: np.ndarray) -> tup
     return min(near, key=lambda place: scored[place].log_loss), near
 
 
-def reads_scatters(method: Method) -> bool:
-    """Whether it needs a scatter a class, and not only the pooled one."""
-    return isinstance(method, Gaussian) or (isinstance(method, Ridge) and method.balanced)
+def _unseen(memory: Memory, labels: Int[np.ndarray, " m"], few: Int[np.ndarray, " r"]) -> Int[np.ndarray, " u"]:
+    """The classes without which no choice is made: nothing of them is there to judge by.
+
+    Where some rows are held out, a class of ten or more samples may be missing among them.
+    """
+    missing = np.setdiff1d(np.arange(len(memory.classes)), np.union1d(labels, few))
+    return missing[memory.total[missing] < FEWEST] if len(labels) else missing
 
 
-def _able(method: Method, memory: Memory, few: bool) -> bool:
-    if reads_scatters(method) and memory.scatter_mode == "pooled":
-        return False
-    if isinstance(method, Ridge) and method.balanced and len(np.unique(memory.statistics.count)) == 1:
-        return False  # The same as the plain one.
-    return not (isinstance(method, Gaussian) and (few or (memory.total < FEWEST).any()))
-
-
-def _paired_error(one: np.ndarray, two: np.ndarray, labels: np.ndarray) -> float:
+def _paired_error(one: Bool[np.ndarray, " n"], two: Bool[np.ndarray, " n"], labels: Int[np.ndarray, " n"]) -> float:
     """Standard error of the difference of two class-averaged accuracies on the same rows, if there is none.
 
     Under that hypothesis rows on which they differ are as likely to fall either way (McNemar 1947): one such row

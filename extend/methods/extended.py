@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from extend.backbone.base import Backbone
-from extend.data.features import Features
-from extend.heads.base import Head
-from extend.memory.memory import Memory
+from extend.backbone import Backbone
+from extend.data import Features
+from extend.heads import Budget, Head
+from extend.memory import Memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +32,19 @@ class Extended:
         Why this method was taken, in words; empty if it was asked for.
     notes
         What else the report says.
+    budget
+        What a forgetting limit made of the head; None without a limit.
+    before
+        The memory of the old classes in the features of the backbone before, by which the old classifier is measured;
+        None where there is none. A classifier without a memory of its own has one here if a training measured it from
+        real samples of every old class.
+    old
+        The features of the real old samples that were given, in the space of `backbone`; None if the method had no
+        need of them.
+    embedding_seconds
+        How long the new samples took to go through the backbone; 0 where that was not timed.
+    fit_seconds
+        How long the head took, without the passes through the backbone; None where they are one, as in a training.
     """
 
     backbone: Backbone
@@ -42,3 +55,8 @@ class Extended:
     settings: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
     notes: tuple[str, ...] = ()
+    budget: Budget | None = None
+    before: Memory | None = None
+    old: Features | None = None
+    embedding_seconds: float = 0.0
+    fit_seconds: float | None = None

@@ -3,82 +3,91 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, get_args
+from typing import ClassVar, get_args
 
 import numpy as np
+from jaxtyping import Bool
 
-from extend.backbone import extract as features
-from extend.classifier.classifier import Classifier
+from extend.backbone import Backbone, extract
+from extend.classifier import Classifier
 from extend.core.errors import ArgumentError
-from extend.data import Progress
-from extend.data.features import Features
-from extend.data.samples import Samples
-from extend.heads.linear import LinearHead
-from extend.memory.drift import Kind
-from extend.memory.fisher import Fisher
-from extend.memory.herding import exemplar_samples, in_turns
-from extend.memory.memory import Memory
-from extend.memory.rows import held_out_rows
+from extend.data import Features, Progress, Samples
+from extend.heads import LinearHead
+from extend.memory import MOST, Fisher, Kind, Memory, held_out_rows
 from extend.methods.auto import Auto
-from extend.methods.base import Method, statistics_of
+from extend.methods.base import ClosedForm, Method, statistics_of
+from extend.methods.extended import Extended
+from extend.methods.increment import memory_from
+from extend.methods.lesson import Lesson
 from extend.methods.moved_backbone import (
-    Moved,
     carry_memory,
     checked_head,
+    covers,
     first_head,
-    measured,
-    old_columns,
-    training_samples,
+    named,
+    with_last_head,
+    with_memory,
 )
 from extend.methods.new_units import ForgettingWarning
-from extend.training.learn import Learnt, check_training, learn
-from extend.training.objective import Anchors
-from extend.training.parameters import fisher_of
-from extend.training.settings import Training
+from extend.methods.watch import Watch
+from extend.methods.weight_averaging import Average
+from extend.training import Anchors, Draws, TrainedBackbone, Training, check_training, measure_fisher, train_backbone
 
-DRAWS, MEASURED = 200, 1000
-"""Rows drawn of an old class to train the head with; samples, so many of new classes and so many of old ones, by which
-a state is judged while training."""
-ONE = np.float32(1)
+DRAWS = 200
+"""The number of rows drawn of an old class to train the head with."""
 
 
 @dataclass(frozen=True)
-class FineTune(Training):
+class FineTune(Training, Method):
     """Train the backbone at a low rate on the new classes; then carry the old ones through the drift and fit a head.
 
-    The loss is the cross-entropy of a linear head over all classes, which begins as LDA on the memory. Old classes
-    without real samples (with a sigmoid all of them, as draws say what a new class is not) train the head by draws
-    from their Gaussians (PASS, Zhu et al. 2021), the backbone by what holds it (`Anchors`): ``sum_c CE + distillation
-    KL + feature change + EWC``. Afterwards each old class's mean m and covariance C become ``A m + b`` and ``A C A' +
-    R`` by the map fitted to the new samples' features before and after (SLDC, Rao et al. 2026; `extend.memory.drift`), and
-    `head` is fitted to the memory in closed form. Old held-out features go through the same map; figures from them are
-    estimates, as they cannot see the map's own error.
+    The loss is the cross-entropy of a linear head over all classes, which begins as LDA on the memory, plus what holds
+    the backbone (`extend.training.objective.Anchors`): ``sum_c CE + distillation KL + feature change + EWC``. Old
+    classes without real samples train the head alone, by draws from their Gaussians (PASS, Zhu et al. 2021). With a
+    sigmoid all old classes are drawn, as the draws say what a new class is not.
 
-    An epoch has as many draws as there are new samples; exemplars share them. Costs ``epochs`` times three passes (four
-    with distillation) over so many, and in memory the parameters eleven times. Not where frozen features tell the new
-    classes apart already: it takes minutes and forgets more than a closed form. A map fitted to one class may not fit
-    the others: keep exemplars where that is allowed.
+    Afterwards each old class's mean m and covariance C become ``A m + b`` and ``A C A' + R`` by the map that is fitted
+    to the new samples' features before and after (SLDC, Rao et al. 2026; `extend.memory.drift`), and `head` is fitted
+    to the memory in closed form. Old held-out features go through the same map. Figures from them are estimates, as
+    they cannot see the map's own error.
 
-    Args:
-        distillation: weight, as LwF's (Li & Hoiem 2016); 0: off.
-        feature_distillation: weight of how much the features move; 0: off.
-        ewc: weight of elastic weight consolidation (Kirkpatrick et al. 2017), which needs the Fisher diagonal:
-            ``extend.wrap(..., fisher=True)``, or real samples as ``old=``; 0: off.
-        replay: train on the memory's exemplars and on samples given as ``old=``.
-        average: share of the old weights in an average of old and new ones, weighted by the Fisher diagonal where the
-            memory holds one (CoFiMA, Marouf et al. 2024, equation 6); 0: off.
-        drift: ``"linear"``, ``"weak"`` (weakly non-linear), ``"translation"`` (SDC, Yu et al. 2020), or None: the old
-            statistics stay as they were.
-        head: the closed form, or `Auto`; None: the trained head stays, as it does for a sigmoid; without exemplars it
-            takes most old samples for the class trained last.
+    An epoch has as many draws as there are new samples; exemplars share them. It costs three passes over these samples,
+    or four with distillation, and in memory the parameters eleven times. Do not use it where frozen features tell the
+    new classes apart already: it takes minutes and forgets more than a closed form. A map that is fitted to one class
+    may not fit the others: keep exemplars where that is allowed.
 
-    The other arguments are those of `extend.training.settings.Training`.
+    Parameters
+    ----------
+    distillation
+        The weight of distillation as in LwF (Li & Hoiem 2016); 0 turns it off.
+    feature_distillation
+        The weight of how much the features move; 0 turns it off.
+    ewc
+        The weight of elastic weight consolidation (Kirkpatrick et al. 2017), which needs the Fisher diagonal:
+        ``extend.wrap(..., fisher=True)``, or real samples as ``old=``; 0 turns it off.
+    replay
+        Train on the memory's exemplars and on samples that are given as ``old=``.
+    average
+        The share of the old weights in an average of old and new ones, weighted by the Fisher diagonal where the memory
+        holds one (CoFiMA, Marouf et al. 2024, equation 6); 0 turns it off.
+    drift
+        The map that carries the old statistics: ``"linear"``, ``"weak"`` (weakly non-linear), ``"translation"`` (SDC,
+        Yu et al. 2020), or None, which leaves them as they were.
+    head
+        The closed form that is fitted afterwards, or `Auto`. With None the trained head stays, as it does for a
+        sigmoid; without exemplars it takes most old samples for the class trained last.
 
-    Raises:
-        ValueError: a negative weight, ``average`` outside 0 to 1, or a `head` that is no closed form.
+    The other parameters are those of `extend.Training`.
 
+    Raises
+    ------
+    ArgumentError
+        A weight is negative, `average` is outside 0 to 1, `drift` is unknown, or `head` is no closed form.
+
+    Examples
+    --------
     >>> FineTune(epochs=2, select="last_block", distillation=0).drift
     'linear'
     """
@@ -89,8 +98,11 @@ class FineTune(Training):
     replay: bool = True
     average: float = 0.0
     drift: Kind | None = "linear"
-    head: Method | None = field(default_factory=Auto)
-    needs_memory: ClassVar[bool] = True
+    head: ClosedForm | None = field(default_factory=Auto)
+    name: ClassVar[str] = "fine_tune"
+    linear: ClassVar[bool] = False
+    trains_backbone: ClassVar[bool] = True
+    exclusive_only: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,112 +112,107 @@ class FineTune(Training):
             raise ArgumentError(f"drift is {self.drift!r}; expected one of {', '.join(get_args(Kind))}, or None")
         checked_head(self.head)
 
-    def move(
+    def extend(
         self,
-        clf: Classifier,
-        new: Samples,
-        old: Samples | None,
+        classifier: Classifier,
+        samples: Samples,
         *,
-        complete: bool = False,
+        old: Samples | None = None,
         seed: int = 0,
         progress: Progress | None = None,
-    ) -> Moved:
+    ) -> Extended:
         """Train the classifier's backbone on new samples, with real old ones where there are some.
 
-        Args:
-            complete: the classifier's memory is of `old` alone, so that it can be measured anew.
+        Parameters
+        ----------
+        classifier
+            What to extend; it stays as it is.
+        samples
+            New samples, of new classes or of classes that are there.
+        old
+            Real samples of old classes. The memory is measured from them where there is none.
+        seed
+            The seed of every random choice.
+        progress
+            Wraps the batches of features, and the steps of an epoch.
 
-        Raises:
-            ValueError: there is neither a memory nor samples of every old class, fewer than two samples, or nothing
-                that can be trained.
+        Raises
+        ------
+        ArgumentError
+            There is neither a memory nor samples of every old class, there are fewer than two samples, or nothing can
+            be trained.
         """
-        memory = statistics_of(clf.memory, "fine_tune")
-        checked_head(self.head, memory)
-        check_training(clf.backbone, self)
+        self._check(classifier, samples, old)
+        known, real = with_memory(classifier, old, progress)
+        lesson = Lesson.of(known, samples, old, real, replay=self.replay, progress=progress)
+        first = first_head(known, lesson.memory)
+        trained = self._train(known, lesson, first, old, seed, progress)
+        backbone = known.backbone.with_network(self._averaged(known, trained, lesson, seed))
+        own = trained.head
+        if self._stays(known):
+            own = self._average.head(first, own, len((known if not own.link.exclusive else lesson).classes))
+        fresh = extract(backbone, samples, progress=progress)
+        again = extract(backbone, old) if real is not None and old is not None else None
+        memory = self._memory(known, lesson, backbone, own, fresh, again, seed)
+        notes = tuple(self._notes(trained, again is not None))
+        moved = Extended(backbone, own, memory, fresh, "", notes=notes, before=known.memory, old=again)
+        return named(with_last_head(known, moved, self.head), self.name, self.settings())
+
+    @property
+    def _average(self) -> Average:
+        return Average(self.average)
+
+    def _stays(self, classifier: Classifier) -> bool:
+        """Whether the trained head is the last one."""
+        return self.head is None or not classifier.head.link.exclusive
+
+    def _check(self, classifier: Classifier, samples: Samples, old: Samples | None) -> None:
+        """Refuse, before the long work, what cannot be done."""
+        if not covers(old, classifier.classes):
+            statistics_of(classifier.memory, self.name)
+        checked_head(self.head, classifier.memory)
+        check_training(classifier.backbone, self)
         if self.patience is not None:
-            self._check_held_out(clf, memory, new)
-        before = features.extract(clf.backbone, new, progress=progress)
-        whole = measured(memory, before)
-        classes = whole.classes
-        replayed = _replayed(clf, old, whole) if self.replay else None
-        met = features.extract(clf.backbone, replayed, progress=progress) if replayed is not None else None
-        sigmoid = not clf.head.link.exclusive
-        start, kernel, bias = old_columns(clf, classes) if sigmoid else first_head(whole, before)
-        trained, aside = training_samples(new, replayed, whole, clf.backbone.inputs)
-        if len(trained) < 2:
-            raise ArgumentError(
-                f"{len(trained)} sample to train a backbone on; give at least two, or use a closed form (method='auto')"
-            )
-        present = np.bincount(trained.labels, minlength=len(classes)) > 0
+            _check_held_out(classifier, samples)
+
+    def _train(
+        self,
+        classifier: Classifier,
+        lesson: Lesson,
+        first: LinearHead,
+        old: Samples | None,
+        seed: int,
+        progress: Progress | None,
+    ) -> TrainedBackbone:
+        memory = statistics_of(classifier.memory, self.name)
+        sigmoid = not first.link.exclusive
         # With several labels, what an old class is given here may all be of the new one as well.
-        draws = _draws(memory, present & (not sigmoid), start, len(kernel), seed)
-        if sigmoid and draws is None and not present[: len(clf.classes)].all():
+        draws = _draws(memory, lesson.present & (not sigmoid), first, seed)
+        if sigmoid and draws is None and not lesson.present[: len(classifier.classes)].all():
             warnings.warn(
                 "nothing holds the new classes' scores down where old classes are: the head acts on the penultimate "
                 "features and the memory describes the transformed ones; keep exemplars, or pass old=",
                 ForgettingWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        rows = before.take(~aside).relabel(classes)
-        if met is not None:
-            rows = rows.concatenate(met.relabel(classes))
-        held = new.take(aside)
-        stays = sigmoid or self.head is None
-        measure = self._watch(clf, memory, rows, trained, held, classes, (start, kernel, bias), stays)
-        learnt = learn(
-            clf.backbone,
-            kernel,
-            bias,
-            trained,
+        fisher = self._fisher(classifier, memory, old, seed)
+        watch = Watch(classifier, lesson, first, self._average, self.drift, self._stays(classifier))
+        return train_backbone(
+            classifier.backbone,
+            first,
+            lesson.samples,
             self,
-            start=start,
-            old=len(clf.classes),
-            link=clf.head.link,
-            anchors=Anchors(
-                self.distillation, self.feature_distillation, self.ewc, self._fisher(clf, memory, old, seed)
-            ),
+            old=len(classifier.classes),
+            anchors=Anchors(self.distillation, self.feature_distillation, self.ewc, fisher),
             draws=draws,
-            measure=measure,
-            per_epoch=max(1, -(-int((~aside).sum()) // self.batch_size)),
+            measure=watch if watch.sees else None,
+            per_epoch=max(1, -(-len(lesson.learnt) // self.batch_size)),
             seed=seed,
             progress=progress,
         )
-        backbone = clf.backbone.with_network(self._averaged(clf, memory, learnt, trained, start, seed))
-        last = (learnt.kernel, learnt.bias)
-        if stays:
-            last = self._mixed_head((kernel, bias), last, len(clf.classes) if sigmoid else len(classes))
-        fresh = features.extract(backbone, new, progress=progress)
-        after = features.extract(backbone, trained)
-        if complete and old is not None:
-            real = features.extract(backbone, old).relabel(clf.classes)
-            carried = Memory.of(
-                Features(real.features, real.labels, clf.classes, real.keys), offset=backbone.offset, trained_on=True
-            )
-        elif self.drift is not None:
-            carried = carry_memory(memory, rows.features, after.features, self.drift, trained.labels)
-        else:
-            carried = replace(memory, transported=clf.classes)
-        own = LinearHead.of(*last, start, clf.head.link, "trained")
-        if memory.fisher is not None:
-            carried = replace(carried, fisher=memory.fisher + fisher_of(backbone, own, new.take(~aside), seed))
-        return Moved(backbone, measured(carried, fresh), fresh, own if stays else None, self._notes(learnt, complete))
 
-    def _check_held_out(self, clf: Classifier, memory: Memory, new: Samples) -> None:
-        """Without held-out samples of new classes, the old ones alone would choose the state that learnt least."""
-        aside = held_out_rows(new.keys, new.labels, max_held_out=memory.max_held_out)
-        added = np.asarray([name not in clf.classes for name in new.classes])
-        if added.any() and not aside[added[new.labels]].any():
-            why = (
-                "this classifier was wrapped with held_out=0"
-                if not memory.max_held_out
-                else "one in ten is, of ten or more"
-            )
-            raise ArgumentError(
-                f"patience goes by held-out samples, and of the new classes' {int(added[new.labels].sum())} none is "
-                f"held out ({why}): leave it out, or give more samples"
-            )
-
-    def _fisher(self, clf: Classifier, memory: Memory, old: Samples | None, seed: int) -> Fisher | None:
+    def _fisher(self, classifier: Classifier, memory: Memory, old: Samples | None, seed: int) -> Fisher | None:
+        """Return the Fisher diagonal that elastic weight consolidation needs."""
         if not self.ewc:
             return None
         if memory.fisher is not None:
@@ -214,144 +221,84 @@ class FineTune(Training):
             raise ArgumentError(
                 "ewc needs the Fisher diagonal of the old classes: wrap the model with fisher=True, or pass old=(x, y)"
             )
-        return fisher_of(clf.backbone, clf.head, old.take(~memory.holds(old.keys, _labels(clf, old))), seed)
+        labels = old.relabel(classifier.classes).labels
+        return measure_fisher(classifier.backbone, classifier.head, old.take(~memory.holds(old.keys, labels)), seed)
 
     def _averaged(
-        self, clf: Classifier, memory: Memory, learnt: Learnt, trained: Samples, start: int, seed: int
+        self, classifier: Classifier, trained: TrainedBackbone, lesson: Lesson, seed: int
     ) -> dict[str, np.ndarray]:
-        """``(a F_old old + (1 - a) F_new new) / (a F_old + (1 - a) F_new)``; without F, ``a old + (1 - a) new``."""
+        """Return the network's changed parameters, averaged with the old ones."""
         if not self.average:
-            return learnt.network
-        before = clf.backbone.params["network"]
-        averaged = {name: self._mixed(before[name], value) for name, value in learnt.network.items()}
-        if memory.fisher is None:
-            return averaged
-        head = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.link, "trained")
-        moved = clf.backbone.with_network(learnt.network)
-        trust, distrust = memory.fisher.mean(), fisher_of(moved, head, trained, seed).mean()
-        for name in averaged.keys() & trust.keys() & distrust.keys():
-            floor = 1e-3 * max(float(trust[name].mean()), float(distrust[name].mean())) + 1e-12
-            averaged[name] = self._mixed(
-                before[name], learnt.network[name], trust[name] + floor, distrust[name] + floor
-            )
-        return averaged
+            return trained.network
+        before, trust = classifier.backbone.params["network"], statistics_of(classifier.memory, self.name).fisher
+        if trust is None:
+            return self._average.network(before, trained.network)
+        moved = classifier.backbone.with_network(trained.network)
+        distrust = measure_fisher(moved, trained.head, lesson.samples, seed)
+        return self._average.trusted(before, trained.network, trust, distrust)
 
-    def _mixed(self, before: Any, after: Any, trust: Any = ONE, distrust: Any = ONE) -> np.ndarray:
-        """``(a trust before + (1 - a) distrust after) / (a trust + (1 - a) distrust)``, a: the share of the old."""
-        one, two = np.float32(self.average) * trust, np.float32(1 - self.average) * distrust
-        mixed = (one * np.asarray(before) + two * np.asarray(after)) / (one + two)
-        return mixed.astype(np.asarray(after).dtype)
-
-    def _mixed_head(
-        self, before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarray, np.ndarray], old: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The first `old` columns averaged; the others are as they were learnt, as nothing was there before."""
-        both = [np.asarray(part).copy() for part in after]
-        for part, was in zip(both, before, strict=True):
-            part[..., :old] = self._mixed(was[..., :old], part[..., :old])
-        return both[0], both[1]
-
-    def _watch(
+    def _memory(
         self,
-        clf: Classifier,
-        memory: Memory,
-        rows: Features,
-        trained: Samples,
-        held: Samples,
-        classes: tuple[str, ...],
-        first: tuple[int, np.ndarray, np.ndarray],
-        stays: bool,
-    ) -> Callable[[Mapping[str, Any], np.ndarray, np.ndarray], Mapping[str, float]] | None:
-        """Accuracy on old classes (held-out features carried over, an estimate) and on new ones (held-out samples).
+        classifier: Classifier,
+        lesson: Lesson,
+        backbone: Backbone,
+        own: LinearHead,
+        fresh: Features,
+        old: Features | None,
+        seed: int,
+    ) -> Memory:
+        """Return the memory of all classes in the features of the moved backbone.
 
-        Of LDA on the memory carried over, in place of the closed form that comes in the end; or of the trained head,
-        where it stays. Old and new weights are averaged as they are in the end, but without the Fisher diagonal. None
-        where nothing is held out.
+        The old classes are measured anew on the features of real samples, if there are some of every class; otherwise
+        they are carried over.
         """
-        place = np.asarray([classes.index(name) for name in held.classes])
-        order = in_turns(trained.labels, np.random.default_rng(0))
-        given = np.isin(trained.labels[order], place)
-        sample = np.concatenate([order[given][: max(MEASURED, 2 * len(place))], order[~given][:MEASURED]])
-        part, known = trained.take(sample), rows.features[sample]
-        old_labels = memory.held_out[1]
-        fresh = np.isin(part.labels, place)
-        before = clf.backbone.params["network"]
-        if not len(old_labels) and not len(held):
-            return None
-
-        def right(scores: np.ndarray, labels: np.ndarray) -> float:
-            shares = [(scores[labels == c].argmax(axis=1) == c).mean() for c in np.unique(labels)]
-            return float(np.mean(shares))
-
-        def measure(network: Mapping[str, Any], kernel: np.ndarray, bias: np.ndarray) -> Mapping[str, float]:
-            moved = clf.backbone.with_network({name: self._mixed(before[name], leaf) for name, leaf in network.items()})
-            after, now = features.extract(moved, part), memory
-            if self.drift is not None:
-                now = carry_memory(memory, known, after.features, self.drift, part.labels)
-            start = first[0]
-            if stays:
-                old = len(clf.classes) if not clf.head.link.exclusive else len(classes)
-                kernel, bias = self._mixed_head(first[1:], (kernel, bias), old)
-            else:
-                start, kernel, bias = first_head(measured(now, after.take(fresh)), after.take(fresh))
-            columns = slice(start, start + len(kernel))
-            found: dict[str, float] = {}
-            if len(old_labels):
-                found["old"] = right(now.held_out[0][:, columns] @ kernel + bias, old_labels)
-            if len(held):
-                found["new"] = right(
-                    features.extract(moved, held).features[:, columns] @ kernel + bias, place[held.labels]
-                )
-            counts = {"old": len(clf.classes), "new": len(classes) - len(clf.classes)}
-            weights = [max(counts[name], 1) for name in found]
-            return {**found, "score": float(np.average(list(found.values()), weights=weights))}
-
-        return measure
-
-    def _notes(self, learnt: Learnt, complete: bool) -> tuple[str, ...]:
-        notes = [f"the backbone's training took {learnt.outcome.steps} steps on the new classes"]
-        if learnt.outcome.stopped:
-            notes.append(f"training ended early: {learnt.outcome.stopped}")
-        if complete:
-            notes.append("the old classes were measured anew on the samples given as old=")
+        before = statistics_of(classifier.memory, self.name)
+        if old is not None:
+            memory = memory_from(replace(classifier, backbone=backbone), old)
         elif self.drift is not None:
-            notes.append("figures of old classes are estimated: their held-out features went through the drift map")
+            after = lesson.after(backbone, fresh)
+            memory = carry_memory(before, lesson.before.features, after, self.drift, lesson.samples.labels)
         else:
-            notes.append("figures of old classes are of their features before the backbone moved: do not trust them")
-        return tuple(notes)
+            memory = replace(before, transported=classifier.classes)
+        if before.fisher is not None:
+            memory = replace(memory, fisher=before.fisher + measure_fisher(backbone, own, lesson.learnt, seed))
+        return memory.with_samples(fresh)
+
+    def _notes(self, trained: TrainedBackbone, anew: bool) -> Iterator[str]:
+        """Give what the report says; `anew`: the old classes were measured on real samples."""
+        yield f"the backbone's training took {trained.steps} steps on the new classes"
+        if trained.stopped:
+            yield f"training ended early: {trained.stopped}"
+        if anew:
+            yield "the old classes were measured anew on the samples given as old="
+        elif self.drift is not None:
+            yield "figures of old classes are estimated: their held-out features went through the drift map"
+        else:
+            yield "figures of old classes are of their features before the backbone moved: do not trust them"
 
 
-def _labels(clf: Classifier, samples: Samples) -> np.ndarray:
-    """The samples' labels, into the classifier's classes."""
-    return np.asarray([clf.classes.index(name) for name in samples.classes])[samples.labels]
+def _check_held_out(classifier: Classifier, new: Samples) -> None:
+    """Refuse patience without held-out samples of new classes: old ones alone choose the state that learnt least."""
+    most = classifier.memory.max_held_out if classifier.memory is not None else MOST
+    aside = held_out_rows(new.keys, new.labels, max_held_out=most)
+    added = np.asarray([name not in classifier.classes for name in new.classes])
+    if added.any() and not aside[added[new.labels]].any():
+        why = "one in ten is, of ten or more" if most else "this classifier was wrapped with held_out=0"
+        raise ArgumentError(
+            f"patience goes by held-out samples, and of the new classes' {int(added[new.labels].sum())} none is "
+            f"held out ({why}): leave it out, or give more samples"
+        )
 
 
-def _replayed(clf: Classifier, old: Samples | None, whole: Memory) -> Samples | None:
-    """Real samples of old classes: those given, and the memory's exemplars; none that is held out."""
-    parts = []
-    if old is not None:
-        parts.append(old.take(~whole.holds(old.keys)))
-    if clf.memory is not None and (kept := exemplar_samples(clf.memory, clf.backbone.inputs)) is not None:
-        parts.append(kept.take(~whole.holds(kept.keys)))
-    parts = [part for part in parts if len(part)]
-    if not parts:
-        return None
-    both = parts[0]
-    for part in parts[1:]:
-        both = both.join(part, clf.backbone.inputs).relabel(whole.classes)
-    return both
+def _draws(memory: Memory, present: Bool[np.ndarray, " k"], head: LinearHead, seed: int) -> Draws | None:
+    """Draw rows of every old class that has no real samples, in the columns that the head reads, with their labels.
 
-
-def _draws(
-    memory: Memory, present: np.ndarray, start: int, size: int, seed: int
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Rows drawn of every old class that has no real samples, in the columns that a head reads, and their labels.
-
-    None if all have samples, or if the memory does not describe these columns.
+    Returns None if all have samples, or if the memory does not describe these columns.
     """
     absent = [label for label in range(len(memory.classes)) if not present[label]]
+    start, stop = head.rows
     if not absent or start < memory.offset:
         return None
-    columns = slice(start - memory.offset, start - memory.offset + size)
+    columns = slice(start - memory.offset, stop - memory.offset)
     rows = [memory.sample(memory.classes[label], DRAWS, seed)[:, columns] for label in absent]
     return np.concatenate(rows), np.repeat(absent, DRAWS)

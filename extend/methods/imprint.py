@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Float, Int
 from scipy.special import logsumexp
 
 from extend.core.errors import ArgumentError
-from extend.data.features import Features
-from extend.heads.base import Head
-from extend.heads.calibrated import Calibrated
-from extend.heads.linear import LinearHead
-from extend.memory.memory import Memory
+from extend.data import Features
+from extend.heads import Calibrated, Head
+from extend.memory import Memory
+from extend.methods.base import Appending, Need
 
 EDGE = 0.05
 """The share of new samples that may lie on the far side of the edge that the offset is set by."""
 
 
 @dataclass(frozen=True)
-class Imprint:
+class Imprint(Appending):
     """Append ``w = g W l`` with l the new class's mean old logits, centred; everything old keeps its bits.
 
-    Weight imprinting (Qi et al. 2018, equation 4) takes the class's normalised mean feature as its column, on a network
-    trained for that. Here the mean is read through the old columns W (centred over classes): in a network trained to
-    the end they point to the old classes' means (neural collapse, Papyan et al. 2020), so ``l = W' m + b`` is the part
-    of the new mean that is comparable with them. g gives the new column their mean norm. The new classes' common offset
-    is the largest at which at most `budget` of a pseudo-sample of the old classes is taken for a new one: the new
-    samples' own spread, moved along each old column until that class leads by `margin` nats, as real old samples do.
-    Where the new samples win with room to spare there, it is lowered by half of that room (what 95 % of them have):
-    inputs that are like neither stay with the old classes.
+    Weight imprinting takes a class's normalised mean feature as its column, on a network trained for that. Here the
+    mean is read through the old columns W (centred over classes). In a network trained to the end they point to the old
+    classes' means (neural collapse), so ``l = W' m + b`` is the part of the new mean that is comparable with them. g
+    gives the new column their mean norm.
 
-    Costs O(n d k), and no memory. For one or two additions, until a memory can be had: that is far better, and
-    measured; what the pseudo-sample promises is not the truth where classes are many. For a linear head of at least two
-    classes.
+    The new classes' common offset is the largest at which at most `budget` of a pseudo-sample of the old classes is
+    taken for a new one. That pseudo-sample is the new samples' own spread, moved along each old column until the old
+    class leads by `margin` nats, as real old samples do. Where the new samples win with room to spare there, the offset
+    is lowered by half of that room (what 95 % of them have): inputs that are like neither stay with the old classes.
 
-    Args:
-        budget: share of the pseudo-sample, from 0 to 1.
-        margin: log-odds of an old class on its pseudo-sample.
-        draws: pseudo-samples a class.
+    It costs O(n d k), and no memory. Use it for one or two additions, until a memory can be had: that is far better,
+    and measured; what the pseudo-sample promises is not the truth where classes are many. It needs a linear head of at
+    least two classes.
 
+    Parameters
+    ----------
+    budget
+        The share of the pseudo-sample that may be taken for new, from 0 to 1.
+    margin
+        The log-odds of an old class on its pseudo-sample.
+    draws
+        The number of pseudo-samples for each class.
+
+    References ---------- Qi, Brown & Lowe 2018, Low-shot learning with imprinted weights, equation 4; Papyan, Han &
+    Donoho 2020, Prevalence of neural collapse.
+
+    Examples
+    --------
     >>> from extend.methods import Imprint
     >>> Imprint().budget
     0.02
@@ -49,25 +59,30 @@ class Imprint:
     budget: float = 0.02
     margin: float = 3.0
     draws: int = 200
-    needs_memory: ClassVar[bool] = False
+    name: ClassVar[str] = "imprint"
 
     def __post_init__(self) -> None:
         if not 0 <= self.budget <= 1 or not 0 < self.margin < 100 or self.draws < 1:
             raise ArgumentError(f"{self}: expected budget from 0 to 1, margin from 0 to 100, draws >= 1")
 
-    def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> Calibrated:
-        if head is None or head.num_classes >= len(new.classes):
-            raise ArgumentError("imprint appends columns for new classes, and none of these is new; use lda or ridge")
-        old = Calibrated.of(head)
-        if not isinstance(old.head, LinearHead) or old.num_classes < 2:
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({"rows"})
+
+    def limited(self, forgetting_limit: float) -> Imprint:
+        return replace(self, budget=forgetting_limit)
+
+    def fit(self, head: Head, memory: Memory | None, rows: Features, seed: int) -> Calibrated:
+        old = self.old_columns(head, rows)
+        if old.as_linear() is None or old.num_classes < 2:
             raise ArgumentError("imprint reads the columns of a linear head of at least two classes; use lda or ridge")
         start, stop = old.rows
         kernel, bias = (np.asarray(a, np.float64) for a in old.dense(stop))
         kernel = kernel[start:]
-        fresh = new.labels >= old.num_classes
-        rows, labels = new.features[fresh, start:stop].astype(np.float64), new.labels[fresh]
-        classes = np.arange(old.num_classes, len(new.classes))
-        means = np.stack([rows[labels == label].mean(axis=0) for label in classes])
+        fresh = rows.labels >= old.num_classes
+        points, labels = rows.features[fresh, start:stop].astype(np.float64), rows.labels[fresh]
+        classes = np.arange(old.num_classes, len(rows.classes))
+        means = np.stack([points[labels == label].mean(axis=0) for label in classes])
 
         centred, level = kernel - kernel.mean(axis=1, keepdims=True), bias - bias.mean()
         logits = means @ centred + level
@@ -75,23 +90,28 @@ class Imprint:
         gain = np.linalg.norm(centred, axis=0).mean() / np.maximum(np.linalg.norm(directions, axis=0), 1e-12)
         # The old columns' common part is in all scores alike.
         columns, shift = gain * directions + kernel.mean(axis=1, keepdims=True), gain * (logits @ level)
-        spread = rows - means[labels - old.num_classes]
-        pseudo, truth = self._pseudo(kernel, bias, means.mean(axis=0), spread, key)
+        spread = points - means[labels - old.num_classes]
+        pseudo, truth = self._pseudo(kernel, bias, means.mean(axis=0), spread, seed)
         before = pseudo @ kernel + bias
         right = before.argmax(axis=1) == truth
         lead = before[np.arange(len(truth)), truth] - (pseudo @ columns + shift).max(axis=1)
         offset = np.quantile(lead[right], self.budget, method="lower") if right.any() else 0.0
-        own = (rows @ columns + shift)[np.arange(len(rows)), labels - old.num_classes]
-        spare = np.quantile(own + offset - (rows @ kernel + bias).max(axis=1), EDGE)
+        own = (points @ columns + shift)[np.arange(len(points)), labels - old.num_classes]
+        spare = np.quantile(own + offset - (points @ kernel + bias).max(axis=1), EDGE)
         offset -= max(spare, 0.0) / 2
         return old.append(columns, shift + np.nextafter(offset, -np.inf) - 1e-4 * (1 + abs(offset)), start)
 
     def _pseudo(
-        self, kernel: np.ndarray, bias: np.ndarray, mean: np.ndarray, spread: np.ndarray, key: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Stand-ins for the old classes, ``[k draws, d]``, and their labels."""
+        self,
+        kernel: Float[np.ndarray, "d k"],
+        bias: Float[np.ndarray, " k"],
+        mean: Float[np.ndarray, " d"],
+        spread: Float[np.ndarray, "n d"],
+        seed: int,
+    ) -> tuple[Float[np.ndarray, "m d"], Int[np.ndarray, " m"]]:
+        """Stand-ins for the old classes, as many for each, and their labels."""
         k = kernel.shape[1]
-        rng = np.random.default_rng(key)
+        rng = np.random.default_rng(seed)
         centred, level = kernel - kernel.mean(axis=1, keepdims=True), bias - bias.mean()
         plain = mean - np.linalg.pinv(centred.T, rcond=0.1) @ (mean @ centred + level)  # Where no old class leads.
         rows = []

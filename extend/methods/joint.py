@@ -4,47 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Bool
 
-from extend.backbone import extract as features
-from extend.backbone.base import Backbone
-from extend.classifier.classifier import Classifier
+from extend.backbone import Backbone, extract
+from extend.classifier import Classifier
 from extend.core.errors import ArgumentError
-from extend.data import Progress
-from extend.data.features import Features
-from extend.data.samples import Samples
-from extend.heads.base import Head
-from extend.heads.linear import LinearHead
-from extend.memory.exemplars import Exemplars
-from extend.memory.herding import with_exemplars
-from extend.memory.memory import Memory
-from extend.memory.rows import MOST, choosing, held_out_rows
+from extend.data import Features, Progress, Samples
+from extend.heads import LinearHead
+from extend.memory import MOST, Exemplars, Memory, choosing, held_out_rows, with_exemplars
 from extend.methods.auto import Auto
-from extend.methods.base import Method
-from extend.methods.lda import oas, shared_strength
-from extend.methods.moved_backbone import Moved, checked_head, first_head, old_columns
-from extend.methods.ridge import gcv
-from extend.training.learn import check_training, learn
-from extend.training.parameters import fisher_of
-from extend.training.settings import Training
+from extend.methods.base import ClosedForm, Method, Need
+from extend.methods.extended import Extended
+from extend.methods.moved_backbone import checked_head, first_head, named, with_last_head, with_memory
+from extend.training import Training, check_training, measure_fisher, train_backbone
 
 
 @dataclass(frozen=True)
-class Joint(Training):
+class Joint(Training, Method):
     """Minimise the cross-entropy over all classes on all of their samples, beginning with the present network.
 
-    Needs the old data: ``add_classes(clf, new, old=..., method=Joint())`` with samples of every old class. The hash
-    rule's held-out samples are not trained on; the memory is measured anew, and nothing in it is carried over.
-    Costs ``epochs`` times three passes over all samples. Not where the old data are gone, which is what the other
-    methods are for.
+    It needs the old data: ``add_classes(clf, new, old=..., method=Joint())`` with samples of every old class. The
+    samples that the hash rule holds out are not trained on; the memory is measured anew, and nothing in it is carried
+    over. It costs three passes over all samples in each epoch. Where the old data are gone, use another method.
 
-    Args:
-        head: the closed form fitted to the memory afterwards, or `Auto`; None: the trained head stays.
+    Parameters
+    ----------
+    head
+        The closed form that is fitted to the memory afterwards, or `Auto`; with None the trained head stays.
 
-    The other arguments are those of `extend.training.settings.Training`.
+    The other parameters are those of `extend.Training`.
 
+    Examples
+    --------
     >>> Joint(epochs=20, flip=True).frozen_statistics
     False
     """
@@ -52,140 +46,217 @@ class Joint(Training):
     learning_rate: float = 1e-3
     frozen_statistics: bool = False
     balanced: bool = False
-    head: Method | None = field(default_factory=Auto)
-    needs_memory: ClassVar[bool] = False
+    head: ClosedForm | None = field(default_factory=Auto)
+    name: ClassVar[str] = "joint"
+    linear: ClassVar[bool] = False
+    trains_backbone: ClassVar[bool] = True
+    exclusive_only: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checked_head(self.head)
 
-    def move(
-        self, clf: Classifier, new: Samples, old: Samples | None, *, seed: int = 0, progress: Progress | None = None
-    ) -> Moved:
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({"old samples"})
+
+    def extend(
+        self,
+        classifier: Classifier,
+        samples: Samples,
+        *,
+        old: Samples | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Extended:
         """Train on new and old samples together.
 
-        Raises:
-            ValueError: ``old`` is missing or lacks a class.
+        Parameters
+        ----------
+        classifier
+            What to extend; it stays as it is.
+        samples
+            New samples, of new classes or of classes that are there.
+        old
+            Real samples of every old class.
+        seed
+            The seed of every random choice.
+        progress
+            Wraps the batches of features, and the steps of an epoch.
+
+        Raises
+        ------
+        ArgumentError
+            `old` is missing or lacks a class, or nothing can be trained.
         """
-        counts = np.bincount(old.labels, minlength=len(old.classes)) if old is not None else np.zeros(0)
-        there = {name for name, count in zip(old.classes, counts, strict=True) if count} if old is not None else set()
-        if missing := [name for name in clf.classes if name not in there]:
+        present = old.present if old is not None else ()
+        missing = [name for name in classifier.classes if name not in present]
+        if missing or old is None:
             raise ArgumentError(
                 f"joint trains on all data: pass old= with samples of every old class ({missing[0]!r} has none), or "
                 "use method='fine_tune', which needs no old sample"
             )
-        assert old is not None
-        classes = clf.classes + tuple(name for name in new.classes if name not in clf.classes)
-        return retrain(
-            clf, old.join(new, clf.backbone.inputs).relabel(classes), self, self.head, seed, progress, len(new)
-        )
+        checked_head(self.head, classifier.memory)
+        check_training(classifier.backbone, self)
+        known, real = with_memory(classifier, old, progress)
+        classes = tuple(dict.fromkeys(classifier.classes + samples.classes))
+        everything = old.join(samples, classifier.backbone.inputs).relabel(classes)
+        found = retrain(known, everything, self, self.head, embedded=real, seed=seed, progress=progress)
+        numbers = np.arange(len(everything))
+        found = replace(found, fresh=found.fresh.take(numbers[len(old) :]), old=found.fresh.take(numbers[: len(old)]))
+        return named(found, self.name, self.settings())
 
 
 def retrain(
-    clf: Classifier,
+    classifier: Classifier,
     samples: Samples,
-    how: Training,
-    head: Method | None,
-    seed: int,
-    progress: Progress | None,
-    fresh: int = 0,
-    given: Samples | None = None,
-) -> Moved:
-    """Train a classifier's backbone on samples of every class, of which the last `fresh` are the new ones.
+    training: Training,
+    head: ClosedForm | None,
+    *,
+    held_out: Samples | None = None,
+    embedded: Features | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Extended:
+    """Train the backbone of a classifier on samples of every class, and measure its memory anew.
 
-    What is measured on is held out of them by the hash rule, or is `given`.
+    Parameters
+    ----------
+    classifier
+        What to train; it stays as it is.
+    samples
+        Samples of every class, the classifier's own first. With `held_out` all of them are trained on; otherwise the
+        hash rule holds some out.
+    training
+        Which parameters move, and how.
+    head
+        The closed form that is fitted to the new memory, or `Auto`; with None the trained head stays.
+    held_out
+        Samples to measure with.
+    embedded
+        The features of the first samples before the training, if they are known already.
+    seed
+        The seed of every random choice.
+    progress
+        Wraps the batches of features, and the steps of an epoch.
+
+    Returns
+    -------
+    Extended
+        `fresh` are the features of all samples. `method` names the closed form, or is ``"head"`` for the trained head.
+
+    Raises
+    ------
+    ArgumentError
+        Nothing can be trained, or `head` is no closed form.
     """
-    checked_head(head, clf.memory)
-    check_training(clf.backbone, how)
-    most = clf.memory.max_held_out if clf.memory is not None else MOST
-    aside = held_out_rows(samples.keys, samples.labels, max_held_out=most if given is None else 0)
-    aside |= np.isin(samples.keys, samples.keys[aside])  # Content held out for one class is trained on for none.
-    kept, held = samples.take(~aside), samples.take(aside) if given is None else given
-    before = features.extract(clf.backbone, kept, progress=progress)
-    if not clf.head.link.exclusive:
-        start, kernel, bias = old_columns(clf, samples.classes)
-    else:
-        start, kernel, bias = first_head(_memory(clf.backbone, before, clf, most), before)
+    checked_head(head, classifier.memory)
+    check_training(classifier.backbone, training)
+    aside = _aside(samples, _most(classifier) if held_out is None else 0)
+    kept, held = samples.take(~aside), samples.take(aside) if held_out is None else held_out
     judges = held.take(choosing(held.keys))  # The others may calibrate a budget later.
-    learnt = learn(
-        clf.backbone,
-        kernel,
-        bias,
+    first = _first_head(classifier, samples, aside, embedded, progress)
+    trained = train_backbone(
+        classifier.backbone,
+        first,
         kept,
-        how,
-        start=start,
-        link=clf.head.link,
-        measure=_watch(clf.backbone, judges, start) if len(judges) else None,
+        training,
+        measure=_watch(classifier.backbone, judges) if len(judges) else None,
         seed=seed,
         progress=progress,
     )
-    backbone = clf.backbone.with_network(learnt.network)
-    rows = features.extract(backbone, samples, progress=progress)
-    memory = _memory(backbone, rows, clf, most)
-    if given is not None and len(given):
-        checked = features.extract(backbone, given)
-        memory = memory.with_held_out(checked.features, given.labels, given.keys)
-    else:
-        memory = replace(memory, trained_on=_seen(clf, memory))
-    memory = replace(
-        memory,
-        shrinkage=oas(memory.statistics),
-        ridge=gcv(memory.statistics),
-        held_out_used=how.patience is not None
-        or bool(learnt.outcome.stopped)
-        or (clf.memory is not None and clf.memory.held_out_used),
-    )
-    if clf.memory is not None and clf.memory.inverses:
-        memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
-    if clf.memory is not None and clf.memory.exemplars is not None:
-        memory = with_exemplars(
-            replace(memory, exemplars=Exemplars(clf.memory.exemplars.limit)), samples, rows, backbone.inputs
-        )
-    own = LinearHead.of(learnt.kernel, learnt.bias, start, clf.head.link, "trained")
-    if clf.memory is not None and clf.memory.fisher is not None:
-        memory = replace(memory, fisher=fisher_of(backbone, own, kept, seed))
-    trained: Head | None = None
-    if head is None or not clf.head.link.exclusive:
-        trained = own
-    notes = [f"the network's training took {learnt.outcome.steps} steps on {len(kept)} samples"]
-    if learnt.outcome.stopped:
-        notes.append(f"training ended early: {learnt.outcome.stopped}")
-    first = len(samples) - fresh
-    return Moved(backbone, memory, rows.take(np.arange(first, len(rows))), trained, tuple(notes))
+    backbone = classifier.backbone.with_network(trained.network)
+    rows = extract(backbone, samples, progress=progress)
+    used = training.patience is not None or bool(trained.stopped)
+    memory = _with_held_out(_memory(classifier, backbone, rows), classifier, backbone, held_out)
+    memory = _like_before(memory, classifier, used)
+    if classifier.memory is not None and classifier.memory.exemplars is not None:
+        limited = replace(memory, exemplars=Exemplars(classifier.memory.exemplars.limit))
+        memory = with_exemplars(limited, samples, rows, backbone.inputs)
+    if classifier.memory is not None and classifier.memory.fisher is not None:
+        memory = replace(memory, fisher=measure_fisher(backbone, trained.head, kept, seed))
+    notes = [f"the network's training took {trained.steps} steps on {len(kept)} samples"]
+    if trained.stopped:
+        notes.append(f"training ended early: {trained.stopped}")
+    found = Extended(backbone, trained.head, memory, rows, "", notes=tuple(notes), before=classifier.memory)
+    return with_last_head(classifier, found, head)
 
 
-def _seen(clf: Classifier, memory: Memory) -> np.ndarray:
-    """Whether the backbone may have been trained before on a class's samples that are held out now, bool ``[k]``.
+def _most(classifier: Classifier) -> int:
+    """Return the largest number of samples of a class that are held out."""
+    return classifier.memory.max_held_out if classifier.memory is not None else MOST
 
-    Not on samples of new classes, and not on those that were held out, unseen, before this training.
+
+def _aside(samples: Samples, most: int) -> Bool[np.ndarray, " n"]:
+    """Return which samples are held out; content that is held out for one class is trained on for none."""
+    aside = held_out_rows(samples.keys, samples.labels, max_held_out=most)
+    return aside | np.isin(samples.keys, samples.keys[aside])
+
+
+def _first_head(
+    classifier: Classifier,
+    samples: Samples,
+    aside: Bool[np.ndarray, " n"],
+    embedded: Features | None,
+    progress: Progress | None,
+) -> LinearHead:
+    """Return the head to begin with; features are computed only where it needs them and they are not `embedded`."""
+    kept = samples.take(~aside)
+    rows = Features(np.zeros((0, classifier.backbone.feature_dim)), kept.labels[:0], kept.classes, kept.keys[:0])
+    if classifier.head.link.exclusive:
+        known = len(embedded) if embedded is not None else 0
+        rest = samples.take(np.flatnonzero(~aside & (np.arange(len(samples)) >= known)))
+        rows = extract(classifier.backbone, rest, progress=progress)
+        if embedded is not None:
+            rows = embedded.take(~aside[:known]).relabel(samples.classes).concatenate(rows)
+    return first_head(classifier, _memory(classifier, classifier.backbone, rows))
+
+
+def _memory(classifier: Classifier, backbone: Backbone, rows: Features) -> Memory:
+    """Measure a memory that keeps what the classifier's own keeps."""
+    scatter = classifier.memory.scatter_mode if classifier.memory is not None else "class"
+    return Memory.of(rows, scatter=scatter, offset=backbone.offset, max_held_out=_most(classifier))
+
+
+def _with_held_out(memory: Memory, classifier: Classifier, backbone: Backbone, held_out: Samples | None) -> Memory:
+    """Return the memory with the held-out samples that were given, or with what is known of its own."""
+    if held_out is None or not len(held_out):
+        return replace(memory, trained_on=_trained_on(classifier, memory))
+    checked = extract(backbone, held_out)
+    return memory.with_held_out(checked.features, held_out.labels, held_out.keys)
+
+
+def _like_before(memory: Memory, classifier: Classifier, used: bool) -> Memory:
+    """Choose the strengths of the memory, and keep inverses if the classifier's memory keeps some."""
+    before = classifier.memory
+    used = used or (before is not None and before.held_out_used)
+    memory = replace(memory.with_strengths(), held_out_used=used)
+    return memory.recursive() if before is not None and before.inverses else memory
+
+
+def _trained_on(classifier: Classifier, memory: Memory) -> Bool[np.ndarray, " k"]:
+    """Return whether the backbone may have been trained before on a class's samples that are held out now.
+
+    It was not trained on samples of new classes, nor on those that were held out, unseen, before this training.
     """
     seen = np.zeros(len(memory.classes), bool)
-    _, labels = memory.held_out
+    before, (_, labels) = classifier.memory, memory.held_out
     for label, name in enumerate(memory.classes):
-        if name in clf.classes:
-            place = clf.classes.index(name)
-            keys = memory.held_out_keys[labels == label]
-            known = clf.memory is not None and not clf.memory.trained_on[place]
-            apart = clf.memory.holds(keys, np.full(len(keys), place)) if known and clf.memory is not None else False
-            seen[label] = not np.all(apart)
+        if name not in classifier.classes:
+            continue
+        place, keys = classifier.classes.index(name), memory.held_out_keys[labels == label]
+        unseen = before is not None and not before.trained_on[place]
+        seen[label] = not (
+            unseen and before is not None and bool(np.all(before.holds(keys, np.full(len(keys), place))))
+        )
     return seen
 
 
-def _memory(backbone: Backbone, rows: Features, clf: Classifier, most: int) -> Memory:
-    return Memory.of(
-        rows,
-        scatter=clf.memory.scatter_mode if clf.memory is not None else "class",
-        offset=backbone.offset,
-        max_held_out=most,
-    )
+def _watch(backbone: Backbone, held: Samples) -> Callable[[Mapping[str, np.ndarray], LinearHead], Mapping[str, float]]:
+    """Judge a state by its accuracy on held-out samples."""
 
-
-def _watch(
-    backbone: Backbone, held: Samples, start: int
-) -> Callable[[Mapping[str, Any], np.ndarray, np.ndarray], Mapping[str, float]]:
-    def measure(network: Mapping[str, Any], kernel: np.ndarray, bias: np.ndarray) -> Mapping[str, float]:
-        moved = backbone.with_network({name: np.asarray(value) for name, value in network.items()})
-        scores = features.extract(moved, held).features[:, start : start + len(kernel)] @ kernel + bias
+    def measure(network: Mapping[str, np.ndarray], head: LinearHead) -> Mapping[str, float]:
+        scores = head.scores(extract(backbone.with_network(network), held).features)
         share = float((scores.argmax(axis=1) == held.labels).mean())
         return {"held-out": share, "score": share}
 

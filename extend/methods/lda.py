@@ -6,39 +6,49 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from extend.core.errors import ArgumentError
 from extend.core.linalg import one_thread, solve, solve_and_trace
-from extend.data.features import Features
-from extend.heads.base import Head
-from extend.heads.linear import LinearHead
-from extend.memory.memory import Memory
-from extend.memory.statistics import Statistics
-from extend.methods.base import statistics_of
+from extend.heads import LinearHead
+from extend.memory import Memory, Statistics
+from extend.methods.base import ClosedForm
 
 
 @dataclass(frozen=True)
-class LDA:
-    """Gaussians with a shared covariance, the Bayes rule (Fisher 1936; streaming: Hayes & Kanan 2020, equation 2).
+class LDA(ClosedForm):
+    """Take Gaussians with a shared covariance, and the Bayes rule.
 
-    ``score_c = m_c' P x - m_c' P m_c / 2 + log prior_c`` with ``P = ((1 - s) S / n + s tr(S / n) / d I)^-1``, S the
-    within-class scatter of n samples: scikit-learn's ``LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s)``.
+    ``score_c = m_c' P x - m_c' P m_c / 2 + log prior_c`` with ``P = ((1 - s) S / n + s tr(S / n) / d I)^-1`` and S the
+    within-class scatter of n samples. This is scikit-learn's ``LinearDiscriminantAnalysis(solver="lsqr",
+    shrinkage=s)``.
 
     That treats every mean as known. With `empirical_bayes`, true means are drawn around their centre with covariance b
-    C (Ioffe 2006, section 2; b by moments, as Efron & Morris 1973), so the mean of n_c samples is moved toward the
-    centre by ``h = b / (b + 1 / n_c)`` and its class is wider by ``v = b / (1 + b n_c)``: see `few_sample_terms`.
-    Classes of many samples are as before; one of a few is neither lost nor everywhere.
+    C (b by moments). The mean of n_c samples is then moved toward the centre by ``h = b / (b + 1 / n_c)``, and its
+    class is wider by ``v = b / (1 + b n_c)``: see `few_sample_terms`. Classes of many samples are as before; a class of
+    a few is neither lost nor everywhere.
 
-    Costs O(d^3 + k d^2), whatever the number of samples; O(d k + k d n) a step where the memory keeps an inverse and n
-    samples came (`extend.wrap(recursive=True)`). Memory: the pooled scatter, 4 d^2 bytes. Not for classes of very
-    different spread: see `Gaussian`.
+    It costs O(d^3 + k d^2), whatever the number of samples; O(d k + k d n) a step where the memory keeps an inverse and
+    n samples came (`extend.wrap(recursive=True)`). The memory is the pooled scatter, 4 d^2 bytes. Do not use it for
+    classes of very different spread: see `Gaussian`.
 
-    Args:
-        shrinkage: s in [0, 1]; None: the strength frozen when the classifier was wrapped, else chosen by OAS (Chen et
-            al. 2010, equation 23).
-        priors: ``"uniform"``, or ``"empirical"`` for the classes' shares of the samples.
-        empirical_bayes: allow for how few samples a class has; without it, exactly scikit-learn's.
+    Parameters
+    ----------
+    shrinkage
+        s in [0, 1]. None takes the strength that was frozen when the classifier was wrapped, or else chooses it by OAS
+        (`extend.memory.strengths.oas`).
+    priors
+        ``"uniform"``, or ``"empirical"`` for the classes' shares of the samples.
+    empirical_bayes
+        Allow for how few samples a class has. Without it the head is exactly scikit-learn's.
 
+    References
+    ----------
+    Fisher 1936, The use of multiple measurements; Hayes & Kanan 2020, Lifelong machine learning with deep streaming
+    LDA, equation 2; Ioffe 2006, Probabilistic LDA, section 2; Efron & Morris 1973 (b by moments).
+
+    Examples
+    --------
     >>> from extend.methods import LDA
     >>> LDA(shrinkage=0.1).priors
     'uniform'
@@ -47,21 +57,20 @@ class LDA:
     shrinkage: float | None = None
     priors: Literal["uniform", "empirical"] = "uniform"
     empirical_bayes: bool = True
-    needs_memory: ClassVar[bool] = True
+    name: ClassVar[str] = "lda"
 
     def __post_init__(self) -> None:
         if self.shrinkage is not None and not 0 <= self.shrinkage <= 1:
             raise ArgumentError(f"shrinkage is {self.shrinkage}; expected a number from 0 to 1, or None")
 
-    def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
-        memory = statistics_of(memory, "lda")
+    def fit(self, memory: Memory) -> LinearHead:
         known = memory.statistics
         n = max(1, int(known.count.sum()))
         if self.shrinkage == 1:
             directions = known.mean.T / max(float(np.trace(known.within)) / known.within.shape[0] / n, 1e-12)
             noise = 0.0
         else:
-            strength, share = shared_strength(memory, self.shrinkage)
+            strength, share = memory.shared_strength(self.shrinkage)
             product, noise = _solved(memory, strength, share, self.empirical_bayes)
             directions = product * (n / (1 - share))
         if noise:
@@ -76,14 +85,16 @@ class LDA:
             bias = bias + np.log(np.maximum(known.count, 1e-3) / n)
         return LinearHead.of(kernel, bias, memory.offset)
 
-    def leave_one_out(self, memory: Memory, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Scores ``[m, k]`` of rows that are in the memory, each as if it alone were not.
+    def leave_one_out(
+        self, memory: Memory, rows: Float[np.ndarray, "m d"], labels: Int[np.ndarray, " m"]
+    ) -> Float[np.ndarray, "m k"]:
+        """Return the scores of rows that are in the memory, each row as if it alone were not.
 
         Without row x of a class of n, the scatter loses ``v v'`` with ``v = sqrt(n / (n - 1)) (x - m)``: one solve for
         all rows, then the formula of Sherman & Morrison 1950. The centre and b stay as they are.
         """
         known = memory.statistics
-        strength, share = shared_strength(memory, self.shrinkage if self.shrinkage != 1 else None)
+        strength, share = memory.shared_strength(self.shrinkage if self.shrinkage != 1 else None)
         m, k, n = len(rows), len(known.count), known.count[labels]
         scale = known.count.sum() / (1 - share)
         solved = scale * solve(_system(known, strength), np.concatenate([known.mean.T, rows.T], axis=1))
@@ -112,20 +123,25 @@ class LDA:
 
 
 def few_sample_terms(
-    count: np.ndarray, length: np.ndarray, noise: float, between: float | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How far a mean is trusted, how much wider its class is, and the constant that belongs to it.
+    count: Float[np.ndarray, "*m k"], length: Float[np.ndarray, "*m k"], noise: float, between: float | None = None
+) -> tuple[Float[np.ndarray, "*m k"], Float[np.ndarray, "*m k"], Float[np.ndarray, "*m k"]]:
+    """Return how far each mean is trusted, how much wider its class is, and the constant that belongs to it.
 
     The posterior predictive density of a class is ``N(centre + h (m_c - centre), (1 + v) C)`` with ``h = b / (b + 1 /
     n_c)`` and ``v = b / (1 + b n_c)``. Its log is ``-(1 / (1 + v)) D / 2 - f log(1 + v) / 2``, where D is the distance
     and f the effective number of features; the part of D that all classes share is taken at its mean, ``f (1 + b)``, so
     that the score stays linear.
 
-    Args:
-        count: samples of each class.
-        length: ``(m_c - centre)' P (m_c - centre)``.
-        noise: f, as `mean_noise` gives it.
-        between: b; None: from the lengths.
+    Parameters
+    ----------
+    count
+        The number of samples of each class.
+    length
+        ``(m_c - centre)' P (m_c - centre)``.
+    noise
+        f, as `mean_noise` gives it.
+    between
+        b; None takes it from the lengths.
     """
     b = between if between is not None else _between(count, length, noise)
     count = np.maximum(count, 1e-3)
@@ -141,8 +157,10 @@ def _between(count: np.ndarray, length: np.ndarray, noise: float) -> float:
     return max(1e-3, float(found))
 
 
-def _centred(known: Statistics, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The centre of the means ``[d]``, P times it ``[d]``, and each mean's squared length from it ``[k]``."""
+def _centred(
+    known: Statistics, directions: Float[np.ndarray, "d k"]
+) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"], Float[np.ndarray, " k"]]:
+    """The centre of the means, P times it, and each mean's squared length from it."""
     weight = known.count / (known.count + 1)
     weight = weight / weight.sum()
     centre, towards = weight @ known.mean, directions @ weight
@@ -150,23 +168,9 @@ def _centred(known: Statistics, directions: np.ndarray) -> tuple[np.ndarray, np.
     return centre, towards, np.maximum((away.T * (directions - towards[:, None])).sum(axis=0), 0)
 
 
-def shared_strength(memory: Memory, shrinkage: float | None) -> tuple[float, float]:
-    """The strength lambda in ``S + lambda I`` and the share s in ``(1 - s) S + s tr(S) / d I`` that it amounts to."""
-    known = memory.statistics
-    average = float(np.trace(known.within)) / known.within.shape[0]
-    if shrinkage is not None:
-        strength = shrinkage / (1 - shrinkage) * average
-    else:
-        strength = memory.shrinkage if memory.shrinkage is not None else oas(known)
-    if average <= 0:
-        return max(strength, 1e-12) if strength > 0 else 1.0, 0.0  # All samples of a class are equal: nearest means.
-    strength = max(strength, 1e-10 * average)  # A strength of nothing leaves a singular scatter singular.
-    return strength, strength / (strength + average)
-
-
-def mean_noise(memory: Memory, shrinkage: float | None) -> float:
-    """``tr(P C)``, C the within-class covariance: the effective number of features, at most about d."""
-    return _solved(memory, *shared_strength(memory, shrinkage), True)[1]
+def mean_noise(memory: Memory, shrinkage: float | None = None) -> float:
+    """Return ``tr(P C)``, C the within-class covariance: the effective number of features, at most about d."""
+    return _solved(memory, *memory.shared_strength(shrinkage), True)[1]
 
 
 def _solved(memory: Memory, strength: float, share: float, noisy: bool) -> tuple[np.ndarray, float]:
@@ -188,19 +192,3 @@ def _system(known: Statistics, strength: float) -> np.ndarray:
     system = known.within.copy()
     system.flat[:: len(system) + 1] += strength
     return system
-
-
-def oas(known: Statistics) -> float:
-    """The oracle-approximating shrinkage strength, in scatter units: lambda in ``S + lambda I``.
-
-    Chen et al. 2010, equation 23, on the pooled within-class covariance with n - k degrees of freedom.
-    """
-    d = known.mean.shape[1]
-    freedom = max(1, int(known.count.sum()) - len(known.count))
-    average = np.trace(known.within) / d
-    if average == 0:
-        return 1.0  # All samples of a class are equal: any strength gives nearest means.
-    square = float((known.within**2).mean())
-    denominator = (freedom + 1) * (square - average**2 / d)
-    share = 1.0 if denominator <= 0 else min(1.0, (square + average**2) / denominator)
-    return float(average * (share / (1 - share) if share < 0.999 else 999.0))

@@ -6,27 +6,37 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from extend.core.errors import ArgumentError
-from extend.data.features import Features
-from extend.heads.base import Head
-from extend.heads.linear import LinearHead
-from extend.memory.memory import Memory
-from extend.methods.base import statistics_of
+from extend.heads import LinearHead
+from extend.memory import Memory
+from extend.methods.base import ClosedForm
 from extend.methods.lda import LDA
 
 
 @dataclass(frozen=True)
-class NearestMean:
-    """The class whose mean is nearest: ``argmin_c ||x - m_c||^2`` (Mensink et al. 2013, equation 1).
+class NearestMean(ClosedForm):
+    """Take the class whose mean is nearest: ``argmin_c ||x - m_c||^2``.
 
-    Linear: ``score_c = m_c . x - ||m_c||^2 / 2``. ``metric="cosine"``: ``score_c = m_c . x / ||m_c||``, for a backbone
-    with ``transform="l2"``. Below 1, `shrinkage` goes along the path to `LDA`: distances under ``(1 - s) S + s tr(S)/d
-    I`` (Friedman 1989), which at 0 is LDA without shrinkage.
+    The head is linear: ``score_c = m_c . x - ||m_c||^2 / 2``. It costs O(k d) and needs no scatter at all (with a
+    shrinkage below 1 it costs what LDA costs). Do not use it for features whose dimensions differ much in scale or are
+    correlated: use `LDA`.
 
-    Costs O(k d) (below 1: what LDA costs) and no scatter at all. Not for features whose dimensions differ much in scale
-    or are correlated: use `LDA`.
+    Parameters
+    ----------
+    metric
+        ``"euclidean"``, or ``"cosine"`` for a backbone with ``transform="l2"``: ``score_c = m_c . x / ||m_c||``.
+    shrinkage
+        Below 1 it goes along the path to `LDA`: distances are taken under ``(1 - s) S + s tr(S)/d I`` (Friedman 1989),
+        which at 0 is LDA without shrinkage.
 
+    References
+    ----------
+    Mensink, Verbeek, Perronnin & Csurka 2013, Distance-based image classification, equation 1.
+
+    Examples
+    --------
     >>> from extend.methods import NearestMean
     >>> NearestMean().metric
     'euclidean'
@@ -34,7 +44,7 @@ class NearestMean:
 
     metric: Literal["euclidean", "cosine"] = "euclidean"
     shrinkage: float = 1.0
-    needs_memory: ClassVar[bool] = True
+    name: ClassVar[str] = "nearest_mean"
 
     def __post_init__(self) -> None:
         if self.metric not in ("euclidean", "cosine") or not 0 <= self.shrinkage <= 1:
@@ -42,19 +52,23 @@ class NearestMean:
         if self.metric == "cosine" and self.shrinkage < 1:
             raise ArgumentError(f"{self}: the path to LDA is of euclidean distances; leave shrinkage at 1 for cosine")
 
-    def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
-        memory = statistics_of(memory, "nearest_mean")
+    @property
+    def title(self) -> str:
+        return "nearest_mean cosine" if self.metric == "cosine" else self.name
+
+    def fit(self, memory: Memory) -> LinearHead:
         if self.shrinkage < 1:
-            return LDA(self.shrinkage, empirical_bayes=False).fit(head, memory, new, key)
+            return self._lda.fit(memory)
         mean = memory.statistics.mean
         if self.metric == "cosine":
             return LinearHead.of((mean / _length(mean)).T, np.zeros(len(mean)), memory.offset)
         return LinearHead.of(mean.T, -0.5 * (mean**2).sum(axis=1), memory.offset)
 
-    def leave_one_out(self, memory: Memory, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Scores ``[m, k]`` of rows that are in the memory, each as if it alone were not."""
+    def leave_one_out(
+        self, memory: Memory, rows: Float[np.ndarray, "m d"], labels: Int[np.ndarray, " m"]
+    ) -> Float[np.ndarray, "m k"]:
         if self.shrinkage < 1:
-            return LDA(self.shrinkage, empirical_bayes=False).leave_one_out(memory, rows, labels)
+            return self._lda.leave_one_out(memory, rows, labels)
         known = memory.statistics
         moved = known.mean[labels] - (rows - known.mean[labels]) / (known.count[labels] - 1)[:, None]
         if self.metric == "cosine":
@@ -65,6 +79,11 @@ class NearestMean:
         scores[np.arange(len(rows)), labels] = own
         return scores
 
+    @property
+    def _lda(self) -> LDA:
+        return LDA(self.shrinkage, empirical_bayes=False)
 
-def _length(vectors: np.ndarray) -> np.ndarray:
+
+def _length(vectors: Float[np.ndarray, "k d"]) -> Float[np.ndarray, "k 1"]:
+    """The length of each vector, never 0."""
     return np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -1,53 +1,74 @@
-"""Training rows for methods that are trained: new features, and stand-ins for the old classes."""
+"""Training rows for methods that are trained: real features, and stand-ins for the classes that have none."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float, Int
 
-from extend.data.features import Features
-from extend.memory.memory import Memory
+from extend.data import Features
+from extend.memory import Memory
 
 MOST_DRAWS = 500
 
 
 def training_rows(
-    memory: Memory, new: Features, first_new: int, how: Literal["gaussian", "translated"], key: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows float32 ``[n, d]`` of the memory's part of the features, and labels ``[n]``, every class present.
+    memory: Memory, known: Features, how: Literal["gaussian", "translated"], seed: int
+) -> tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]:
+    """Return rows of the part of the features that a memory describes, with labels; every class is present.
 
-    A class with rows in `new` is represented by them. For any other: ``"gaussian"`` draws from its memory, or
-    ``"translated"``: the rows of the nearest new class, moved to the old mean (FeTrIL, Petit et al. 2023, equation 1).
+    Parameters
+    ----------
+    memory
+        The memory of all classes.
+    known
+        Real features, labelled into the memory's classes. They stand for the classes that they are of.
+    how
+        What stands for any other class: ``"gaussian"``, draws from its memory; or ``"translated"``, the rows of the
+        nearest class that has some, moved to the class's mean.
+    seed
+        The seed of the draws.
+
+    References
+    ----------
+    Petit et al. 2023, FeTrIL: feature translation for exemplar-free class-incremental learning, equation 1.
     """
-    part = new.features[:, memory.offset : memory.offset + memory.dim]
-    counts = np.bincount(new.labels, minlength=len(new.classes))
-    usual = int(min(MOST_DRAWS, max(2, np.median(counts[counts > 0]))))
+    part = known.features[:, memory.offset : memory.offset + memory.dim]
+    usual = int(min(MOST_DRAWS, max(2, np.median(known.counts[known.counts > 0]))))
     mean = memory.statistics.mean
-    rows, labels = [part], [new.labels]
-    fresh = np.flatnonzero(counts[first_new:]) + first_new
-    for label in np.flatnonzero(counts == 0):
+    rows, labels = [part], [known.labels]
+    there = np.flatnonzero(known.counts)
+    for label in np.flatnonzero(known.counts == 0):
         if how == "gaussian":
-            drawn = memory.sample(new.classes[label], usual, key)
+            drawn = memory.sample(known.classes[label], usual, seed)
         else:
-            near = fresh[np.argmin(((mean[fresh] - mean[label]) ** 2).sum(axis=1))]
-            moved = part[new.labels == near]
+            near = there[np.argmin(((mean[there] - mean[label]) ** 2).sum(axis=1))]
+            moved = part[known.labels == near]
             drawn = (moved - moved.mean(axis=0) + mean[label]).astype(np.float32)
         rows.append(drawn)
         labels.append(np.full(len(drawn), label))
     return np.concatenate(rows), np.concatenate(labels)
 
 
-def standardise(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows with mean 0 and variance 1 a column, and that mean and spread (constant columns keep spread 1)."""
+def standardise(
+    rows: Float[np.ndarray, "n d"],
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
+    """Return rows with mean 0 and variance 1 in each column, and the mean and spread that they had.
+
+    Constant columns keep a spread of 1.
+    """
     mean, spread = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
     spread = np.where(spread > 1e-6, spread, 1.0)
     return ((rows - mean) / spread).astype(np.float32), mean, spread
 
 
 def raw_units(
-    kernel: np.ndarray, bias: np.ndarray, mean: np.ndarray, spread: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """A kernel ``[d, k]`` and bias for standardised rows, as kernel and bias for the rows themselves."""
+    kernel: Float[np.ndarray, "d k"],
+    bias: Float[np.ndarray, " k"],
+    mean: Float[np.ndarray, " d"],
+    spread: Float[np.ndarray, " d"],
+) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, " k"]]:
+    """Return the kernel and bias for the rows themselves that do what these do for standardised rows."""
     kernel = np.asarray(kernel, np.float64) / spread[:, None]
     return kernel, bias - mean @ kernel

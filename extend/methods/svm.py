@@ -1,4 +1,4 @@
-"""A linear support vector machine on the features, old classes as pseudo-features."""
+"""A linear support vector machine on the features, with pseudo-features for the old classes."""
 
 from __future__ import annotations
 
@@ -6,31 +6,43 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+from jaxtyping import Bool
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import SVC, LinearSVC
 
 from extend.core.errors import ArgumentError
-from extend.data.features import Features
-from extend.heads.base import Head
-from extend.heads.linear import LinearHead
-from extend.memory.memory import Memory
-from extend.methods.base import statistics_of
+from extend.data import Features
+from extend.heads import LinearHead
+from extend.memory import Memory
+from extend.methods.base import Need, OnFeatures
+from extend.methods.choice import Choice
+from extend.methods.increment import Increment
 from extend.methods.stand_ins import raw_units, standardise, training_rows
 
 
 @dataclass(frozen=True)
-class SVM:
-    """One-vs-rest linear SVMs (Cortes & Vapnik 1995), as scikit-learn fits them; features are standardised first.
+class SVM(OnFeatures):
+    """Fit one linear SVM for each class against the rest, as scikit-learn does; features are standardised first.
 
-    Old classes are stood for by Gaussian draws from the memory, by the new features moved to the old means (FeTrIL,
-    Petit et al. 2023), or by real features where the user gives ``old=``. Costs O(n d) a pass of `LinearSVC`, O(n^2 d)
-    for `SVC`, and the draws in memory. Not for very many classes: one problem a class.
+    Real features stand for an old class where the user gives ``old=``. Otherwise Gaussian draws from the memory do, or
+    the new features moved to the old means (FeTrIL). It costs O(n d) a pass with `LinearSVC` and O(n^2 d) with `SVC`,
+    and the draws in memory. Do not use it for very many classes: each one is a problem of its own.
 
-    Args:
-        C: inverse regularisation strength.
-        solver: ``"linear_svc"`` (squared hinge loss) or ``"svc"`` (hinge loss, libsvm).
-        old: ``"gaussian"`` or ``"translated"``.
+    Parameters
+    ----------
+    C
+        The inverse regularisation strength.
+    solver
+        ``"linear_svc"`` (squared hinge loss) or ``"svc"`` (hinge loss, libsvm).
+    old
+        What stands for old classes: ``"gaussian"`` or ``"translated"``.
 
+    References
+    ----------
+    Cortes & Vapnik 1995, Support-vector networks; Petit et al. 2023, FeTrIL.
+
+    Examples
+    --------
     >>> from extend.methods import SVM
     >>> SVM(C=0.1).old
     'gaussian'
@@ -39,25 +51,31 @@ class SVM:
     C: float = 0.01
     solver: Literal["linear_svc", "svc"] = "linear_svc"
     old: Literal["gaussian", "translated"] = "gaussian"
-    needs_memory: ClassVar[bool] = True
+    name: ClassVar[str] = "svm"
 
     def __post_init__(self) -> None:
         if self.C <= 0 or self.solver not in ("linear_svc", "svc") or self.old not in ("gaussian", "translated"):
             raise ArgumentError(f"{self}: expected C > 0, solver 'linear_svc' or 'svc', old 'gaussian' or 'translated'")
 
-    def fit(self, head: Head | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
-        memory = statistics_of(memory, "svm")
-        first_new = head.num_classes if head is not None else 0
-        rows, labels = training_rows(memory, new, min(first_new, int(new.labels.min())), self.old, key)
-        scaled, mean, spread = standardise(rows)
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({"memory", "rows"})
+
+    def solve(self, increment: Increment, seed: int, use: Bool[np.ndarray, " m"] | None = None) -> Choice:
+        return Choice(self, self.fit(self.memory_of(increment), increment.rows, seed))
+
+    def fit(self, memory: Memory, rows: Features, seed: int) -> LinearHead:
+        """Return the head for the classes of a memory; `rows` stand for the classes that have some."""
+        points, labels = training_rows(memory, rows, self.old, seed)
+        scaled, mean, spread = standardise(points)
         if self.solver == "svc":
             machine = OneVsRestClassifier(SVC(kernel="linear", C=self.C)).fit(scaled, labels)
             kernel = np.concatenate([one.coef_ for one in machine.estimators_]).T
             bias = np.concatenate([one.intercept_ for one in machine.estimators_])
         else:
-            seed = key % 2**32
-            fitted = LinearSVC(C=self.C, class_weight="balanced", dual="auto", random_state=seed).fit(scaled, labels)
-            kernel, bias = fitted.coef_.T, fitted.intercept_
+            machine = LinearSVC(C=self.C, class_weight="balanced", dual="auto", random_state=seed % 2**32)
+            machine.fit(scaled, labels)
+            kernel, bias = machine.coef_.T, machine.intercept_
         if kernel.shape[1] == 1:  # Two classes: scikit-learn gives one column, positive for the second.
             kernel, bias = np.hstack([-kernel, kernel]), np.hstack([-bias, bias])
         kernel, bias = raw_units(kernel, bias, mean, spread)

@@ -12,6 +12,8 @@ from flax import nnx
 class MLP(nnx.Module):
     """Dense layers with ReLU: ``[n, inputs] -> logits [n, num_classes]``; penultimate features are ``hidden[-1]``.
 
+    Examples
+    --------
     >>> MLP(3, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))(jax.numpy.ones((2, 4))).shape
     (2, 3)
     """

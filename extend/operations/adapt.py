@@ -9,24 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from extend.classifier.classifier import Classifier
-from extend.classifier.history import Event
+from extend.classifier import Classifier, Event, held_out_evaluation
 from extend.core.errors import ArgumentError
-from extend.data import Progress, read_into
-from extend.heads.base import Head
-from extend.heads.linear import LinearHead
-from extend.heads.links import Activation, link_named
-from extend.memory.memory import nothing
-from extend.memory.serialise import memory_bytes
-from extend.methods import Auto, Method
-from extend.methods.base import settings_of
-from extend.methods.budget import fit, name_of
-from extend.methods.joint import retrain
-from extend.methods.moved_backbone import checked_head
+from extend.data import Progress, class_names, read_into
+from extend.heads import Activation, LinearHead, link_named
+from extend.methods import Auto, ClosedForm, checked_head, retrain, settings_of
 from extend.operations.load_any import as_classifier
-from extend.report.measuring import held_out_evaluation, held_out_words
-from extend.report.report import Report
-from extend.training.settings import Training
+from extend.report import Report, held_out_words
+from extend.training import Training
 
 ONCE = Training(learning_rate=1e-3, frozen_statistics=False, balanced=False)
 
@@ -38,7 +28,7 @@ def adapt(
     data: Any,
     *,
     training: Training = ONCE,
-    head: Method | None = AUTO,
+    head: ClosedForm | None = AUTO,
     held_out: Any = None,
     skip_broken: bool = False,
     seed: int = 0,
@@ -46,29 +36,36 @@ def adapt(
 ) -> tuple[Classifier, Report]:
     """Train the backbone on the classes it is to begin with, measure the memory anew, and freeze it.
 
-    The first phase of RanPAC (McDonnell et al. 2023, section 3.3) and all of FSA (first-session adaptation, Panos
-    et al. 2023): a pretrained network is adapted once, while the first classes' data are there; later classes are added
-    by closed forms on features that stay. With ``training=Training(select="none")`` only the head is trained.
+    A pretrained network is adapted once, while the first classes' data are there; later classes are added by closed
+    forms on features that stay (RanPAC, McDonnell et al. 2023, section 3.3; FSA, Panos et al. 2023).
 
-    Args:
-        data: samples of every class of the classifier, in any form that `extend.add_classes` takes; integer labels are
-            places in its classes.
-        training: which parameters move, and how.
-        head: the closed form fitted to the new memory, or `Auto`; None: the trained head stays.
-        held_out: samples that neither this training nor an earlier one has seen, to measure with; None: the hash rule
-            takes some of `data` out of this training.
-        skip_broken: leave out images that cannot be read.
-        progress: wraps batches and steps, such as a progress bar.
+    Parameters
+    ----------
+    data
+        Samples of every class of the classifier, in any form that `extend.add_classes` takes; integer labels are places
+        in its classes.
+    training
+        Which parameters move, and how.
+    head
+        The closed form fitted to the new memory, or `Auto`; None: the trained head stays.
+    held_out
+        Samples that neither this training nor an earlier one has seen, to measure with; None: the hash rule takes some
+        of `data` out of this training.
+    skip_broken, seed, progress
+        Leave out images that cannot be read; the seed of every random choice; what wraps batches and steps.
 
-    Raises:
-        ValueError: bad samples, a class without samples, nothing that can be trained, or a `head` that is no closed
-            form.
+    Raises
+    ------
+    DataError, ArgumentError
+        Bad samples, a class without samples, nothing that can be trained, or a `head` that is no closed form.
 
-    >>> import jax, extend
+    Examples
+    --------
+    >>> import extend
     >>> from flax import nnx
     >>> x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32) + np.eye(4)[np.repeat([0, 1, 2], 20)] * 4
     >>> model = extend.models.MLP(3, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))
-    >>> clf = extend.wrap(model, ["a", "b", "c"], inputs=jax.ShapeDtypeStruct((4,), np.float32))
+    >>> clf = extend.wrap(model, ["a", "b", "c"], inputs=extend.Array((4,)))
     >>> clf, report = extend.adapt(clf, (x, np.repeat([0, 1, 2], 20)), training=Training(epochs=2, batch_size=16))
     >>> clf.memory is not None
     True
@@ -77,24 +74,14 @@ def adapt(
     checked_head(head)
     spec, names = classifier.backbone.inputs, classifier.classes
     samples = read_into(names, data, spec, "data", skip_broken=skip_broken, progress=progress).check_every_class("data")
-    held = (
-        None
-        if held_out is None
-        else read_into(names, held_out, spec, "held_out", skip_broken=skip_broken, progress=progress)
-    )
+    held = None
+    if held_out is not None:
+        held = read_into(names, held_out, spec, "held_out", skip_broken=skip_broken, progress=progress)
     started = time.perf_counter()
-    moved = retrain(classifier, samples, training, head, seed, progress, given=held)
-    memory = moved.memory
-    fitted: Head
-    reason, how, settings = "the trained head", "head", settings_of(training)
-    if moved.head is not None:
-        fitted = moved.head
-    else:
-        assert head is not None
-        found = fit(classifier.head, memory, nothing(memory), head, seed, None)
-        fitted, how = found.head, name_of(found.method)
-        reason = found.reason
-        settings |= {"head": {"name": how, "settings": settings_of(found.method)}}
+    found = retrain(classifier, samples, training, head, held_out=held, seed=seed, progress=progress)
+    memory, fitted, how = found.memory, found.head, found.method
+    assert memory is not None  # Samples of every class give one.
+    settings = {**settings_of(training), **found.settings}
     seconds = time.perf_counter() - started
     before = held_out_evaluation(classifier.memory, classifier.head, names)
     after = held_out_evaluation(memory, fitted, names)
@@ -102,11 +89,20 @@ def adapt(
     event = Event("adapt", names, how, len(samples), learnt, settings)
     recipe = classifier.recipe.after_adding(how, settings, learnt, trained_on=names)
     report = Report(
-        "adapt", names, how, reason, before, after, None,
-        held_out_words(memory, fitted) if after else "nothing", seconds, seconds, len(samples),
-        memory_bytes(memory), moved.notes,
-    )  # fmt: skip
-    return Classifier(moved.backbone, fitted, names, memory, (*classifier.history, event), recipe), report
+        action="adapt",
+        classes=names,
+        method=how,
+        reason=found.reason,
+        before=before,
+        after=after,
+        measured_on=held_out_words(memory, fitted) if after is not None else "nothing",
+        seconds=seconds,
+        fit_seconds=seconds,
+        samples=len(samples),
+        bytes=memory.nbytes,
+        notes=found.notes,
+    )
+    return Classifier(found.backbone, fitted, names, memory, (*classifier.history, event), recipe), report
 
 
 def replace_head(
@@ -116,9 +112,13 @@ def replace_head(
 
     The old classes and their memory are left behind; `classifier` itself keeps them.
 
-    Raises:
-        ValueError: names are not unique, or fewer than two.
+    Raises
+    ------
+    ArgumentError
+        Names are not unique, or fewer than two.
 
+    Examples
+    --------
     >>> import jax, extend
     >>> from flax import nnx
     >>> model = extend.models.MLP(2, inputs=4, rngs=nnx.Rngs(0))
@@ -126,7 +126,7 @@ def replace_head(
     >>> replace_head(clf, ["x", "y", "z"]).head.num_classes
     3
     """
-    names = tuple(map(str, classes))
+    names = class_names(classes)
     if len(names) < 2:
         raise ArgumentError(f"{len(names)} class given; a classifier needs at least two")
     backbone = as_classifier(classifier).backbone

@@ -5,38 +5,30 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
 
-from extend import data, methods
-from extend.backbone import extract as features
-from extend.classifier.classifier import Classifier
-from extend.classifier.history import Event
-from extend.core.errors import ArgumentError
-from extend.data import Progress
-from extend.data.features import Features
-from extend.heads.trade_off import checked_limit
-from extend.memory.herding import check_limit, with_exemplars
-from extend.memory.memory import Memory, _limited
-from extend.memory.rows import MOST
-from extend.memory.serialise import memory_bytes
-from extend.methods import Auto, FineTune, Joint
-from extend.methods.base import settings_of
-from extend.methods.budget import AnyMethod, Fitted, fit, fit_beside, name_of, resolve
-from extend.methods.moved_backbone import Moved
+from extend import data
+from extend.classifier import Classifier, Evaluation, Event, before_and_after, held_out_evaluation, since_learnt
+from extend.core.errors import ArgumentError, DataError
+from extend.data import Progress, Samples
+from extend.heads import checked_limit
+from extend.memory import Memory, check_limit, with_exemplars
+from extend.methods import Extended, Method, covers, extend_within, named
 from extend.operations.load_any import as_classifier
-from extend.report.measuring import measure, right, since_learnt
-from extend.report.notes import fine_tuning_advice
-from extend.report.report import Report
+from extend.report import Action, Report, fine_tuning_advice, measured_on
 
 
 def add_classes(
     classifier: Classifier | str | os.PathLike[str],
     new: Any,
+    labels: Sequence[Any] | np.ndarray | None = None,
     *,
-    method: str | AnyMethod = "auto",
+    method: str | Method | type[Method] = "auto",
     old: Any = None,
     validation: Any = None,
     on_existing: Literal["error", "update"] = "error",
@@ -46,188 +38,152 @@ def add_classes(
     skip_broken: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Classifier, Report]:
-    """A classifier that also knows the new classes, and what that cost. The old one is unchanged.
+    """Return a classifier that also knows the new classes, and a report; the classifier that was given is unchanged.
 
-    Args:
-        classifier: a `Classifier`, or the path of a checkpoint.
-        new: ``{name: inputs}``, ``(inputs, names)``, ``(inputs, integer labels, names)``, or the path of a folder or
-            archive with one folder of images a class; inputs are ``[n, *input shape]``.
-        method: ``"auto"``, ``"lda"``, ``"ridge"``, ``"gaussian"``, ``"nearest_mean"``, ``"svm"``, ``"new_units"``,
-            ``"imprint"``, ``"fine_tune"``, ``"joint"``, or one of `extend.methods` with hyper-parameters of its own.
-        old: real samples of old classes, in the same forms: the memory is measured from them if there is none, and
-            methods that are trained use them in place of pseudo-samples.
-        validation: labelled samples to measure on, in place of the memory's held-out features.
-        on_existing: what to do with a name that exists: ``"error"``, or ``"update"`` to add its samples to the class.
-        max_forgetting: the share of old examples that may turn wrong, such as 0.01; the new classes' scores are raised
-        or
-            lowered by the largest common offset within it (see `extend.heads.trade_off`). It is spent: ask for what you accept.
-        exemplars: from now on keep so many bytes of real samples, all classes together, for `extend.methods.FineTune`
-            to replay; 0: none. Nothing changes by default. Old classes of which none were kept have none.
-        seed: of every random choice.
-        skip_broken: leave out images that cannot be read; the report lists them.
-        progress: wraps the reading of images and the batches (`total` given), such as a progress bar.
+    Parameters
+    ----------
+    classifier
+        A `Classifier`, or the path of a checkpoint.
+    new, labels
+        ``{name: inputs}``, ``(inputs, names)``, ``(inputs, integer labels, names)``, or the path of a folder or archive
+        with one folder of images for each class; inputs are ``[n, *input shape]``. Or inputs, and a name for each.
+    method
+        The name of a method (``"auto"``, ``"lda"``, ...), or one of `extend.methods`: the class, or an instance.
+    old
+        Real samples of old classes, in the same forms. The memory is measured from them if there is none, and methods
+        that are trained use them in place of pseudo-samples.
+    validation
+        Labelled samples to measure on, in place of the memory's held-out features.
+    on_existing
+        What to do with a name that exists: ``"error"``, or ``"update"`` to add its samples to the class.
+    max_forgetting
+        The share of old examples that may turn wrong, such as 0.01. The new classes' scores are raised or lowered by
+        the largest common offset within it (see `extend.heads.trade_off`). It is used up: ask for what you accept.
+    exemplars
+        From now on keep this many bytes of real samples for `extend.methods.FineTune`; 0: none, None: as it is.
+    seed, skip_broken, progress
+        The seed of every random choice; leave out images that cannot be read (the report lists them); what wraps the
+        reading of images and the batches, such as ``tqdm.tqdm``.
 
-    Raises:
-        ValueError: bad samples or labels, a class that exists, an unknown method, a method that needs a memory where
-            there is none, a budget that is no share. The message says what was given, what was expected and what to do.
-        CheckpointError: the path's checkpoint cannot be restored.
+    Raises
+    ------
+    DataError, ArgumentError, CheckpointError
+        Bad samples or labels; a class that exists, an unknown method, or one that needs what is not there; a path that
+        cannot be restored. The message says what was given, what was expected and what to do.
 
-    >>> import jax, extend
+    Examples
+    --------
+    >>> import extend
     >>> x = np.eye(4, dtype=np.float32).repeat(3, axis=0)
-    >>> old = extend.wrap(lambda x: x, ["a", "b"], (x[:6], np.repeat([0, 1], 3)))
-    >>> clf, report = extend.add_classes(old, {"c": x[6:9]})
-    >>> clf.predict(x[:9:3]).tolist()
+    >>> known = extend.wrap(lambda x: x, ["a", "b"], (x[:6], np.repeat([0, 1], 3)))
+    >>> extend.add_classes(known, {"c": x[6:9]})[0].predict(x[:9:3]).tolist()
     ['a', 'b', 'c']
     """
-    clf = as_classifier(classifier)
-    chosen = asked = _writable(resolve(method), clf)
-    if max_forgetting is not None:
-        checked_limit(max_forgetting)
+    clf, how = as_classifier(classifier), named(method)
+    _check_arguments(how, on_existing, max_forgetting, exemplars, seed, progress)
+    samples = _read_new(clf, new, labels, on_existing, skip_broken, progress)
+    real, check = _read_old(clf, old), _read_validation(clf, samples.classes, validation)
+    classes = tuple(dict.fromkeys((*clf.classes, *samples.classes)))
+    clf = _with_exemplar_limit(clf, exemplars, samples, real, len(classes))
+    started = time.perf_counter()
+    if max_forgetting is None:
+        got = how.extend(clf, samples, old=real, seed=seed, progress=progress)
+    else:
+        got = extend_within(max_forgetting, how, clf, samples, old=real, seed=seed, progress=progress)
+    seconds = time.perf_counter() - started
+    memory = _with_exemplars(got, clf.memory is None, exemplars, samples, real)
+    wider = Classifier(got.backbone, got.head, classes, memory, clf.history)
+    return _reported(clf, wider, got, how, samples, real, check, seconds)
+
+
+def _reported(
+    clf: Classifier,
+    wider: Classifier,
+    got: Extended,
+    how: Method,
+    samples: Samples,
+    real: Samples | None,
+    check: Samples | None,
+    seconds: float,
+) -> tuple[Classifier, Report]:
+    """Measure the wider classifier beside the old one, and write the step into its recipe and its history."""
+    added, memory = wider.classes[len(clf.classes) :], wider.memory
+    before, after = before_and_after(replace(clf, memory=got.before), wider, check)
+    learnt, cost = _learnt(wider, added), _cost(got)
+    trained_on = wider.classes if how.trains_backbone else ()
+    recipe = clf.recipe.after_adding(got.method, got.settings, learnt, added, cost, trained_on)
+    action: Action = "add" if added else "update"
+    event = Event(action, added or samples.classes, got.method, len(samples), learnt, got.settings, cost)
+    report = Report(
+        action=action,
+        classes=event.classes,
+        method=got.method,
+        reason=got.reason,
+        before=before,
+        after=after,
+        forgetting_since_learnt=since_learnt(clf.recipe.learnt, after) if check is None else None,
+        measured_on=measured_on(wider, after, validated=check is not None),
+        seconds=seconds,
+        fit_seconds=got.fit_seconds if got.fit_seconds is not None else seconds,
+        samples=len(samples),
+        bytes=memory.nbytes if memory is not None else 0,
+        notes=_notes(clf, got, how, samples, real, added, (before, after)),
+        budget=got.budget,
+        forgetting_total=recipe.forgetting_total if cost is not None else None,
+    )
+    return replace(wider, history=(*clf.history, event), recipe=recipe), report
+
+
+def _learnt(wider: Classifier, added: tuple[str, ...]) -> dict[str, float]:
+    """The held-out accuracy of each new class."""
+    measured = held_out_evaluation(wider.memory, wider.head, wider.classes)
+    return {} if measured is None else {name: value for name, value in measured.by_class.items() if name in added}
+
+
+def _check_arguments(
+    method: Method, on_existing: Any, max_forgetting: Any, exemplars: Any, seed: Any, progress: Any
+) -> None:
+    """Refuse what cannot be meant, before any work."""
     if on_existing not in ("error", "update"):
         raise ArgumentError(f"on_existing is {on_existing!r}; expected 'error' or 'update'")
-    spec = clf.backbone.inputs
-    samples = data.read(new, spec, skip_broken=skip_broken, progress=progress)
+    if max_forgetting is not None:
+        checked_limit(max_forgetting)
+        method.on_features()
+    for name, value in (("exemplars", exemplars if exemplars is not None else 0), ("seed", seed)):
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+            raise ArgumentError(f"{name} is {value!r}; expected a whole number, 0 or more")
+    if progress is not None and not callable(progress):
+        raise ArgumentError(f"progress is {progress!r}; expected something like tqdm.tqdm, or None")
+
+
+def _read_new(
+    clf: Classifier, new: Any, labels: Any, on_existing: str, skip_broken: bool, progress: Progress | None
+) -> Samples:
+    """The new samples; every class has some, and none exists unless it is to be updated."""
+    if isinstance(labels, str):
+        raise ArgumentError(f"labels is {labels!r}; expected a class name for each input, or method={labels!r}")
+    given = new if labels is None else (new, labels)
+    samples = data.read(given, clf.backbone.inputs, skip_broken=skip_broken, progress=progress)
+    counts = dict(zip(samples.classes, samples.counts.tolist(), strict=True))
     existing = [name for name in samples.classes if name in clf.classes]
     if existing and on_existing == "error":
-        count = int((samples.labels == samples.classes.index(existing[0])).sum())
         raise ArgumentError(
             f'class {existing[0]!r} already exists; pass on_existing="update" (--on-existing update) to add these '
-            f"{count} samples to it, or give the new class another name"
+            f"{counts[existing[0]]} samples to it, or give the new class another name"
         )
-    kept = _read_old(clf, old)
-    check = _read_validation(clf, samples.classes, validation)
-    _warn_of_single(samples)
-    added = tuple(name for name in samples.classes if name not in clf.classes)
-    classes = clf.classes + added
-
-    if clf.memory is not None:
-        clf = replace(clf, memory=_limited(clf.memory, exemplars))
-    held = clf.memory.exemplars if clf.memory is not None else None
-    if limit := exemplars if exemplars is not None else held.limit if held is not None else 0:
-        check_limit(limit, samples, len(classes), spec, held)
-    known = clf.memory is not None
-    if exemplars and not known and (kept is None or not _covers(kept, clf.classes)):
-        raise ArgumentError(
-            "exemplars= are kept in the memory, and this classifier has none: pass old=(x, y) with samples of every "
-            "old class, or wrap the model with data="
-        )
-    started = fit_started = passed = time.perf_counter()
-    backbone, memory = clf.backbone, None
-    if isinstance(chosen, (FineTune, Joint)):
-        complete = clf.memory is None and kept is not None and _covers(kept, clf.classes)
-        if complete and kept is not None:  # So that there is something to compare with.
-            clf = replace(clf, memory=_measured(clf, features.extract(backbone, kept)))
-        fitted, moved = _moved(clf, samples, kept, chosen, complete, seed, max_forgetting, progress)
-        backbone, memory, fresh = moved.backbone, moved.memory, moved.fresh
-    else:
-        fresh = features.extract(backbone, samples, progress=progress)
-        passed = time.perf_counter()
-        real = features.extract(backbone, kept, progress=progress) if kept is not None else None
-        fit_started = time.perf_counter()
-        memory = _memory(clf, fresh, real)
-        rows = _without_held_out(_joined(fresh, real, classes), memory)
-        # A file of another framework keeps its own last activation, whatever the columns are.
-        several = not clf.head.link.exclusive and backbone.own_format is None
-        fitted = (fit_beside if several else fit)(clf.head, memory, rows, chosen, seed, max_forgetting)
-        chosen = fitted.method
-    head, budget = fitted.head, fitted.budget
-    now = time.perf_counter()
-
-    action = "add" if added else "update"
-    if memory is not None:
-        memory = with_exemplars(_limited(memory, exemplars), samples, fresh, spec)
-        if not known and kept is not None and memory.exemplars is not None:
-            memory = with_exemplars(memory, kept, features.extract(backbone, kept), spec)
-    extended = Classifier(backbone, head, classes, memory, clf.history)
-    before, after, measured_on = measure(clf, extended, check)
-    notes = list(fitted.notes)
-    notes += [f"{len(samples.skipped)} broken images left out: {', '.join(samples.skipped)}"] if samples.skipped else []
-    if backbone.own_format is not None and before is not None and before.accuracy < 1.5 / len(clf.classes):
-        notes.append(
-            f"the model got {before.accuracy:.0%} of its own classes right, which is chance: check pixels= (--pixels), "
-            "and the order of classes= (--classes)"
-        )
-    if memory is None:
-        notes.append("there is no memory of the old classes: what was forgotten is measured on validation= only")
-    cost: float | None = None
-    if budget is not None:
-        cost = budget.guaranteed if budget.guaranteed is not None else budget.forgetting
-    if added and existing:
-        notes.append(f"more samples joined {', '.join(existing)}")
-    if isinstance(asked, Auto) and backbone.can_train and added and budget is None:
-        everything = kept is not None and _covers(kept, clf.classes)
-        advice = fine_tuning_advice(before, after, added, passed - started, everything)
-        notes += [advice] if advice else []
-    learnt = right(memory, head, classes, added)
-    settings = settings_of(chosen) | ({"head": fitted.head_method} if fitted.head_method else {})
-    trained_on = classes if isinstance(chosen, (FineTune, Joint)) else ()
-    recipe = clf.recipe.after_adding(name_of(chosen), settings, learnt, added, cost, trained_on)
-    report = Report(
-        action,
-        added or samples.classes,
-        name_of(chosen),
-        fitted.reason,
-        before,
-        after,
-        since_learnt(clf, after) if check is None else None,
-        measured_on,
-        now - started,
-        now - fit_started,
-        len(samples),
-        memory_bytes(memory),
-        tuple(notes),
-        budget,
-        recipe.forgetting_total if budget is not None and cost is not None else None,
-    )
-    event = Event(
-        action,
-        added or samples.classes,
-        name_of(chosen),
-        len(samples),
-        learnt,
-        settings,
-        cost,
-    )
-    return replace(extended, history=(*clf.history, event), recipe=recipe), report
+    for name, count in counts.items():
+        if count == 0:
+            raise DataError(f"class {name!r} has no samples; at least one is needed")
+        if count == 1:
+            warnings.warn(
+                f"class {name!r} has one sample: its spread is taken from the other classes, and nothing of it can be "
+                "held out to measure on; add more samples with on_existing='update' when you have them",
+                stacklevel=3,
+            )
+    return samples
 
 
-def _writable(method: AnyMethod, clf: Classifier) -> AnyMethod:
-    """`Auto` without Gaussians where the classifier is to go back to a format that holds dense layers only."""
-    if clf.backbone.own_format is None or not isinstance(method, Auto):
-        return method
-    return replace(method, candidates=tuple(one for one in method.candidates if not isinstance(one, methods.Gaussian)))
-
-
-def _moved(
-    clf: Classifier,
-    samples: data.Samples,
-    kept: data.Samples | None,
-    chosen: FineTune | Joint,
-    complete: bool,
-    seed: int,
-    max_forgetting: float | None,
-    progress: Progress | None,
-) -> tuple[Fitted, Moved]:
-    """Train the backbone, and fit the head that the method wants to the memory that comes out."""
-    if max_forgetting is not None:
-        raise ArgumentError(
-            f"max_forgetting bounds what is measured on real held-out features, and {name_of(chosen)} moves them: "
-            "leave it out, or use a method that keeps the backbone"
-        )
-    if isinstance(chosen, FineTune):
-        moved = chosen.move(clf, samples, kept, complete=complete, seed=seed, progress=progress)
-    else:
-        moved = chosen.move(clf, samples, kept, seed=seed, progress=progress)
-    if moved.head is not None or chosen.head is None:
-        assert moved.head is not None
-        return Fitted(chosen, moved.head, "the trained head", notes=moved.notes), moved
-    fitted = fit(clf.head, moved.memory, moved.fresh.relabel(moved.memory.classes), chosen.head, seed, None)
-    settled = {"name": name_of(fitted.method), "settings": settings_of(fitted.method)}
-    reason = f"head: {name_of(fitted.method)}" + (f", {fitted.reason}" if fitted.reason else "")
-    return Fitted(chosen, fitted.head, reason, None, moved.notes, settled), moved
-
-
-def _read_old(clf: Classifier, old: Any) -> data.Samples | None:
+def _read_old(clf: Classifier, old: Any) -> Samples | None:
     if old is None:
         return None
     numbered = clf.backbone.own_format is not None and clf.classes == tuple(map(str, range(len(clf.classes))))
@@ -235,59 +191,73 @@ def _read_old(clf: Classifier, old: Any) -> data.Samples | None:
     return data.read_into(clf.classes, old, clf.backbone.inputs, "old=", hint=hint)
 
 
-def _read_validation(clf: Classifier, added: tuple[str, ...], validation: Any) -> data.Samples | None:
+def _read_validation(clf: Classifier, new: tuple[str, ...], validation: Any) -> Samples | None:
     if validation is None:
         return None
-    classes = clf.classes + tuple(name for name in added if name not in clf.classes)
+    classes = tuple(dict.fromkeys((*clf.classes, *new)))
     return data.read_into(classes, validation, clf.backbone.inputs, "validation=")
 
 
-def _warn_of_single(samples: data.Samples) -> None:
-    counts = np.bincount(samples.labels, minlength=len(samples.classes))
-    for name, count in zip(samples.classes, counts, strict=True):
-        if count == 0:
-            raise ArgumentError(f"class {name!r} has no samples; at least one is needed")
-        if count == 1:
-            warnings.warn(
-                f"class {name!r} has one sample: its spread is taken from the other classes, and nothing of it can be "
-                "held out to measure on; add more samples with on_existing='update' when you have them",
-                stacklevel=3,
-            )
+def _with_exemplar_limit(
+    clf: Classifier, limit: int | None, samples: Samples, real: Samples | None, k: int
+) -> Classifier:
+    """The classifier whose memory keeps exemplars within this limit; refused if that is less than one a class."""
+    memory = clf.memory.with_exemplar_limit(limit) if clf.memory is not None else None
+    held = memory.exemplars if memory is not None else None
+    if bytes_kept := limit if limit is not None else held.limit if held is not None else 0:
+        check_limit(bytes_kept, samples, k, clf.backbone.inputs, held)
+    if limit and memory is None and not covers(real, clf.classes):
+        raise ArgumentError(
+            "exemplars= are kept in the memory, and this classifier has none: pass old=(x, y) with samples of every "
+            "old class, or wrap the model with data="
+        )
+    return replace(clf, memory=memory)
 
 
-def _memory(clf: Classifier, fresh: Features, real: Features | None) -> Memory | None:
-    """The memory with the new samples; measured from the real old ones where there was none; else None."""
-    known, offset = clf.memory, clf.backbone.offset
-    mode = known.scatter_mode if known is not None else "class"
-    most = known.max_held_out if known is not None else MOST
-    if known is None and real is not None:
-        known = _measured(clf, real)
-    if known is None:
+def _with_exemplars(
+    got: Extended, first: bool, limit: int | None, samples: Samples, real: Samples | None
+) -> Memory | None:
+    """The memory with exemplars of the new classes, and of the old ones if it is the first that there is."""
+    if got.memory is None:
         return None
-    return known + Memory.of(fresh, scatter=mode, offset=offset, max_held_out=most)
+    spec = got.backbone.inputs
+    memory = with_exemplars(got.memory.with_exemplar_limit(limit), samples, got.fresh, spec)
+    if first and real is not None and got.old is not None and memory.exemplars is not None:
+        memory = with_exemplars(memory, real, got.old, spec)
+    return memory
 
 
-def _covers(samples: data.Samples, classes: tuple[str, ...]) -> bool:
-    """Whether there are samples of every class."""
-    return set(classes) <= set(samples.present)
+def _cost(got: Extended) -> float | None:
+    """What the forgetting limit let turn wrong: what is guaranteed, else what was measured."""
+    if got.budget is None:
+        return None
+    return got.budget.guaranteed if got.budget.guaranteed is not None else got.budget.forgetting
 
 
-def _measured(clf: Classifier, real: Features) -> Memory:
-    """The memory of a classifier that had none, from real samples of every class."""
-    real = real.relabel(clf.classes)
-    real.check_every_class("old=")
-    return Memory.of(
-        Features(real.features, real.labels, clf.classes, real.keys), offset=clf.backbone.offset, trained_on=True
-    )
-
-
-def _joined(fresh: Features, real: Features | None, classes: tuple[str, ...]) -> Features:
-    whole = fresh if real is None else fresh.concatenate(real)
-    return whole.relabel(classes)
-
-
-def _without_held_out(rows: Features, memory: Memory | None) -> Features:
-    """The rows that methods may be trained on: all but those held out to measure with."""
-    if memory is None:
-        return rows
-    return rows.take(~memory.holds(rows.keys, rows.labels))
+def _notes(
+    clf: Classifier,
+    got: Extended,
+    asked: Method,
+    samples: Samples,
+    real: Samples | None,
+    added: tuple[str, ...],
+    measured: tuple[Evaluation | None, Evaluation | None],
+) -> tuple[str, ...]:
+    """What the report says beside its figures."""
+    notes, (before, after) = list(got.notes), measured
+    if samples.skipped:
+        notes.append(f"{len(samples.skipped)} broken images left out: {', '.join(samples.skipped)}")
+    if clf.backbone.own_format is not None and before is not None and before.accuracy < 1.5 / len(clf.classes):
+        notes.append(
+            f"the model got {before.accuracy:.0%} of its own classes right, which is chance: check pixels= (--pixels), "
+            "and the order of classes= (--classes)"
+        )
+    if got.memory is None:
+        notes.append("there is no memory of the old classes: what was forgotten is measured on validation= only")
+    existing = [name for name in samples.classes if name in clf.classes]
+    if added and existing:
+        notes.append(f"more samples joined {', '.join(existing)}")
+    if asked.chooses and got.backbone.can_train and added and got.budget is None:
+        advice = fine_tuning_advice(before, after, added, got.embedding_seconds, covers(real, clf.classes))
+        notes += [advice] if advice else []
+    return tuple(notes)

@@ -7,13 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from extend.backbone.base import Backbone
-from extend.backbone.feature_space import Taps, Transform, Width
-from extend.backbone.flax import FlaxBackbone, is_flax
-from extend.backbone.function import FunctionBackbone
+from extend.backbone import Backbone, FlaxBackbone, FunctionBackbone, Taps, Transform, Width, is_flax
 from extend.core.errors import ArgumentError
-from extend.data import HOW_TO_SAY, InputSpec, input_spec
-from extend.formats.registry import framework_of
+from extend.data import HOW_TO_SAY, InputSpec, class_names, input_spec
+from extend.formats import framework_of
 from extend.operations.foreign import Pixels, open_backbone
 
 EXPECTED = (
@@ -77,9 +74,7 @@ def adopt(
         opened = open_backbone(model, classes=classes, inputs=inputs, pixels=pixels, size=size, data=data, head=head)
         return Adopted(_as_it_is(opened), opened.columns, True)
     _refuse("no model of another framework", pixels=pixels, size=size)
-    if classes is None or isinstance(classes, str):
-        raise ArgumentError(f"classes is {classes!r}; expected the names, in the order of the head's columns")
-    names = tuple(map(str, classes))
+    names = class_names(classes)
     if hasattr(type(model), "with_space"):
         _refuse("a backbone already", head=head, call=call, variables=variables)
         if inputs is not None and input_spec(inputs) != model.inputs:

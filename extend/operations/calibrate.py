@@ -9,18 +9,14 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Bool
 
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import Evaluation, evaluate_features
-from extend.classifier.history import Event
+from extend.classifier import Classifier, Evaluation, Event, evaluate_features, held_out_evaluation
 from extend.core.errors import ArgumentError
-from extend.heads.base import Head
-from extend.heads.calibrated import Calibrated
-from extend.heads.calibration import align_weights, bias_correction, temperature
-from extend.memory.serialise import memory_bytes
+from extend.heads import Calibrated, Head, align_weights, bias_correction, temperature
+from extend.memory import Memory
 from extend.operations.load_any import as_classifier
-from extend.report.measuring import held_out_evaluation, held_out_words
-from extend.report.report import Report
+from extend.report import Report, held_out_words
 
 Step = Literal["weights", "bias", "temperature"]
 STEPS: tuple[Step, ...] = ("weights", "bias", "temperature")
@@ -36,16 +32,23 @@ def calibrate(
     The report's before and after are of the same classes; `Evaluation.ece` and `log_loss` in them say what calibration
     gained, each row measured with corrections fitted on the other half of the rows (by a bit of the content key).
 
-    Args:
-        steps: in this order: ``"weights"``: new columns scaled to the old ones' mean norm (WA, Zhao et al. 2020);
-            ``"bias"``: new scores become ``alpha score + beta`` (BiC, Wu et al. 2019); ``"temperature"``: one factor on
-            all scores, so that `predict_proba` is calibrated (Guo et al. 2017).
-        new: the classes that count as new; None: those of the last addition.
+    Parameters
+    ----------
+    steps
+        In this order: ``"weights"``: new columns scaled to the old ones' mean norm (WA, Zhao et al. 2020); ``"bias"``:
+        new scores become ``alpha score + beta`` (BiC, Wu et al. 2019); ``"temperature"``: one factor on all scores, so
+        that `predict_proba` is calibrated (Guo et al. 2017).
+    new
+        The classes that count as new; None: those of the last addition.
 
-    Raises:
-        ValueError: an unknown step, no held-out features, no new classes where a step needs some, or Gaussians where
-            "weights" needs columns.
+    Raises
+    ------
+    ArgumentError
+        An unknown step, no held-out features, no new classes where a step needs some, or Gaussians where "weights"
+        needs columns.
 
+    Examples
+    --------
     >>> import extend
     >>> x, y = np.random.default_rng(0).normal(size=(400, 2)).astype("float32"), np.repeat([0, 1], 200)
     >>> clf = extend.wrap(lambda x: x, ["a", "b"], (x + 2 * y[:, None].astype("float32"), y))
@@ -54,26 +57,8 @@ def calibrate(
     ('a', 'b')
     """
     classifier = as_classifier(classifier)
-    if isinstance(steps, str) or not steps or any(step not in STEPS for step in steps):
-        raise ArgumentError(f"steps is {steps!r}; expected some of {', '.join(map(repr, STEPS))}")
-    memory = classifier.memory
-    if memory is None or not len(memory.held_out[0]):
-        raise ArgumentError(
-            "calibration is fitted on held-out features, and this classifier has none: wrap it with data="
-        )
-    if new is None:
-        new = classifier.recipe.newest
-    new = (new,) if isinstance(new, str) else tuple(new)
-    if unknown := [name for name in new if name not in classifier.classes]:
-        raise ArgumentError(f"no class {unknown[0]!r}; there are {', '.join(classifier.classes)}")
-    fresh = np.isin(classifier.classes, list(new))
-    if ("weights" in steps or "bias" in steps) and (fresh.all() or not fresh.any()):
-        raise ArgumentError("weights and bias correct new classes against old ones: say which are new with new=[...]")
+    memory, fresh = _checked(classifier, steps, new)
     rows, labels = memory.held_out
-    if "bias" in steps and len(np.unique(fresh[labels])) < 2:
-        raise ArgumentError("bias correction compares old and new classes on held-out rows, and one of them has none")
-    if not classifier.head.link.exclusive:
-        raise ArgumentError("calibration is of softmax scores; this head scores each class alone (sigmoid)")
     started = time.perf_counter()
     half = memory.choosing
     head = _corrected(classifier.head, steps, fresh, rows, labels)
@@ -95,9 +80,49 @@ def calibrate(
         ("budgets were kept before this correction; they may not be after it",) if set(steps) - {"temperature"} else ()
     )
     report = Report(
-        "calibrate", (), done, "", before, after, None, measured_on, seconds, seconds, 0, memory_bytes(memory), notes
+        action="calibrate",
+        method=done,
+        before=before,
+        after=after,
+        measured_on=measured_on,
+        seconds=seconds,
+        fit_seconds=seconds,
+        bytes=memory.nbytes,
+        notes=notes,
     )
     return better, report
+
+
+def _checked(
+    classifier: Classifier, steps: Sequence[Step], new: Sequence[str] | None
+) -> tuple[Memory, Bool[np.ndarray, " k"]]:
+    """Return the memory and which classes are new; refuse what cannot be corrected."""
+    if (
+        isinstance(steps, str)
+        or not isinstance(steps, Sequence)
+        or not steps
+        or any(step not in STEPS for step in steps)
+    ):
+        raise ArgumentError(f"steps is {steps!r}; expected some of {', '.join(map(repr, STEPS))}")
+    memory = classifier.memory
+    if memory is None or not len(memory.held_out[0]):
+        raise ArgumentError(
+            "calibration is fitted on held-out features, and this classifier has none: wrap it with data="
+        )
+    if new is None:
+        new = classifier.recipe.newest
+    new = (new,) if isinstance(new, str) else tuple(new)
+    if unknown := [name for name in new if name not in classifier.classes]:
+        raise ArgumentError(f"no class {unknown[0]!r}; there are {', '.join(classifier.classes)}")
+    fresh = np.isin(classifier.classes, list(new))
+    if ("weights" in steps or "bias" in steps) and (fresh.all() or not fresh.any()):
+        raise ArgumentError("weights and bias correct new classes against old ones: say which are new with new=[...]")
+    labels = memory.held_out[1]
+    if "bias" in steps and len(np.unique(fresh[labels])) < 2:
+        raise ArgumentError("bias correction compares old and new classes on held-out rows, and one of them has none")
+    if not classifier.head.link.exclusive:
+        raise ArgumentError("calibration is of softmax scores; this head scores each class alone (sigmoid)")
+    return memory, fresh
 
 
 def _corrected(

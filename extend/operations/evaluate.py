@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from extend.classifier import evaluation
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import Evaluation
+from extend.classifier import Classifier, Evaluation
+from extend.classifier import evaluate as evaluate_classifier
 from extend.data import Progress
 from extend.operations.load_any import as_classifier
 
@@ -47,4 +46,4 @@ def evaluate(
     >>> extend.evaluate(clf, {"b": x[4:]}).accuracy
     1.0
     """
-    return evaluation.evaluate(as_classifier(classifier), data, skip_broken=skip_broken, progress=progress)
+    return evaluate_classifier(as_classifier(classifier), data, skip_broken=skip_broken, progress=progress)

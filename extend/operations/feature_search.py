@@ -15,18 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from extend.backbone import extract
-from extend.backbone.base import Backbone
-from extend.backbone.feature_space import Space, Tap, Taps, Transform, Width
+from extend.backbone import Backbone, Space, Tap, Taps, Transform, Width, embed
 from extend.core.errors import ArgumentError
-from extend.data import Progress
-from extend.data.features import Features
-from extend.data.samples import Samples
-from extend.heads.calibration import class_weights, temperature
-from extend.memory.memory import Memory
-from extend.memory.rows import choosing, held_out_rows
-from extend.methods import LDA, Ridge, Score
-from extend.methods.auto import pick
+from extend.data import Features, Progress, Samples
+from extend.heads import class_weights, temperature
+from extend.memory import Memory, choosing, held_out_rows
+from extend.methods import LDA, Ridge, Score, pick
 from extend.operations.adopt import Build
 
 MOST_TAPS, MOST_FEATURES, MOST_OF_ONE = 3, 2048, 1024
@@ -114,8 +108,8 @@ class _Trial:
         if held is None:
             aside = held_out_rows(samples.keys, samples.labels)
             samples, held = samples.take(~aside), samples.take(aside)
-        joined = extract.join(backbone, samples, progress=progress)
-        checked = extract.join(backbone, held) if len(held) else np.zeros((0, backbone.joined), np.float32)
+        joined = embed(backbone, samples, progress=progress)
+        checked = embed(backbone, held) if len(held) else np.zeros((0, backbone.joined), np.float32)
         half = choosing(held.keys)
         return cls(backbone, samples, joined, checked[half], held.labels[half])
 
@@ -141,10 +135,9 @@ class _Trial:
         memory = Memory.of(
             Features(rows, self.samples.labels, names, self.samples.keys), scatter="pooled", max_held_out=0
         )
-        nothing = Features(rows[:0], self.samples.labels[:0], names, self.samples.keys[:0])
         found = []
         for method in HEADS:
-            scores = method.fit(None, memory, nothing, 0).scores(checked)
+            scores = method.fit(memory).scores(checked)
             hit = scores.argmax(axis=1) == self.truth
             loss = temperature(scores, self.truth)[1]
             found.append((Score(method, float(class_weights(self.truth) @ hit), loss), hit))

@@ -7,11 +7,10 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from extend.backbone.file import FileBackbone, inputs_in_words
+from extend.backbone import FileBackbone, inputs_in_words
 from extend.core.errors import ArgumentError
 from extend.data import Array, Image, InputSpec, Tree, input_spec
-from extend.formats.base import Foreign, Input
-from extend.formats.registry import read
+from extend.formats import Foreign, Input, read
 
 Pixels: TypeAlias = Literal["raw", "unit", "symmetric", "imagenet", "caffe"]
 PIXELS: dict[str, dict[str, Any]] = {

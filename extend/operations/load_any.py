@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from extend.backbone.file import FileBackbone, memory_folder
-from extend.classifier import serialise
-from extend.classifier.classifier import Classifier
+from extend.backbone import FileBackbone, memory_folder
+from extend.classifier import Classifier, serialise
 from extend.core import checkpoint
 from extend.core.errors import ArgumentError, CheckpointError, FormatError
 from extend.data import Progress, input_spec, spec_from_dict

@@ -5,24 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
-from extend import methods
-from extend.classifier.classifier import Classifier
-from extend.classifier.history import Event
-from extend.classifier.recipe import Recipe
+from extend.classifier import Classifier, Event, Recipe, before_and_after
 from extend.core.errors import ArgumentError
-from extend.heads.base import Head
-from extend.heads.calibrated import Calibrated
-from extend.heads.linear import LinearHead
-from extend.heads.quadratic import QuadraticHead
-from extend.memory.memory import Memory, nothing
-from extend.memory.serialise import memory_bytes
-from extend.methods.budget import CLOSED
+from extend.data import class_names
+from extend.heads import Calibrated, Head
+from extend.memory import Memory
+from extend.methods import closed_form
 from extend.operations.load_any import as_classifier
-from extend.report.measuring import measure
-from extend.report.report import Report
+from extend.report import Report, measured_on
 
 
 def remove_classes(
@@ -74,16 +66,25 @@ def remove_classes(
     classes = tuple(name for name in old.classes if name not in gone)
     history = (*_scrubbed(old.history, gone), Event("remove", (), how, 0, {}, settings))
     smaller = Classifier(old.backbone, head, classes, memory, history, recipe)
-    _, after, measured_on = measure(old, smaller, None)
+    before, after = before_and_after(old, smaller, None)
     report = Report(
-        "remove", gone, how, "", None, after, None, measured_on, seconds, seconds, 0, memory_bytes(memory), notes
-    )  # fmt: skip
+        action="remove",
+        classes=gone,
+        method=how,
+        before=before,
+        after=after,
+        measured_on=measured_on(smaller, after, validated=False),
+        seconds=seconds,
+        fit_seconds=seconds,
+        bytes=memory.nbytes if memory is not None else 0,
+        notes=tuple(notes),
+    )
     return smaller, report
 
 
 def _checked(classifier: Classifier, names: str | Sequence[str]) -> tuple[str, ...]:
     """The classes to remove, each once."""
-    gone = tuple(dict.fromkeys((names,) if isinstance(names, str) else names))
+    gone = tuple(dict.fromkeys((names,) if isinstance(names, str) else class_names(names, "names")))
     if unknown := [name for name in gone if name not in classifier.classes]:
         raise ArgumentError(f"no class {unknown[0]!r}; there are {', '.join(classifier.classes)}")
     if not gone:
@@ -107,12 +108,7 @@ def _scrubbed(history: Sequence[Event], gone: Sequence[str]) -> list[Event]:
 
 def refit(head: Head, memory: Memory, recipe: Recipe) -> Head | None:
     """The closed form of this recipe fitted to a memory, calibrated as `head` is; None if it was no closed form."""
-    name, settings = recipe.closed_form
-    if name not in CLOSED:
+    if (method := closed_form(*recipe.closed_form)) is None:
         return None
-    kind: Any = type(methods.NAMED[name])
-    known = {field.name for field in fields(kind)}
-    method = kind(**{key: value for key, value in settings.items() if key in known})
-    fitted = method.fit(None, memory, nothing(memory), 0)
-    assert isinstance(fitted, (LinearHead, QuadraticHead))  # Every closed form gives one of these.
-    return replace(Calibrated.of(head), head=fitted).plain()
+    was, fitted = Calibrated.of(head), Calibrated.of(method.fit(memory))
+    return replace(fitted, scale=was.scale, offset=was.offset, temperature=was.temperature).plain()

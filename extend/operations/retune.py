@@ -6,16 +6,11 @@ import os
 import time
 from dataclasses import replace
 
-from extend.classifier.classifier import Classifier
-from extend.classifier.history import Event
+from extend.classifier import Classifier, Event, held_out_evaluation
 from extend.core.errors import ArgumentError
-from extend.memory.serialise import memory_bytes
-from extend.methods.lda import oas, shared_strength
-from extend.methods.ridge import gcv
 from extend.operations.load_any import as_classifier
 from extend.operations.remove import refit
-from extend.report.measuring import held_out_evaluation, held_out_words
-from extend.report.report import Report
+from extend.report import Report, held_out_words
 
 
 def retune(classifier: Classifier | str | os.PathLike[str]) -> tuple[Classifier, Report]:
@@ -47,11 +42,7 @@ def retune(classifier: Classifier | str | os.PathLike[str]) -> tuple[Classifier,
     if classifier.memory is None:
         raise ArgumentError("strengths are chosen from the memory, and this classifier has none: wrap it with data=")
     started = time.perf_counter()
-    memory = replace(
-        classifier.memory, shrinkage=oas(classifier.memory.statistics), ridge=gcv(classifier.memory.statistics)
-    )
-    if memory.inverses:
-        memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
+    memory = classifier.memory.with_strengths()
     recipe = classifier.recipe
     head = refit(classifier.head, memory, recipe)
     if head is None:
@@ -65,7 +56,14 @@ def retune(classifier: Classifier | str | os.PathLike[str]) -> tuple[Classifier,
     budgeted = recipe.forgetting_total is not None
     notes = ("offsets of earlier budgets stay as they are; what they guaranteed was of the old strengths",)
     report = Report(
-        "retune", (), recipe.method, "", before, after, None, held_out_words(memory, head), seconds, seconds, 0,
-        memory_bytes(memory), notes if budgeted else (),
-    )  # fmt: skip
+        action="retune",
+        method=recipe.method,
+        before=before,
+        after=after,
+        measured_on=held_out_words(memory, head) if after is not None else "nothing",
+        seconds=seconds,
+        fit_seconds=seconds,
+        bytes=memory.nbytes,
+        notes=notes if budgeted else (),
+    )
     return replace(tuned, history=(*classifier.history, event)), report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from extend.classifier.classifier import Classifier
+from extend.classifier import Classifier
 from extend.operations.load_any import as_classifier
 
 

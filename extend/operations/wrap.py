@@ -6,31 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from extend.backbone import extract
-from extend.backbone.base import Backbone
-from extend.backbone.feature_space import Taps, Transform, Width
-from extend.classifier.classifier import Classifier
-from extend.classifier.history import Event
-from extend.classifier.recipe import Recipe
+from extend.backbone import Backbone, Taps, Transform, Width, embed, extract, finish
+from extend.classifier import Classifier, Event, Recipe, held_out_evaluation
 from extend.core.errors import ArgumentError
-from extend.data import Progress, Samples, read_into
-from extend.data.features import Features
-from extend.heads.base import Head
-from extend.heads.links import Activation, Link, link_named
-from extend.memory.exemplars import Exemplars
-from extend.memory.herding import with_exemplars
-from extend.memory.memory import Memory
-from extend.memory.rows import MOST
+from extend.data import Features, Progress, Samples, read_into
+from extend.heads import Activation, Head, Link, link_named
+from extend.memory import MOST, Exemplars, Memory, with_exemplars
 from extend.methods import Auto
-from extend.methods.base import settings_of
-from extend.methods.budget import name_of
-from extend.methods.lda import oas, shared_strength
-from extend.methods.ridge import gcv
 from extend.operations.adopt import Adopted, adopt
 from extend.operations.feature_search import choose
 from extend.operations.foreign import Pixels
-from extend.report.measuring import held_out_evaluation
-from extend.training.parameters import fisher_of
+from extend.training import measure_fisher
 
 
 def wrap(
@@ -194,9 +180,9 @@ def _measured(
 ) -> Classifier:
     """The classifier with a memory of the base data, and with a head fitted to it where there is none."""
     samples, names = base.samples, base.samples.classes
-    joined = extract.join(backbone, samples, progress=progress)
+    joined = embed(backbone, samples, progress=progress)
     backbone = backbone.with_space(backbone.space.fit(joined, backbone.parts))
-    rows = Features(extract.finish(backbone, joined), samples.labels, names, samples.keys)
+    rows = Features(finish(backbone, joined), samples.labels, names, samples.keys)
     memory = Memory.of(
         rows,
         scatter=keep.scatter,
@@ -205,19 +191,19 @@ def _measured(
         offset=backbone.offset,
     )
     if (held := base.held_out) is not None:
-        memory = memory.with_held_out(extract.extract(backbone, held).features, held.labels, held.keys)
-    memory = replace(memory, shrinkage=oas(memory.statistics), ridge=gcv(memory.statistics), held_out_used=bool(tried))
+        memory = memory.with_held_out(extract(backbone, held).features, held.labels, held.keys)
+    memory = replace(memory.with_strengths(), held_out_used=bool(tried))
     if keep.recursive:
-        memory = memory.with_inverses(shared_strength(memory, None)[0], memory.ridge or 0.0)
+        memory = memory.recursive()
     how, settings = "own head", {"tried": list(tried)} if tried else {}
     if own is None:
-        choice = Auto().choose(None, memory, rows, 0, memory.choosing)
-        own, how, settings = choice.head, name_of(choice.method), settings_of(choice.method) | settings
+        choice = Auto().choose(memory, memory.choosing)
+        own, how, settings = choice.head, choice.method.name, choice.method.settings() | settings
     if keep.exemplars:
         memory = with_exemplars(replace(memory, exemplars=Exemplars(keep.exemplars)), samples, rows, backbone.inputs)
     if keep.fisher:
         kept = samples.take(~memory.holds(samples.keys, samples.labels))
-        memory = replace(memory, fisher=fisher_of(backbone, own, kept))
+        memory = replace(memory, fisher=measure_fisher(backbone, own, kept))
     return _made(backbone, own, memory, names, how, settings, len(samples))
 
 

@@ -1,0 +1,14 @@
+"""What an operation did, in words, numbers and pictures."""
+
+from extend.report.figures import draw_confusion
+from extend.report.notes import fine_tuning_advice, held_out_words, measured_on
+from extend.report.report import Action, Report
+
+__all__ = [
+    "Action",
+    "Report",
+    "draw_confusion",
+    "fine_tuning_advice",
+    "held_out_words",
+    "measured_on",
+]

@@ -1,97 +1,197 @@
-"""What an operation changed: a table for the terminal, a dict for machines, a picture."""
+"""The report of an action: what was done to a classifier, and what that changed, as text, as JSON and as a picture."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Literal, NamedTuple, TypedDict, get_args
 
 import numpy as np
 
-from extend.classifier.evaluation import Evaluation
+from extend.classifier import Evaluation
 from extend.core.errors import ArgumentError
-from extend.heads.trade_off import Budget
-from extend.report.figures import draw_accuracy, draw_confusion, draw_trade_off
+from extend.heads import Budget, BudgetDict
+from extend.report.figures import save_picture
 
 Interval = tuple[float, float]
+"""The two ends of an interval."""
+Action = Literal[
+    "add", "update", "remove", "rename", "merge", "calibrate", "retune", "adapt", "replace_head", "wrap"
+]  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
+class _Words(NamedTuple):
+    """How a report names an action, the classes that it was about, and the others.
+
+    `subjects` is empty where the action was about all classes, or about one that is gone.
+    """
+
+    done: str
+    others: str
+    subjects: str = ""
+
+
+_WORDS: dict[Action, _Words] = {
+    "add": _Words("added", "old classes", "new classes"),
+    "update": _Words("updated", "old classes", "updated classes"),
+    "remove": _Words("removed", "other classes"),
+    "rename": _Words("renamed", "other classes", "renamed classes"),
+    "merge": _Words("merged", "other classes", "merged classes"),
+    "calibrate": _Words("calibrated", "all classes"),
+    "retune": _Words("retuned", "all classes"),
+    "adapt": _Words("adapted to", "all classes"),
+    "replace_head": _Words("replaced the head for", "all classes"),
+    "wrap": _Words("wrapped", "all classes"),
+}
+
+
+class ReportDict(TypedDict):
+    """A `Report` as JSON; accuracies are shares from 0 to 1, and None where nothing was measured."""
+
+    action: str
+    classes: list[str]
+    method: str
+    reason: str
+    old_before: float | None
+    old_after: float | None
+    new: float | None
+    overall: float | None
+    forgetting: float | None
+    forgetting_since_learnt: float | None
+    seconds: float
+    fit_seconds: float
+    ece: list[float | None]
+    measured_on: str
+    n_measured: int
+    intervals: dict[str, list[float]]
+    worst: list[str | float] | None
+    confused: list[list[str | int]]
+    samples: int
+    bytes: int
+    notes: list[str]
+    budget: BudgetDict | None
+    forgetting_total: float | None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Report:
-    """What adding (or removing) classes did, measured on held-out features or on the user's validation data.
+    """What an action did to a classifier, measured on held-out features or on the user's validation samples.
 
-    Accuracies are shares of samples, from 0 to 1; None where nothing could be measured.
+    Accuracies are shares of samples, from 0 to 1, and None where nothing could be measured.
 
-    Args:
-        action: "add", "update", "remove", "calibrate", "retune" or "adapt".
-        classes: the classes of this step.
-        method, reason: what was taken and, if that was chosen automatically, why.
-        before, after: the old classifier on the old classes' samples, the new one on all samples.
-        forgetting_since_learnt: forgetting of every class since it was learnt; None if that was not measured.
-        measured_on: "held-out features", "held-out features (seen by the backbone: optimistic, no guarantee)",
-            "validation data", or "nothing".
-        seconds: features and fit together; `fit_seconds`: the fit alone.
-        samples: new samples; `bytes`: the size of the memory, 0 without one.
-        budget: what ``max_forgetting=`` did; None without it. `forgetting_total`: the sum of this step's risk and of all earlier
-        ones'.
+    Parameters
+    ----------
+    action
+        What was done: ``"add"``, ``"update"``, ``"remove"``, ``"rename"``, ``"merge"``, ``"calibrate"``, ``"retune"``,
+        ``"adapt"``, ``"replace_head"`` or ``"wrap"``.
+    classes
+        The classes that the action was about; empty where it was about all of them.
+    method, reason
+        The method that was taken and, where it was chosen automatically, why.
+    before
+        The evaluation of the classifier as it was; None where that was not measured.
+    after
+        The evaluation of the classifier as it is now; None where that was not measured.
+    forgetting_since_learnt
+        The forgetting of all classes since each was learnt; None where that was not measured.
+    measured_on
+        What the samples were, and what figures from them are worth: see `extend.report.notes.measured_on`.
+    seconds, fit_seconds
+        The time that the action took, and the part of it that the fit of the head took.
+    samples
+        The number of samples given.
+    bytes
+        The size of the memory, and 0 without one.
+    notes
+        Sentences that the user should read.
+    budget
+        What ``max_forgetting=`` did; None without it.
+    forgetting_total
+        The forgetting of all steps with ``max_forgetting=`` together; None where this step has none.
 
+    Raises
+    ------
+    ArgumentError
+        The action is none of those above.
+
+    Examples
+    --------
     >>> before = Evaluation(("a", "b"), np.array([[9, 1], [0, 10]]), 0.1, 0.0)
     >>> after = Evaluation(("a", "b", "c"), np.array([[8, 0, 2], [0, 10, 0], [0, 0, 5]]), 0.1, 0.0)
-    >>> report = Report("add", ("c",), "lda", "", before, after, None, "validation samples", 0.1, 0.01, 50, 0)
+    >>> report = Report(action="add", classes=("c",), method="lda", before=before, after=after, seconds=0.1)
     >>> round(report.forgetting, 3), report.new
     (0.05, 1.0)
     """
 
-    action: str
-    classes: tuple[str, ...]
-    method: str
-    reason: str
-    before: Evaluation | None
-    after: Evaluation | None
-    forgetting_since_learnt: float | None
-    measured_on: str
+    action: Action
+    classes: tuple[str, ...] = ()
+    method: str = ""
+    reason: str = ""
+    before: Evaluation | None = None
+    after: Evaluation | None = None
+    forgetting_since_learnt: float | None = None
+    measured_on: str = "nothing"
     seconds: float
-    fit_seconds: float
-    samples: int
-    bytes: int
+    fit_seconds: float = 0.0
+    samples: int = 0
+    bytes: int = 0
     notes: tuple[str, ...] = ()
     budget: Budget | None = None
     forgetting_total: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.action not in _WORDS:
+            raise ArgumentError(f"action is {self.action!r}; expected one of {', '.join(get_args(Action))}")
+
     @property
     def old(self) -> tuple[str, ...]:
-        """The old classes on which something was measured."""
-        return tuple(self.before.by_class) if self.before is not None else ()
+        """The classes that were measured before the action and are still there after it."""
+        if self.before is None:
+            return ()
+        return tuple(name for name in self.before.by_class if self.after is None or name in self.after.classes)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The classes that `new` is about: those of an action that was about some classes that are there after it."""
+        return self.classes if self.subject_words else ()
+
+    @property
+    def subject_words(self) -> str:
+        """How the text calls `subjects`, such as "new classes"; empty where an action has none."""
+        return _WORDS[self.action].subjects
 
     @property
     def old_before(self) -> float | None:
-        return _number(self.before.accuracy) if self.before is not None else None
+        """The accuracy on the `old` classes before the action."""
+        return _measured(self.before, self.old)
 
     @property
     def old_after(self) -> float | None:
-        return _number(self.after.of(self.old)) if self.after is not None else None
+        """The accuracy on the `old` classes after the action."""
+        return _measured(self.after, self.old)
 
     @property
     def new(self) -> float | None:
-        return _number(self.after.of(self.classes)) if self.after is not None else None
+        """The accuracy after the action on the classes that it added, updated, renamed or merged."""
+        return _measured(self.after, self.subjects)
 
     @property
     def overall(self) -> float | None:
-        return _number(self.after.accuracy) if self.after is not None else None
+        """The accuracy on all samples after the action."""
+        return _measured(self.after, self.after.classes) if self.after is not None else None
 
     @property
     def forgetting(self) -> float | None:
-        """Accuracy on the old classes before minus after; negative if it rose."""
+        """The accuracy on the old classes before minus after; negative where it rose."""
         if self.old_before is None or self.old_after is None:
             return None
         return self.old_before - self.old_after
 
     @property
     def worst(self) -> tuple[str, float] | None:
-        """The class that is most surely bad, and its accuracy: the lowest upper end of a 95 % interval.
+        """The class that is most surely bad, and its accuracy: the one whose 95 % interval ends lowest.
 
-        So one wrong row of one does not outweigh four of four.
+        One wrong row of one therefore does not outweigh four of four.
         """
         if self.after is None or not self.after.by_class:
             return None
@@ -100,76 +200,111 @@ class Report:
 
     @property
     def n_measured(self) -> int:
+        """The number of samples that `after` was measured on."""
         return self.after.n if self.after is not None else 0
 
     def intervals(self) -> dict[str, Interval]:
-        """95 % intervals of the measured accuracies."""
-        found = {}
-        if self.before is not None and self.old:
-            found["old_before"] = self.before.interval(self.old)
+        """Return the 95 % intervals of the accuracies that were measured, by their names here."""
+        groups = {"old_before": (self.before, self.old)}
         if self.after is not None:
-            groups = {"old_after": self.old, "new": self.classes, "overall": self.after.classes}
-            found |= {key: self.after.interval(names) for key, names in groups.items() if self.after.counts(names)[1]}
-        return found
+            groups |= {
+                "old_after": (self.after, self.old),
+                "new": (self.after, self.subjects),
+                "overall": (self.after, self.after.classes),
+            }
+        return {
+            key: evaluation.interval(names)
+            for key, (evaluation, names) in groups.items()
+            if evaluation is not None and evaluation.counts(names)[1]
+        }
 
     def confused(self) -> list[tuple[str, str, int]]:
-        """Old classes taken for new ones and the other way round: (true, predicted, samples), most first."""
+        """List classes of this action taken for others, and others for them: (true, predicted, samples), most first."""
         if self.after is None:
             return []
-        fresh, classes = set(self.classes), self.after.classes
+        subjects, classes = set(self.subjects), self.after.classes
         pairs = [
             (true, predicted, int(self.after.confusion[i, j]))
             for i, true in enumerate(classes)
             for j, predicted in enumerate(classes)
-            if (true in fresh) != (predicted in fresh) and self.after.confusion[i, j]
+            if (true in subjects) != (predicted in subjects) and self.after.confusion[i, j]
         ]
         return sorted(pairs, key=lambda pair: -pair[2])
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON; accuracies as fractions."""
-        keys = (
-            "old_before",
-            "old_after",
-            "new",
-            "overall",
-            "forgetting",
-            "forgetting_since_learnt",
-            "seconds",
-            "fit_seconds",
-        )
+    def to_dict(self) -> ReportDict:
+        """Return the report for JSON."""
         return {
             "action": self.action,
             "classes": list(self.classes),
             "method": self.method,
             "reason": self.reason,
-            **{key: getattr(self, key) for key in keys},
+            "old_before": self.old_before,
+            "old_after": self.old_after,
+            "new": self.new,
+            "overall": self.overall,
+            "forgetting": self.forgetting,
+            "forgetting_since_learnt": self.forgetting_since_learnt,
+            "seconds": self.seconds,
+            "fit_seconds": self.fit_seconds,
             "ece": [part.ece if part is not None else None for part in (self.before, self.after)],
             "measured_on": self.measured_on,
             "n_measured": self.n_measured,
             "intervals": {key: list(value) for key, value in self.intervals().items()},
-            "worst": list(self.worst) if self.worst else None,
+            "worst": list(self.worst) if self.worst is not None else None,
             "confused": [list(pair) for pair in self.confused()],
             "samples": self.samples,
             "bytes": self.bytes,
             "notes": list(self.notes),
-            "budget": self.budget.to_dict() if self.budget else None,
+            "budget": self.budget.to_dict() if self.budget is not None else None,
             "forgetting_total": self.forgetting_total,
         }
 
+    @property
+    def title(self) -> str:
+        """What was done, to which classes and how, such as "added c with lda"."""
+        every = _WORDS[self.action].others == "all classes"
+        names = ", ".join(self.classes) or ("all classes" if every else "nothing")
+        return f"{_WORDS[self.action].done} {names}" + (f" with {self.method}" if self.method else "")
+
     def __str__(self) -> str:
-        names = ", ".join(self.classes) or ("all classes" if self.action in ("calibrate", "retune") else "nothing")
-        lines = [f"{_DONE[self.action]} {names} with {self.method}" + (f" ({self.reason})" if self.reason else "")]
-        intervals = self.intervals()
+        lines = [self.title + (f" ({self.reason})" if self.reason else ""), *self._accuracies(), *self._losses()]
+        if self.worst is not None:
+            lines.append(f"  {'worst class':<22}{self.worst[1]:7.1%}   {self.worst[0]}")
+        if confused := self.confused():
+            pairs = ", ".join(f"{true} as {predicted} {count}" for true, predicted, count in confused[:3])
+            label = "old and new confused" if self.action == "add" else "confused with others"
+            lines.append(f"  {label:<22} {pairs}")
+        if self.budget is not None:
+            lines.append(f"  forgetting limit {self.budget.forgetting_limit:.1%}: {self.budget}")
+        if self.forgetting_total is not None:
+            total = f"{100 * self.forgetting_total:7.2f} points, all steps with a limit together"
+            lines.append(f"  {'forgetting in total':<22}{total}")
+        lines.append(f"  measured on {self.n_measured} {self.measured_on}" if self.after else "  nothing to measure on")
+        given = f"{self.samples} samples, " if self.samples else ""
+        lines.append(f"  {given}{self.seconds:.2f} s (fit {1000 * self.fit_seconds:.0f} ms)")
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+    def _accuracies(self) -> list[str]:
+        """Return the lines of the text that hold an accuracy with its interval."""
+        words, intervals = _WORDS[self.action], self.intervals()
         rows = [
-            ("old classes before", "old_before", self.old_before),
-            ("old classes after", "old_after", self.old_after),
-            ("new classes", "new", self.new),
+            (f"{words.others} before", "old_before", self.old_before),
+            (f"{words.others} after", "old_after", self.old_after),
+            (words.subjects, "new", self.new),
             ("overall", "overall", self.overall),
         ]
+        if self.after is not None and set(self.old) == set(self.after.by_class):
+            rows.pop()  # It would repeat the accuracy after.
+        lines = []
         for label, key, value in rows:
             if value is not None:
                 low, high = intervals[key]
                 lines.append(f"  {label:<22}{value:7.1%}   ({low:.1%} to {high:.1%})")
+        return lines
+
+    def _losses(self) -> list[str]:
+        """Return the lines of the text that say what was forgotten, and what calibration changed."""
+        lines = []
         if self.forgetting is not None:
             lines.append(f"  {'forgetting':<22}{100 * self.forgetting:+7.2f} points")
         if self.forgetting_since_learnt is not None:
@@ -177,55 +312,26 @@ class Report:
         if self.action == "calibrate" and self.before is not None and self.after is not None:
             lines.append(f"  {'calibration error':<22}{self.before.ece:7.3f}   now {self.after.ece:.3f}")
             lines.append(f"  {'log-loss':<22}{self.before.log_loss:7.3f}   now {self.after.log_loss:.3f}")
-        if self.worst is not None:
-            lines.append(f"  {'worst class':<22}{self.worst[1]:7.1%}   {self.worst[0]}")
-        if self.confused():
-            pairs = ", ".join(f"{true} as {predicted} {count}" for true, predicted, count in self.confused()[:3])
-            lines.append(f"  {'old and new confused':<22} {pairs}")
-        if self.budget is not None:
-            lines.append(f"  budget {self.budget.forgetting_limit:.1%}: {self.budget}")
-        if self.forgetting_total is not None:
-            lines.append(
-                f"  {'risk since wrapped':<22}{100 * self.forgetting_total:7.2f} points, all steps with a budget together"
-            )
-        lines.append(f"  measured on {self.n_measured} {self.measured_on}" if self.after else "  nothing to measure on")
-        lines.append(f"  {self.samples} samples, {self.seconds:.2f} s (fit {1000 * self.fit_seconds:.0f} ms)")
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+        return lines
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Draw the accuracy of every class, before and after, and the confusion matrix, as a PNG.
+        """Draw the accuracy of every class before and after, and the confusion matrix, as a PNG.
 
-        Raises:
-            ValueError: nothing was measured, or the name does not end in .png.
+        Parameters
+        ----------
+        path
+            The file to write. Its name ends in ``.png``.
+
+        Raises
+        ------
+        ArgumentError
+            Nothing was measured after the action, or the name does not end in ``.png``.
         """
-        if Path(path).suffix.lower() != ".png":
-            raise ArgumentError(f"{path}: reports are drawn as PNG; give a name that ends in .png")
-        if self.after is None:
-            raise ArgumentError("nothing was measured, so there is nothing to draw: pass validation=")
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # Half a second: only for those who draw.
-        from matplotlib.figure import Figure
-
-        curve = self.budget.curve if self.budget is not None else None
-        figure = Figure(figsize=(11 if curve is None else 16, 4.5), layout="constrained")
-        FigureCanvasAgg(figure)
-        bars, matrix, *rest = figure.subplots(1, 2 if curve is None else 3)
-        if self.budget is not None and rest:
-            draw_trade_off(rest[0], self.budget)
-        draw_accuracy(bars, self.before.by_class if self.before else {}, self.after.by_class, set(self.classes))
-        draw_confusion(matrix, self.after)
-        figure.suptitle(f"{_DONE[self.action]} {', '.join(self.classes)} with {self.method}")
-        figure.savefig(path, dpi=120, format="png")
+        save_picture(self, path)
 
 
-_DONE = {
-    "adapt": "adapted to",
-    "add": "added",
-    "update": "updated",
-    "remove": "removed",
-    "calibrate": "calibrated",
-    "retune": "retuned",
-}
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else value
+def _measured(evaluation: Evaluation | None, names: tuple[str, ...]) -> float | None:
+    """Return the accuracy on these classes; None where none of them was measured."""
+    if evaluation is None or np.isnan(accuracy := evaluation.of(names)):
+        return None
+    return accuracy

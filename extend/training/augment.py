@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Shaped
 
 
 def augment(
-    batch: np.ndarray, rng: np.random.Generator, *, size: int | None = None, padding: int = 0, flip: bool = False
-) -> np.ndarray:
-    """Pictures ``[n, h, w, c]`` cropped to ``size x size`` (or padded by reflection and cropped to their own size).
+    batch: Shaped[np.ndarray, "n ..."],
+    rng: np.random.Generator,
+    *,
+    size: int | None = None,
+    padding: int = 0,
+    flip: bool = False,
+) -> Shaped[np.ndarray, "n ..."]:
+    """Return pictures ``[n, h, w, c]`` that are cropped and mirrored at random.
 
-    Half of them are mirrored if `flip`. Without any of the three, inputs of any shape pass unchanged.
+    Parameters
+    ----------
+    batch
+        The pictures. Without any of the three options, inputs of any shape pass unchanged.
+    rng
+        Draws which pictures are mirrored, and where each is cropped.
+    size
+        The side of the crops; None crops padded pictures to their own size.
+    padding
+        The number of pixels by which pictures are padded with their own reflection, if they are cropped to their size.
+    flip
+        Mirror half of the pictures.
 
+    Examples
+    --------
     >>> augment(np.arange(8.0).reshape(1, 2, 4, 1), np.random.default_rng(0), padding=1).shape
     (1, 2, 4, 1)
     """

@@ -1,32 +1,38 @@
-"""Training a small network from scratch: `extend train` and the shipped checkpoints use this loop.
+"""Training a small network from scratch: ``extend train``, the demo and the shipped checkpoints.
 
-Stochastic gradient descent with Nesterov momentum, weight decay on kernels and a one-cycle learning rate (Smith &
-Topin 2018). Pictures may be trained on random crops that grow from phase to phase: a fully convolutional network with
-global pooling learns most of what it needs on small crops, at a fraction of the cost (Touvron et al. 2019).
+The optimiser is stochastic gradient descent with Nesterov momentum, weight decay on kernels and a one-cycle learning
+rate (Smith & Topin 2018). Pictures may be trained on random crops that grow from phase to phase: a fully
+convolutional network with global pooling learns most of what it needs on small crops, at a fraction of the cost
+(Touvron et al. 2019).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from extend.core.errors import ArgumentError
 from extend.core.kernel_gradient import with_matmul_kernel_gradient
+from extend.data import Progress
+from extend.training import loop
 from extend.training.augment import augment
+from extend.training.optimiser import one_cycle_sgd
+from extend.training.state import Identity, identify
+
+Prepare = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Phase:
-    """`epochs` epochs on random ``size x size`` crops (``None``: the inputs as they are)."""
+    """`epochs` epochs on random ``size x size`` crops; None takes the inputs as they are."""
 
     epochs: int
     size: int | None = None
@@ -34,9 +40,27 @@ class Phase:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: the phases in turn, and the optimiser's settings.
+    """How to train a network from scratch.
 
-    `padding` pixels are added around a picture before it is cropped to its own size; `flip` mirrors half of them.
+    Parameters
+    ----------
+    phases
+        The phases, one after the other.
+    batch_size
+        The number of samples in a step.
+    learning_rate
+        The highest learning rate.
+    weight_decay
+        The weight decay of kernels.
+    padding
+        The number of pixels by which a picture is padded before it is cropped to its own size.
+    flip
+        Mirror half of the pictures.
+
+    Examples
+    --------
+    >>> Recipe((Phase(6, 20), Phase(4)), flip=True).sizes
+    (20, 20, 20, 20, 20, 20, None, None, None, None)
     """
 
     phases: tuple[Phase, ...]
@@ -46,95 +70,146 @@ class Recipe:
     padding: int = 0
     flip: bool = False
 
+    @property
+    def sizes(self) -> tuple[int | None, ...]:
+        """The size of the crops in each epoch."""
+        return tuple(phase.size for phase in self.phases for _ in range(phase.epochs))
+
 
 def train(
     model: nnx.Module,
-    inputs: np.ndarray,
-    labels: np.ndarray,
+    inputs: Shaped[np.ndarray, "n ..."],
+    labels: Int[np.ndarray, " n"],
     recipe: Recipe,
     *,
-    prepare: Callable[[np.ndarray], np.ndarray] = lambda batch: batch,
+    prepare: Prepare = lambda batch: batch,
     seed: int = 0,
-    state_file: Path | None = None,
-    progress: Callable[[Iterable[int], int, str], Iterable[int]] = lambda steps, total, text: steps,
+    state: Path | None = None,
+    progress: Progress | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> nnx.Module:
-    """Train a classifier on ``inputs [n, ...]`` and integer ``labels [n]`` with cross-entropy; returns a trained copy.
+    """Train a classifier with cross-entropy, and return the trained copy.
 
-    Args:
-        model: maps a batch to logits ``[batch, k]``; it is not changed.
-        prepare: brings a batch to what the model takes (normalisation), after cropping and flipping.
-        state_file: after every epoch the state is written there, and training continues from it if it exists.
-        progress: wraps the steps of an epoch (`total`, text), such as a progress bar.
-        report: is told the loss and accuracy of every epoch.
+    Parameters
+    ----------
+    model
+        Maps a batch to logits ``[n, k]``; it is not changed.
+    inputs, labels
+        The samples.
+    recipe
+        How to train.
+    prepare
+        Brings a batch to what the model takes (normalisation), after cropping and mirroring.
+    seed
+        The seed of the order of the samples, and of the crops and mirror images.
+    state
+        A folder where the state is kept after every epoch; the training goes on from what lies there.
+    progress
+        Wraps the steps of an epoch, such as a progress bar.
+    report
+        Is told the loss and the accuracy of every epoch.
 
-    Raises:
-        ValueError: fewer samples than one batch, or a loss that is no longer finite.
+    Raises
+    ------
+    ArgumentError
+        A loss is not finite, or the folder holds the state of another training.
+    KeyboardInterrupt
+        Ctrl-C or SIGTERM came. The state was kept if there is a folder for it.
+
+    Examples
+    --------
+    >>> from extend.models import MLP
+    >>> model = MLP(2, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))
+    >>> trained = train(model, np.eye(4, dtype=np.float32), np.array([0, 0, 1, 1]), Recipe((Phase(30),)))
+    >>> trained(np.eye(4)).argmax(axis=1).tolist()
+    [0, 0, 1, 1]
     """
-    batch_size = min(recipe.batch_size, len(labels))
-    per_epoch = len(labels) // batch_size
-    epochs = [phase.size for phase in recipe.phases for _ in range(phase.epochs)]
+    size, epochs = min(recipe.batch_size, len(labels)), len(recipe.sizes)
+    per_epoch = len(labels) // size
+    model = nnx.clone(model)
     model.train()
     definition, params, *(rest,) = nnx.split(model, nnx.Param, ...)
-    schedule = optax.cosine_onecycle_schedule(per_epoch * len(epochs), recipe.learning_rate, pct_start=0.25)
-    optimiser = optax.chain(
-        optax.add_decayed_weights(recipe.weight_decay, mask=lambda tree: jax.tree.map(lambda a: a.ndim > 1, tree)),
-        optax.sgd(schedule, momentum=0.9, nesterov=True),
+    optimiser = one_cycle_sgd(recipe.learning_rate, per_epoch * epochs, recipe.weight_decay)
+    outcome = loop.train(
+        _update(definition, optimiser),
+        {"params": params, "rest": rest, "optimiser": optimiser.init(params), "right": jnp.zeros((), jnp.int32)},
+        None,
+        _Batches(inputs, labels, recipe, prepare, size, seed),
+        epochs,
+        per_epoch,
+        summary=lambda now: {"accuracy": int(now["right"]) / (per_epoch * size)},
+        folder=state,
+        identity=_identity(recipe, seed, inputs, labels, params) if state is not None else Identity(),
+        progress=progress,
+        report=report,
     )
-    state = (params, rest, optimiser.init(params))
-    first = 0
-    if state_file is not None and state_file.exists():
-        state, first = _restore(state_file, state)
-        report(f"continuing after epoch {first}")
-
-    @jax.jit
-    def step(state: Any, x: jax.Array, y: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
-        params, rest, momentum = state
-
-        def forward(params: Any, rest: Any, x: jax.Array) -> tuple[jax.Array, Any]:
-            network = nnx.merge(definition, params, rest, copy=True)
-            return network(x), nnx.split(network, nnx.Param, ...)[-1]
-
-        def loss(params: Any) -> tuple[jax.Array, Any]:
-            logits, after = with_matmul_kernel_gradient(forward)(params, rest, x)
-            error = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-            return error, (after, (logits.argmax(-1) == y).mean())
-
-        (error, (rest, right)), gradient = jax.value_and_grad(loss, has_aux=True)(params)
-        update, momentum = optimiser.update(gradient, momentum, params)
-        return (optax.apply_updates(params, update), rest, momentum), error, right
-
-    for epoch in range(first, len(epochs)):
-        rng = np.random.default_rng([seed, epoch])
-        order = rng.permutation(len(labels))
-        errors, rights = [], []
-        for number in progress(range(per_epoch), per_epoch, f"epoch {epoch + 1}/{len(epochs)}"):
-            rows = order[number * batch_size : (number + 1) * batch_size]
-            batch = prepare(augment(inputs[rows], rng, size=epochs[epoch], padding=recipe.padding, flip=recipe.flip))
-            state, error, right = step(state, batch, labels[rows])
-            errors.append(error)
-            rights.append(right)
-        error = float(jnp.stack(errors).mean())
-        if not np.isfinite(error):
-            raise ArgumentError(
-                f"the loss is {error} in epoch {epoch + 1}; lower learning_rate ({recipe.learning_rate})"
-            )
-        report(f"epoch {epoch + 1}/{len(epochs)}: loss {error:.4f}, accuracy {float(jnp.stack(rights).mean()):.4f}")
-        if state_file is not None:
-            _store(state_file, state, epoch + 1)
-    trained = nnx.merge(definition, state[0], state[1], copy=True)
+    if outcome.end == "interrupted":
+        raise KeyboardInterrupt(outcome.stopped)
+    if outcome.end == "diverged":
+        raise ArgumentError(
+            f"the loss was not finite at step {outcome.steps + 1}; lower learning_rate ({recipe.learning_rate})"
+        )
+    trained = nnx.merge(definition, outcome.state["params"], outcome.state["rest"], copy=True)
     trained.eval()
     return trained
 
 
-def _store(path: Path, state: Any, epoch: int) -> None:
-    leaves: dict[str, Any] = {str(number): np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(state))}
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, epoch=epoch, **leaves)
-    os.replace(partial, path)
+def _update(definition: nnx.GraphDef[nnx.Module], optimiser: optax.GradientTransformation) -> loop.Update:
+    """Make the step: it moves the parameters, the rest of the network, and counts the epoch's right answers."""
+
+    def forward(params: PyTree, rest: PyTree, x: Array) -> tuple[Array, PyTree]:
+        network = nnx.merge(definition, params, rest, copy=True)
+        return network(x), nnx.split(network, nnx.Param, ...)[-1]
+
+    def loss(params: PyTree, rest: PyTree, batch: Mapping[str, Array]) -> tuple[Float[Array, ""], tuple[PyTree, Array]]:
+        logits, after = with_matmul_kernel_gradient(forward)(params, rest, batch["x"])
+        error = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()
+        return error, (after, (logits.argmax(-1) == batch["label"]).sum(dtype=jnp.int32))
+
+    def update(state: PyTree, fixed: None, batch: Mapping[str, Array]) -> tuple[PyTree, Float[Array, ""]]:
+        slope = jax.value_and_grad(loss, has_aux=True)
+        (error, (rest, right)), gradient = slope(state["params"], state["rest"], batch)
+        change, kept = optimiser.update(gradient, state["optimiser"], state["params"])
+        params = optax.apply_updates(state["params"], change)
+        before = jnp.where(batch["number"] == 0, 0, state["right"])
+        return {"params": params, "rest": rest, "optimiser": kept, "right": before + right}, error
+
+    return update
 
 
-def _restore(path: Path, state: Any) -> tuple[Any, int]:
-    with np.load(path, allow_pickle=False) as saved:
-        leaves = [jnp.asarray(saved[str(number)]) for number in range(len(jax.tree.leaves(state)))]
-        return jax.tree.unflatten(jax.tree.structure(state), leaves), int(saved["epoch"])
+class _Batches:
+    """The batch of any epoch and step; an epoch's random draws are made one after the other, whatever is asked for.
+
+    The state of the generator before each batch is remembered, so that a batch can be made again.
+    """
+
+    def __init__(
+        self, inputs: np.ndarray, labels: np.ndarray, recipe: Recipe, prepare: Prepare, size: int, seed: int
+    ) -> None:
+        self.inputs, self.labels, self.recipe, self.prepare = inputs, labels, recipe, prepare
+        self.size, self.seed = size, seed
+        self.epoch = -1
+
+    def __call__(self, epoch: int, number: int) -> dict[str, np.ndarray | np.int32]:
+        if epoch != self.epoch:
+            rng = np.random.default_rng([self.seed, epoch])
+            self.order = rng.permutation(len(self.labels))
+            self.epoch, self.states = epoch, [rng.bit_generator.state]
+        for earlier in range(len(self.states) - 1, number):
+            self._augmented(earlier)
+        batch, labels = self._augmented(number)
+        return {"x": self.prepare(batch), "label": labels, "number": np.asarray(number, np.int32)}
+
+    def _augmented(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(0)
+        rng.bit_generator.state = self.states[number]
+        rows = self.order[number * self.size : (number + 1) * self.size]
+        how = self.recipe
+        batch = augment(self.inputs[rows], rng, size=how.sizes[self.epoch], padding=how.padding, flip=how.flip)
+        if number + 1 == len(self.states):
+            self.states.append(rng.bit_generator.state)
+        return batch, self.labels[rows]
+
+
+def _identity(recipe: Recipe, seed: int, inputs: np.ndarray, labels: np.ndarray, params: PyTree) -> Identity:
+    return identify([asdict(recipe), seed], [inputs, labels], jax.tree.leaves(params))

@@ -1,4 +1,4 @@
-"""The state of a training in a folder, and what the training is known by, so that no other one goes on from it."""
+"""The state of a training, kept in a folder, and what identifies the training so that no other one goes on from it."""
 
 from __future__ import annotations
 
@@ -7,28 +7,31 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
+from jaxtyping import PyTree
 
 from extend.core import checkpoint
 from extend.core.errors import ArgumentError
 
 TOLERANCE = 0.02
-"""By how much, relative and absolute, what was computed may differ on another device."""
+"""How much a computed number may differ on another device, relatively and absolutely."""
 
 
 @dataclass(frozen=True)
 class Identity:
     """What tells one training from another.
 
-    Args:
-        given: a digest of all that was given to it; the same in every process.
-        computed: numbers that tell it too, and may differ by `TOLERANCE`.
+    Parameters
+    ----------
+    given
+        A digest of everything that was given to the training; it is the same in every process.
+    computed
+        Numbers that were computed from it; on another device they may differ by `TOLERANCE`.
     """
 
     given: str = ""
@@ -37,9 +40,21 @@ class Identity:
 
 @dataclass(frozen=True)
 class Saved:
-    """Where a training was: its arrays, the next epoch and step, the best score, the epochs since it, and the log."""
+    """Where a training was.
 
-    arrays: Any
+    Parameters
+    ----------
+    arrays
+        A tree of all its arrays.
+    epoch, number
+        The next epoch, and the next step in it.
+    score, since
+        The best score, and the number of epochs since it.
+    log
+        What each epoch measured.
+    """
+
+    arrays: PyTree
     epoch: int
     number: int
     score: float
@@ -48,10 +63,26 @@ class Saved:
 
 
 def identify(
-    settings: Any, arrays: Sequence[np.ndarray], computed: Sequence[np.ndarray], optimiser: bytes = b""
+    settings: PyTree[float | str | None],
+    arrays: Sequence[np.ndarray],
+    computed: Sequence[np.ndarray],
+    optimiser: bytes = b"",
 ) -> Identity:
-    """Of JSON `settings` and given `arrays`, which count to the last bit, and of `computed` arrays, which do not.
+    """Identify a training by what it is given.
 
+    Parameters
+    ----------
+    settings
+        JSON.
+    arrays
+        Given arrays, which count to the last bit.
+    computed
+        Computed arrays, which may be rounded otherwise on another device.
+    optimiser
+        The `behaviour` of an optimiser that the settings do not describe.
+
+    Examples
+    --------
     >>> one, other = (identify({"epochs": 3}, [np.zeros(2)], [np.full(5, size)]) for size in (1.0, 1.001))
     >>> one.given == other.given, one.computed == other.computed
     (True, False)
@@ -62,14 +93,14 @@ def identify(
     return Identity(digest.hexdigest(), tuple(number for array in computed for number in _sketch(array)))
 
 
-def behaviour(optimiser: optax.GradientTransformation, moving: Any) -> bytes:
-    """What an optimiser keeps, and what it does in three steps to parameters of 1 with gradients from -2 to 2."""
+def behaviour(optimiser: optax.GradientTransformation, moving: PyTree) -> bytes:
+    """Describe an optimiser by its state and by three steps from parameters of 1 with gradients from -2 to 2."""
 
     def slope(leaf: jax.Array) -> jax.Array:
         return jnp.linspace(-2, 2, leaf.size, dtype=leaf.dtype).reshape(leaf.shape)
 
     @jax.jit
-    def step(state: Any, moving: Any) -> Any:
+    def step(state: PyTree, moving: PyTree) -> tuple[PyTree, PyTree]:
         return optimiser.update(jax.tree.map(slope, moving), state, moving)
 
     moving = jax.tree.map(jnp.ones_like, moving)
@@ -82,7 +113,7 @@ def behaviour(optimiser: optax.GradientTransformation, moving: Any) -> bytes:
 
 
 def save(folder: Path, identity: Identity, state: Saved) -> None:
-    """Replace what `folder` holds; whole, or not at all (see `extend.core.checkpoint.save`)."""
+    """Write a training's state to a folder, in place of what it holds; whole or not at all."""
     leaves = {str(number): np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(state.arrays))}
     about = {name: value for name, value in vars(state).items() if name != "arrays"}
     about["score"] = state.score if np.isfinite(state.score) else None
@@ -90,11 +121,15 @@ def save(folder: Path, identity: Identity, state: Saved) -> None:
     checkpoint.save(folder, leaves, {**about, **known})
 
 
-def load(folder: Path, identity: Identity, like: Any) -> Saved:
-    """The state in `folder`, its arrays as the tree `like`.
+def load(folder: Path, identity: Identity, like: PyTree) -> Saved:
+    """Read back the state in a folder; its arrays come in the form of the tree `like`.
 
-    Raises:
-        ValueError: it is the state of another training.
+    Raises
+    ------
+    ArgumentError
+        The folder holds the state of another training.
+    CheckpointError
+        The folder is damaged.
     """
     tree, about = checkpoint.load(folder)
     was, now = about.get("near", []), identity.computed
@@ -111,7 +146,7 @@ def load(folder: Path, identity: Identity, like: Any) -> Saved:
 
 
 def _sketch(array: np.ndarray) -> tuple[float, float]:
-    """An array's size, and a random direction's share of it."""
+    """Return an array's norm, and the share of it that lies in a random direction."""
     flat = np.asarray(array, np.float64).ravel()
     size = float(np.linalg.norm(flat))
     return size, float(np.random.default_rng(0).standard_normal(len(flat)) @ flat) / (size + 1e-12)

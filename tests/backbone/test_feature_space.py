@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from extend.backbone.feature_space import Space, Tap, Width
+from extend.backbone import Space, Tap, Width
 
 
 def test_taps_are_pooled_to_a_grid() -> None:

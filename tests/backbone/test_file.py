@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 
-from extend.backbone.file import FileBackbone
+from extend.backbone import FileBackbone
 from extend.core.errors import ArgumentError
 from extend.data import Array
 from extend.formats.base import DenseHead, Input
-from extend.heads.calibrated import Calibrated
-from extend.heads.linear import LinearHead
-from extend.heads.quadratic import QuadraticHead
+from extend.heads import Calibrated, LinearHead, QuadraticHead
 
 
 class Model:

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from extend.backbone.feature_space import Tap, Width
-from extend.backbone.flax import FlaxBackbone
+from extend.backbone import FlaxBackbone, Tap, Width
 from extend.models import MLP, ConvNet, ResNet
 from tests.conftest import spec
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extend.backbone.function import FunctionBackbone
+from extend.backbone import FunctionBackbone
 from extend.core.errors import ArgumentError
-from extend.heads.linear import LinearHead
+from extend.heads import LinearHead
 from tests.conftest import spec
 
 X = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from extend.backbone.flax import FlaxBackbone
+from extend.backbone import FlaxBackbone
 from tests.conftest import spec
 
 

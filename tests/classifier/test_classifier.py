@@ -12,10 +12,10 @@ from flax import nnx
 
 import extend
 from extend import data
-from extend.classifier.classifier import Classifier
+from extend.classifier import Classifier
 from extend.core import checkpoint
 from extend.core.errors import CheckpointError
-from extend.heads.linear import LinearHead
+from extend.heads import LinearHead
 from extend.models import MLP, ConvNet, ResNet
 from tests.conftest import blobs, identity, names, spec
 

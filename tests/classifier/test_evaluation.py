@@ -1,5 +1,7 @@
 """Evaluation against scikit-learn's metrics."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -7,9 +9,10 @@ from scipy.special import softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
 import extend
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import BINS, evaluate_features
-from extend.heads.linear import LinearHead
+from extend.classifier import Classifier, Evaluation, before_and_after, evaluate_features, since_learnt
+from extend.classifier.evaluation import BINS
+from extend.data import read_into
+from extend.heads import LinearHead
 from tests.conftest import blobs, names
 
 
@@ -58,7 +61,7 @@ def test_labels_by_name_and_by_mapping(plain: Classifier) -> None:
 
 
 def test_unknown_labels_are_named(plain: Classifier) -> None:
-    with pytest.raises(ValueError, match="class 'horse' is not one of the classifier's: class 0"):
+    with pytest.raises(ValueError, match="class 'horse', which is not one of class 0"):
         extend.evaluate(plain, {"horse": np.zeros((2, 5))})
 
 
@@ -74,3 +77,29 @@ def test_it_prints_and_becomes_json(plain: Classifier) -> None:
     found = extend.evaluate(plain, (x, y))
     assert "accuracy" in str(found) and "class 2" in str(found)
     assert found.to_dict()["n"] == 90
+
+
+def test_classes_that_are_not_there_have_no_samples() -> None:
+    found = Evaluation(("a", "b"), np.array([[3, 1], [0, 4]]), 0.2, 0.05)
+    assert found.counts(["b", "gone"]) == (4, 4) and found.counts(["gone"]) == (0, 0)
+    assert np.isnan(found.of(["gone"])) and found.interval(["gone"]) == (0.0, 1.0)
+
+
+def test_before_and_after_a_step(plain: Classifier, fourth: np.ndarray) -> None:
+    wider, _ = extend.add_classes(plain, {"new": fourth}, method="lda")
+    before, after = before_and_after(plain, wider, None)
+    assert before is not None and after is not None and plain.memory is not None and wider.memory is not None
+    assert before.classes == plain.classes and before.n == len(plain.memory.held_out[0])
+    assert after.classes == wider.classes and after.n == len(wider.memory.held_out[0])
+    x, y = blobs(4, 40, 5)
+    check = read_into(wider.classes, (x, y), plain.backbone.inputs, "the data")
+    before, after = before_and_after(plain, wider, check)
+    assert before is not None and after is not None and (before.n, after.n) == (120, 160)
+    assert before_and_after(plain, wider, check.take(y == 3))[0] is None
+    assert before_and_after(replace(plain, memory=None), replace(wider, memory=None), None) == (None, None)
+
+
+def test_forgetting_since_each_class_was_learnt() -> None:
+    now = Evaluation(("a", "b", "c"), np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]), 0.2, 0.05)
+    assert since_learnt({"a": 1.0, "b": 0.5, "c": 1.0, "gone": 1.0}, now) == pytest.approx((1 - 2) / 8)
+    assert since_learnt({}, now) is None and since_learnt({"a": 1.0}, None) is None

@@ -3,9 +3,7 @@
 import numpy as np
 
 import extend
-from extend.classifier.classifier import Classifier
-from extend.classifier.history import Event
-from extend.classifier.recipe import Recipe
+from extend.classifier import Classifier, Event, Recipe
 from tests.conftest import blobs
 
 WRAP = Event("wrap", ("a", "b"), "own head", 20, {"a": 1.0, "b": 0.5})

@@ -5,13 +5,12 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image as Picture
 
 from extend import data
-from extend.data.images import Image
+from extend.data import Image
 from tests.conftest import spec
 
 SMALL = Image(6, 8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
@@ -44,7 +43,7 @@ def test_arrays_with_labels() -> None:
 
 
 def test_trees_of_inputs() -> None:
-    wanted = {"ids": jax.ShapeDtypeStruct((4,), np.int32), "mask": spec(4)}
+    wanted = data.Tree({"ids": data.Array((4,), np.dtype(np.int32)), "mask": spec(4)})
     inputs = {"ids": np.ones((2, 4), int), "mask": np.ones((2, 4))}
     read = data.read((inputs, ["a", "b"]), wanted)
     assert read.inputs["ids"].dtype == np.int32 and len(read.take(np.array([1]))) == 1
@@ -153,4 +152,4 @@ def test_a_file_that_is_no_archive(tmp_path: Path) -> None:
 
 def test_floats_for_integer_inputs() -> None:
     with pytest.raises(ValueError, match="dtype float64 given; expected int32"):
-        data.read({"a": np.zeros((2, 3))}, jax.ShapeDtypeStruct((3,), np.int32))
+        data.read({"a": np.zeros((2, 3))}, data.Array((3,), np.dtype(np.int32)))

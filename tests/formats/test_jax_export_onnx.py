@@ -20,16 +20,14 @@ from jax import lax
 from sklearn.datasets import load_digits
 
 import extend
-from extend.backbone.base import Backbone
-from extend.backbone.feature_space import Tap, Width
-from extend.backbone.flax import FlaxBackbone
-from extend.classifier.classifier import Classifier
+from extend.backbone import Backbone, FlaxBackbone, Tap, Width
+from extend.classifier import Classifier
 from extend.core.errors import FormatError
 from extend.formats.jax_export import onnx_writer as flax_onnx
-from extend.heads.calibrated import Calibrated
+from extend.heads import Calibrated
 from extend.models import MLP, ConvNet, ResNet
 from tests.conftest import spec
-from tests.formats.test_stablehlo import filled
+from tests.formats.test_jax_export_stablehlo import filled
 
 DIGITS = Path(__file__).parents[2] / "checkpoints" / "digits-0-7"
 CIFAR = DIGITS.with_name("cifar10-8")
@@ -131,7 +129,7 @@ def test_runtime_gives_what_jax_gives(name: str, tmp_path: Path) -> None:
     drawn = rng.integers(0, 11, (7, *shape)) if dtype == np.int32 else rng.normal(size=(7, *shape))
     x = drawn.astype(dtype)
     path = tmp_path / "model.onnx"
-    flax_onnx.write(score_of(clf), backbone.inputs, clf.classes, path)
+    flax_onnx.to_onnx(score_of(clf), backbone.inputs, clf.classes, path)
     onnx.checker.check_model(onnx.load(path), full_check=True)
     expected = clf.decision_function(x)
     for n in (1, 7):
@@ -225,7 +223,7 @@ OPERATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 def test_operations(name: str, tmp_path: Path) -> None:
     function = OPERATIONS[name]
     path = tmp_path / "operation.onnx"
-    flax_onnx.write(lambda x: (function(x), jax.nn.softmax(x)), spec(6), "abcdef", path)
+    flax_onnx.to_onnx(lambda x: (function(x), jax.nn.softmax(x)), spec(6), "abcdef", path)
     expected = np.asarray(function(jnp.asarray(X)))
     for n in (1, 4):
         given = run(path, X[:n])[0]
@@ -241,7 +239,7 @@ def test_several_inputs_by_name(tmp_path: Path) -> None:
         return logits, jax.nn.softmax(logits)
 
     path = tmp_path / "two.onnx"
-    flax_onnx.write(score, inputs, "abc", path)
+    flax_onnx.to_onnx(score, inputs, "abc", path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert [i.name for i in session.get_inputs()] == ["image", "text"]
     x = {"text": X[:2, :3], "image": X[:, :4].reshape(4, 2, 2)[:2]}
@@ -253,7 +251,7 @@ def test_what_is_not_supported_is_named_and_nothing_is_written(tmp_path: Path) -
 
     def refused(function: Callable[[jax.Array], jax.Array], message: str) -> None:
         with pytest.raises(FormatError, match=message):
-            flax_onnx.write(lambda x: (function(x), x), spec(6), "abcdef", path)
+            flax_onnx.to_onnx(lambda x: (function(x), x), spec(6), "abcdef", path)
         assert not path.exists()
 
     refused(lambda x: jnp.sort(x, axis=1), "'sort' is not supported")
@@ -262,7 +260,7 @@ def test_what_is_not_supported_is_named_and_nothing_is_written(tmp_path: Path) -
     refused(lambda x: (x.astype(jnp.bfloat16) * 2).astype(jnp.float32), "bfloat16 is not supported")
     refused(lambda x: jnp.asarray(np.asarray(x)), "JAX cannot trace the model")
     with pytest.raises(FormatError, match="3 classes are named"):
-        flax_onnx.write(lambda x: (x, x), spec(6), "abc", path)
+        flax_onnx.to_onnx(lambda x: (x, x), spec(6), "abc", path)
     with pytest.raises(FormatError, match=r"\.onnx"):
-        flax_onnx.write(lambda x: (x, x), spec(6), "abcdef", tmp_path / "model.pb")
+        flax_onnx.to_onnx(lambda x: (x, x), spec(6), "abcdef", tmp_path / "model.pb")
     assert not list(tmp_path.iterdir())

@@ -18,9 +18,8 @@ import pytest
 from flax import nnx
 
 import extend
-from extend.backbone.feature_space import Width
-from extend.backbone.flax import FlaxBackbone
-from extend.classifier.classifier import Classifier
+from extend.backbone import FlaxBackbone, Width
+from extend.classifier import Classifier
 from extend.core.errors import FormatError
 from extend.formats.jax_export import stablehlo_writer as stablehlo
 from extend.models import ConvNet, ResNet
@@ -91,7 +90,7 @@ def test_a_fresh_process_with_jax_alone_gives_the_same(name: str, tmp_path: Path
         logits = clf.head.logits(clf.backbone.apply(clf.backbone.params, batch))
         return logits, jax.nn.softmax(logits)
 
-    stablehlo.write(score, clf.backbone.inputs, clf.classes, tmp_path / "model.stablehlo")
+    stablehlo.to_stablehlo(score, clf.backbone.inputs, clf.classes, tmp_path / "model.stablehlo")
     np.save(tmp_path / "x.npy", x)
     (tmp_path / "read.py").write_text(READER)
     command = [sys.executable, "-I", "read.py", "model.stablehlo", "x.npy", "made.npz"]
@@ -109,7 +108,7 @@ def test_a_fresh_process_with_jax_alone_gives_the_same(name: str, tmp_path: Path
 def test_the_file_is_the_same_each_time_and_errors_write_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.stablehlo"
     for _ in range(2):
-        stablehlo.write(lambda x: (x, jax.nn.softmax(x)), spec(2), "ab", path)
+        stablehlo.to_stablehlo(lambda x: (x, jax.nn.softmax(x)), spec(2), "ab", path)
         assert sorted(zipfile.ZipFile(path).namelist()) == ["classes.json", "model.stablehlo"]
     for function, names, file, message in (
         (lambda x: (x, x), "ab", "b.zip", r"\.stablehlo"),
@@ -117,11 +116,11 @@ def test_the_file_is_the_same_each_time_and_errors_write_nothing(tmp_path: Path)
         (lambda x: (np.asarray(x), x), "ab", "b.stablehlo", "cannot trace"),
     ):
         with pytest.raises(FormatError, match=message):
-            stablehlo.write(function, spec(2), names, tmp_path / file)  # some are wrong on purpose
+            stablehlo.to_stablehlo(function, spec(2), names, tmp_path / file)  # some are wrong on purpose
 
     def calls_back(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         return jax.pure_callback(np.sin, jax.ShapeDtypeStruct(x.shape, x.dtype), x), x
 
     with pytest.raises(FormatError, match="cannot lower the model"):
-        stablehlo.write(calls_back, spec(2), "ab", tmp_path / "b.stablehlo")
+        stablehlo.to_stablehlo(calls_back, spec(2), "ab", tmp_path / "b.stablehlo")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.stablehlo"]

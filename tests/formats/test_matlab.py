@@ -16,7 +16,7 @@ from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
 from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.matlab import model as matlab
-from extend.formats.pmml import model as pmml
+from extend.formats.pmml import to_pmml
 from tests.formats.evaluators import jpmml, weka
 from tests.fuzz.matlab_seed import cell, mapminmax, network
 from tests.fuzz.run import fuzz
@@ -193,7 +193,7 @@ def test_weka_and_jpmml_score_the_matlab_network(name, tmp_path):
     path, made = tmp_path / "net.mat", tmp_path / "net.pmml"
     scipy.io.savemat(path, {**NETWORKS[name], "inputs": cell("sepal length", "w", "it's", "<&")})
     model = matlab.open(path)
-    pmml.to_pmml(model.network.with_head(wider(model.head), (*model.classes, "new", "newer")), made)
+    to_pmml(model.network.with_head(wider(model.head), (*model.classes, "new", "newer")), made)
     model.save(path, wider(model.head), (*model.classes, "new", "newer"))
     x = np.random.default_rng(1).uniform(-3, 9, (20, 4))
     inputs = dict(zip(model.network.inputs, x.T.tolist(), strict=True))
@@ -351,7 +351,7 @@ def test_a_wrong_suffix_or_head_writes_nothing(tmp_path):
     content = path.read_bytes()
     with pytest.raises(FormatError, match=r"named \.mat"):
         model.save(tmp_path / "net.pmml", model.head, model.classes)
-    with pytest.raises(FormatError, match="3 columns for"):
+    with pytest.raises(FormatError, match="2 classes are named; the head has 3 columns"):
         model.save(path, model.head, ("a", "b"))
     with pytest.raises(FormatError, match="reads 2 features; the model gives 5"):
         model.save(path, DenseHead(np.ones((2, 2)), np.ones(2)), ("a", "b"))

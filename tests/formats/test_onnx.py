@@ -24,9 +24,10 @@ from sklearn.svm import LinearSVC
 import extend
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
+from extend.formats.onnx import _file
 from extend.formats.onnx import model as onnx_
 from extend.formats.onnx.model import OnnxModel
-from extend.heads.linear import LinearHead
+from extend.heads import LinearHead
 from tests.formats.onnx_graphs import HEADS, SOFTMAXES, model, node, numbers, run, two_layers, zipped
 from tests.formats.text_lines import SEEN, UNSEEN, WORDS, model_file, turned_lines
 from tests.fuzz.run import fuzz
@@ -655,11 +656,11 @@ def test_bits_of_a_linear_classifier(tmp_path: Path, d: int) -> None:
 
 def test_the_limit_of_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = onnx_.open(write(tmp_path, two_layers("gemm", "softmax")))
-    monkeypatch.setattr(onnx_, "MOST_BYTES", opened.path.stat().st_size)
+    monkeypatch.setattr(_file, "MOST_BYTES", opened.path.stat().st_size)
     assert onnx_.open(opened.path).classes is None
     with pytest.raises(FormatError, match="more than 2 GiB"):
         opened.save(tmp_path / "y.onnx", wider(opened.head, 50), names(opened, *map(str, range(3, 53))))
-    monkeypatch.setattr(onnx_, "MOST_BYTES", 100)
+    monkeypatch.setattr(_file, "MOST_BYTES", 100)
     with pytest.raises(FormatError, match="expected 1 to 100"):
         onnx_.open(opened.path)
     assert not (tmp_path / "y.onnx").exists()

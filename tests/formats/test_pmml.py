@@ -14,6 +14,7 @@ from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
 from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.pmml import model as pmml
+from extend.formats.pmml import to_pmml
 from tests.formats.evaluators import jpmml, weka
 from tests.fuzz import pmml_seed
 from tests.fuzz.run import fuzz
@@ -290,7 +291,7 @@ def test_scikit_learns_models(sklearn_models, tmp_path):
         np.testing.assert_allclose(probabilities(again, inputs), after, rtol=0, atol=1e-12)
         np.testing.assert_allclose(after[:, 1] / after[:, 0], expected[:, order[1]] / expected[:, order[0]], rtol=1e-9)
         assert again.network is not None
-        pmml.to_pmml(again.network, tmp_path / "plain.pmml")
+        to_pmml(again.network, tmp_path / "plain.pmml")
         np.testing.assert_allclose(jpmml(tmp_path / "plain.pmml", inputs, classes), after, rtol=0, atol=1e-12)
         if "relu" not in name:
             np.testing.assert_allclose(weka(tmp_path / "plain.pmml", inputs, classes), after, rtol=0, atol=1e-12)
@@ -313,7 +314,7 @@ def test_to_pmml_is_read_by_jpmml_and_weka(tmp_path):
         network = DenseNetwork(layers, rng.normal(size=4), rng.normal(size=4), names, classes)
         y = network.outputs(x)
         expected = {"log_softmax": np.exp(y), "tanh": (1 + y) / 2}.get(last, y)
-        pmml.to_pmml(network, path)
+        to_pmml(network, path)
         np.testing.assert_allclose(jpmml(path, inputs, classes), expected, rtol=0, atol=1e-12)
         if hidden != "relu":
             normal = expected / expected.sum(axis=1, keepdims=True)
@@ -421,9 +422,9 @@ def test_a_wrong_suffix_or_head_writes_nothing(tmp_path):
     content, before = path.read_bytes(), sorted(p.name for p in tmp_path.iterdir())
     with pytest.raises(FormatError, match=r"named \.pmml"):
         model.save(tmp_path / "model.mat", model.head, model.classes)
-    with pytest.raises(FormatError, match="3 columns for the classes"):
+    with pytest.raises(FormatError, match="2 classes are named; the head has 3 columns"):
         model.save(path, model.head, ("a", "b"))
-    with pytest.raises(FormatError, match="two classes or more"):
+    with pytest.raises(FormatError, match="needs 2 or more"):
         model.save(path, DenseHead(model.head.kernel[:, :1], model.head.bias[:1]), ("a",))
     with pytest.raises(FormatError, match="use softmax"):
         model.save(path, DenseHead(model.head.kernel[:, :2], model.head.bias[:2], "sigmoid"), ("a", "b"))

@@ -13,8 +13,8 @@ import pytest
 
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
+from extend.formats.theanets import _unpickler as theanets_pickle
 from extend.formats.theanets import model as theanets
-from extend.formats.theanets import unpickler as theanets_pickle
 from tests.fuzz.run import fuzz
 
 FILES = Path(__file__).parent / "theanets"

@@ -18,7 +18,7 @@ from torch import nn
 
 import extend
 from extend.core.errors import FormatError
-from extend.data.images import Image
+from extend.data import Image
 from extend.formats.base import DenseHead, Input
 from extend.formats.torch import model as format
 from extend.formats.torch import state as torch_state
@@ -432,7 +432,7 @@ def test_save_checks_before_it_writes(tmp_path: Path) -> None:
         ("wide.onnx", good, named(5), r"\.safetensors"),
         ("wide.safetensors", good, named(4), "4 classes are named; the head has 5"),
         ("wide.safetensors", DenseHead(good.kernel, good.bias + 1), named(5), "no bias"),
-        ("wide.safetensors", DenseHead(np.ones((5, 5)), np.zeros(5)), named(5), "reads 5 features; '2' reads 6"),
+        ("wide.safetensors", DenseHead(np.ones((5, 5)), np.zeros(5)), named(5), "reads 5 features; the model gives 6"),
     ]:
         with pytest.raises(FormatError, match=message):
             opened.save(tmp_path / name, head, classes)

@@ -20,7 +20,7 @@ from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
 from extend.formats.torch import model as torch_format
 from extend.formats.transformers import model as format
-from extend.formats.transformers.config import image_of
+from extend.formats.transformers._config import image_of
 from tests.formats.test_torch import wider
 from tests.formats.torch_networks import trained_looks
 
@@ -387,7 +387,7 @@ def test_damage_and_absence_are_named(tmp_path: Path) -> None:
         format.open(tmp_path / "vit", classes=["a", "b"])
     opened = format.open(tmp_path / "vit", classes=["a", "b", "c"])
     assert opened.classes == ("a", "b", "c")
-    with pytest.raises(FormatError, match="doubled"):
+    with pytest.raises(FormatError, match="two classes have the name 'a'"):
         opened.save(tmp_path / "wide", opened.head, ("a", "a", "b"))
     with pytest.raises(FormatError, match="new or empty folder"):
         opened.save(tmp_path / "wide.safetensors", opened.head, ("a", "c", "b"))

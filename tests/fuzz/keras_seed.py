@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from extend.formats.keras import _reading as keras_reading
 from extend.formats.keras import model as format
-from extend.formats.keras import reading as keras_reading
 
 
 def write(folder: Path) -> list[Path]:

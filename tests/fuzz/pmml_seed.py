@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from extend.formats.dense import DenseLayer, DenseNetwork
+from extend.formats.pmml._writer import document
 from extend.formats.pmml.model import open
-from extend.formats.pmml.writer import document
 
 __all__ = ["open", "write"]
 

@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from extend.heads.calibration import align_weights, bias_correction, class_weights, temperature
-from extend.heads.linear import LinearHead
-from extend.heads.quadratic import QuadraticHead
+from extend.heads import LinearHead, QuadraticHead, align_weights, bias_correction, class_weights, temperature
 
 
 def noisy(seed: int = 0, n: int = 3000, k: int = 4) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from extend.heads.calibrated import Calibrated
-from extend.heads.linear import LinearHead
-from extend.heads.quadratic import QuadraticHead
+from extend.heads import Calibrated, LinearHead, QuadraticHead
 
 
 def head_of(*widths: int, dim: int = 4) -> LinearHead:

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from extend.heads.trade_off import checked_limit, conformal, effective_rows, place, trade_off
+from extend.heads import checked_limit, conformal, effective_rows, place
+from extend.heads.trade_off import trade_off
 
 
 def case(seed: int, n: int = 80, m: int = 20, old: int = 3, new: int = 2, shift: float = 2.0) -> tuple:

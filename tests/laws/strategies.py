@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from extend.data.features import Features
+from extend.data import Features
 
 
 @dataclass

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend.data.features import Features
-from extend.memory.memory import Memory
+from extend.data import Features
+from extend.memory import Memory
 from tests.laws.strategies import Labelled, close, labelled
 
 

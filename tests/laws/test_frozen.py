@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import extend
-from extend.heads.linear import LinearHead
+from extend.heads import LinearHead
 from extend.methods import ForgettingWarning, NewUnits
 from extend.models import MLP
 from tests.conftest import blobs, names

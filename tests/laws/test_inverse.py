@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import extend
-from extend.data.features import Features
-from extend.memory.memory import Memory
+from extend.data import Features
+from extend.memory import Memory
 from extend.methods import Ridge
 from tests.conftest import blobs, identity, names
 from tests.laws.strategies import Labelled, close, labelled

@@ -7,25 +7,23 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.neighbors import NearestCentroid
 
-from extend.data.features import Features
-from extend.heads.linear import LinearHead
-from extend.memory.memory import Memory
-from extend.memory.rows import held_out_rows
-from extend.methods import LDA, Method, NearestMean, Ridge
+from extend.data import Features
+from extend.heads import LinearHead
+from extend.memory import Memory, held_out_rows
+from extend.methods import LDA, ClosedForm, NearestMean, Ridge
 from tests.laws.strategies import Labelled, close, labelled
 
 
-def incremental(data: Labelled, method: Method) -> tuple[LinearHead, np.ndarray, np.ndarray]:
+def incremental(data: Labelled, method: ClosedForm) -> tuple[LinearHead, np.ndarray, np.ndarray]:
     """A head after adding the classes one at a time, and the rows that it may use."""
     memory = None
     for label, name in enumerate(data.names):
-        x, _, keys = data.part(data.y == label)
-        part = Memory.of(Features(x, np.zeros(len(x), int), (name,), keys))
+        rows = data.y == label
+        part = Memory.of(Features(data.x[rows], np.zeros(rows.sum(), int), (name,), data.keys[rows]))
         memory = part if memory is None else memory + part
     kept = ~held_out_rows(data.keys, data.y)
     assume(len(np.unique(data.y[kept])) == len(data.names))
-    nothing = Features(data.x[:0], data.y[:0], data.names, data.keys[:0])
-    return method.fit(None, memory, nothing, 0), data.x[kept].astype(np.float64), data.y[kept]
+    return method.fit(memory), data.x[kept].astype(np.float64), data.y[kept]
 
 
 @settings(max_examples=40)
@@ -123,6 +121,6 @@ def test_cosine_is_the_angle() -> None:
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     y, keys = np.repeat([0, 1, 2], 20), np.full(60, 2**63, np.uint64)
     memory = Memory.of(Features(x, y, ("a", "b", "c"), keys))
-    head = NearestMean("cosine").fit(None, memory, Features(x, y, memory.classes, keys), 0)
+    head = NearestMean("cosine").fit(memory)
     means = np.stack([x[y == c].mean(axis=0) for c in range(3)])
     assert np.allclose(head.scores(x), x @ means.T / np.linalg.norm(means, axis=1), atol=1e-6)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import extend
-from extend.classifier.classifier import Classifier
+from extend.classifier import Classifier
 from extend.memory.serialise import to_tree
 from extend.models import MLP
 from tests.conftest import blobs, names

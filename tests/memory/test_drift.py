@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import RidgeCV
 
-from extend.data.features import Features
-from extend.memory.drift import carry, fit_drift
-from extend.memory.memory import Memory
+from extend.data import Features
+from extend.memory import Memory, fit_drift
+from extend.memory.drift import carry
 from extend.memory.statistics import measure
 
 RNG = np.random.default_rng(0)

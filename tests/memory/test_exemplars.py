@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend.memory.exemplars import Exemplars
+from extend.memory import Exemplars
 from extend.memory.herding import herd
 
 

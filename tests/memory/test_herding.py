@@ -4,9 +4,8 @@ from flax import nnx
 
 import extend
 from extend import data
-from extend.memory.herding import exemplar_samples, herd
-from extend.memory.rows import held_out_rows
-from extend.training.parameters import fisher_of
+from extend.memory import exemplar_samples, held_out_rows
+from extend.memory.herding import herd
 from tests.conftest import blobs, identity, names, spec
 
 
@@ -21,16 +20,6 @@ def test_exemplars_are_the_herded_samples_and_none_is_held_out() -> None:
     for c in range(3):
         rows = np.flatnonzero((y == c) & free)
         assert np.array_equal(kept.inputs[kept.labels == c], x[rows[herd(x[rows], 7)]])
-
-
-def test_fisher_takes_every_class_alike(network: extend.Classifier) -> None:
-    x, y = blobs(4, 400, 5)
-    rows = np.concatenate([np.flatnonzero(y == 0)[:400], np.flatnonzero(y == 1)[:30]])
-    samples = data.read((x[rows], y[rows], ("a", "b")), spec(5))
-    fisher = fisher_of(network.backbone, network.head, samples)
-    assert fisher.count == 430 and set(fisher.values) == set(network.backbone.trainable)
-    assert all((value >= 0).all() for value in fisher.values.values())
-    assert sum(float(value.sum()) for value in fisher.values.values()) > 0
 
 
 def test_pictures_and_arrays_mix() -> None:

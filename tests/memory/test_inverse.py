@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extend.data.features import Features
-from extend.memory.inverse import Inverse, shorter
-from extend.memory.memory import Memory
+from extend.data import Features
+from extend.memory import Inverse, Memory
+from extend.memory.inverse import shorter
 from extend.methods import LDA, Ridge
 from tests.laws.strategies import close
 
@@ -25,7 +25,7 @@ def test_an_update_is_a_new_inverse(seed: int, d: int, k: int, n: int, strength:
     assert close(after.product, expected @ means.T, 1e-7)
 
 
-def stepwise(scatter: str, recursive: bool, seed: int, each: int) -> tuple[Memory, Features]:
+def stepwise(scatter: str, recursive: bool, seed: int, each: int) -> Memory:
     rng = np.random.default_rng(seed)
     memory = None
     for label in range(8):
@@ -36,18 +36,18 @@ def stepwise(scatter: str, recursive: bool, seed: int, each: int) -> tuple[Memor
         if label == 2 and recursive:
             memory = memory.with_inverses(5.0, 2.0)
     assert memory is not None
-    return memory, Features(x[:0], np.zeros(0, int), memory.classes, keys[:0])
+    return memory
 
 
 @settings(max_examples=20)
 @given(st.sampled_from(["class", "pooled"]), st.integers(0, 10**6), st.integers(1, 30))
 def test_recursive_and_direct_give_the_same_head(scatter: str, seed: int, each: int) -> None:
-    kept, nothing = stepwise(scatter, True, seed, each)
-    direct, _ = stepwise(scatter, False, seed, each)
+    kept = stepwise(scatter, True, seed, each)
+    direct = stepwise(scatter, False, seed, each)
     kept, direct = (replace(memory, shrinkage=5.0, ridge=2.0) for memory in (kept, direct))
     assert kept.inverse_at(5.0) is not None and direct.inverse_at(5.0) is None
     for method in (LDA(), Ridge()):
-        one, two = (method.fit(None, memory, nothing, 0).dense(40) for memory in (kept, direct))
+        one, two = (method.fit(memory).dense(40) for memory in (kept, direct))
         assert close(one[0], two[0], 1e-6) and close(one[1], two[1], 2e-6)
 
 
@@ -56,10 +56,10 @@ def test_an_update_is_taken_only_where_it_is_shorter() -> None:
 
 
 def test_removal_and_more_samples_renew_the_inverse() -> None:
-    kept, _ = stepwise("class", True, 1, 12)
+    kept = stepwise("class", True, 1, 12)
     smaller = kept.without("c5")
     expected = np.linalg.inv(smaller.statistics.within + 5.0 * np.eye(40))
     assert close(smaller.inverse_at(5.0).matrix, expected, 1e-7)
-    doubled = kept + stepwise("class", False, 2, 12)[0]
+    doubled = kept + stepwise("class", False, 2, 12)
     expected = np.linalg.inv(doubled.statistics.within + 5.0 * np.eye(40))
     assert close(doubled.inverse_at(5.0).matrix, expected, 1e-7)

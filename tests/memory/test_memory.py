@@ -1,11 +1,15 @@
 """Memory beyond the laws: sampling, held-out features, strengths, saving."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from extend.data.features import Features
-from extend.memory import memory as module
-from extend.memory.memory import Memory
+from extend.data import Features
+from extend.memory import Exemplars, Fisher, Memory, gcv
+from extend.memory import statistics as module
+from extend.memory.serialise import to_tree
+from extend.memory.strengths import oas
 from tests.conftest import blobs
 
 
@@ -95,3 +99,31 @@ def test_different_feature_spaces_do_not_add() -> None:
 def test_an_unknown_class_is_named() -> None:
     with pytest.raises(ValueError, match="no class 'z'; there are a, b, c"):
         memory_of().without("z")
+
+
+@pytest.mark.parametrize("scatter", ["class", "pooled"])
+def test_it_knows_how_many_bytes_it_takes_in_a_checkpoint(scatter: str) -> None:
+    memory = memory_of(scatter).with_strengths()
+    more = Exemplars(800).add(
+        (np.zeros((6, 5), np.float32),), np.repeat([0, 1, 2], 2), np.arange(6, dtype=np.uint64), np.tile([0, 1], 3), 3
+    )
+    full = replace(memory.recursive(), exemplars=more, fisher=Fisher(2, {"w": np.ones(7, np.float32)}))
+    few = memory_of(scatter, each=2, dim=9)
+    for one in (memory, full, few, few + memory_of(scatter, each=30, dim=9)):
+        assert one.nbytes == sum(array.nbytes for array in to_tree(one)[0].values())
+
+
+def test_strengths_are_those_of_the_statistics_and_inverses_follow() -> None:
+    memory = memory_of()
+    chosen = memory.with_strengths()
+    assert (chosen.shrinkage, chosen.ridge) == (oas(memory.statistics), gcv(memory.statistics)) and not chosen.inverses
+    kept = memory.with_inverses(3.0).with_strengths()
+    assert [inverse.strength for inverse in kept.inverses] == [kept.shared_strength()[0], kept.ridge]
+
+
+def test_the_limit_of_exemplars() -> None:
+    memory = memory_of()
+    assert memory.with_exemplar_limit(None) is memory
+    limited = memory.with_exemplar_limit(100)
+    assert limited.exemplars is not None and limited.exemplars.limit == 100
+    assert limited.with_exemplar_limit(None) is limited and limited.with_exemplar_limit(0).exemplars is None

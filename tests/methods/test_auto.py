@@ -5,29 +5,33 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from flax import nnx
 from scipy.special import softmax
 
-from extend.data.features import Features
-from extend.heads.linear import LinearHead
-from extend.memory.memory import Memory
-from extend.methods import LDA, Auto, Gaussian, Imprint, NearestMean, Ridge
-from tests.conftest import blobs
+import extend
+from extend import data
+from extend.data import Features
+from extend.heads import LinearHead
+from extend.memory import Memory
+from extend.methods import LDA, Auto, ClosedForm, Gaussian, NearestMean, Ridge
+from extend.methods.increment import Increment
+from extend.models import MLP
+from tests.conftest import blobs, spec
 
 X, Y = blobs(3, 200, 4, spread=1.0)
 CLASSES = ("a", "b", "c")
 KEYS = np.random.default_rng(0).integers(0, 2**64, len(Y), dtype=np.uint64)
-NEW = Features(X, Y, CLASSES, KEYS)
 MEMORY = Memory.of(Features(X, Y, CLASSES, KEYS))
 
 
 @dataclass(frozen=True)
-class Fixed:
+class Fixed(ClosedForm):
     """A method that gives one head."""
 
     kernel: tuple[tuple[float, ...], ...]
-    needs_memory: ClassVar[bool] = True
+    name: ClassVar[str] = "fixed"
 
-    def fit(self, head: LinearHead | None, memory: Memory | None, new: Features, key: int) -> LinearHead:
+    def fit(self, memory: Memory) -> LinearHead:
         return LinearHead.of(np.asarray(self.kernel), np.zeros(3))
 
 
@@ -35,7 +39,7 @@ CONSTANT = Fixed(tuple((0.0, 0.0, 0.0) for _ in range(4)))
 
 
 def test_it_takes_the_accurate_one_and_tells_the_scores() -> None:
-    choice = Auto((CONSTANT, LDA())).choose(None, MEMORY, NEW, 0)
+    choice = Auto((CONSTANT, LDA())).choose(MEMORY)
     assert choice.method == LDA() and choice.scores[1].accuracy > choice.scores[0].accuracy
     assert choice.scores[0].accuracy == pytest.approx(1 / 3)  # Averaged over classes, whatever their sizes.
     assert choice.scores[0].log_loss == pytest.approx(np.log(3))
@@ -44,17 +48,17 @@ def test_it_takes_the_accurate_one_and_tells_the_scores() -> None:
 
 def test_among_equals_the_lowest_log_loss_then_the_order() -> None:
     rotated = LDA(shrinkage=0.99)
-    choice = Auto((rotated, LDA())).choose(None, MEMORY, NEW, 0)
+    choice = Auto((rotated, LDA())).choose(MEMORY)
     losses = {score.method: score.log_loss for score in choice.scores}
     accuracies = {score.method: score.accuracy for score in choice.scores}
     if accuracies[rotated] == accuracies[LDA()]:
         assert choice.method == min(losses, key=lambda method: losses[method])
-    tied = Auto((LDA(0.5), LDA(0.5, "uniform"))).choose(None, MEMORY, NEW, 0)
+    tied = Auto((LDA(0.5), LDA(0.5, "uniform"))).choose(MEMORY)
     assert tied.method is tied.scores[0].method
 
 
 def test_the_head_is_at_the_temperature_of_lowest_log_loss() -> None:
-    head = Auto((NearestMean(),)).fit(None, MEMORY, NEW, 0)
+    head = Auto((NearestMean(),)).fit(MEMORY)
     rows, labels = MEMORY.held_out
 
     def loss(factor: float) -> float:
@@ -70,13 +74,13 @@ def test_the_head_is_at_the_temperature_of_lowest_log_loss() -> None:
 
 def test_held_out_rows_that_are_all_right_do_not_ask_for_certainty() -> None:
     x, y = blobs(3, 200, 4, spread=0.01)
-    head = Auto().fit(None, Memory.of(Features(x, y, CLASSES, KEYS)), Features(x, y, CLASSES, KEYS), 0)
+    head = Auto().fit(Memory.of(Features(x, y, CLASSES, KEYS)))
     assert softmax(head.scores(x), axis=1).max() < 1 - 1e-5
 
 
 def test_without_held_out_rows_the_order_decides() -> None:
     memory = Memory.of(Features(X, Y, CLASSES, np.full(len(Y), 2**63, np.uint64)))
-    choice = Auto().choose(None, memory, NEW, 0)
+    choice = Auto().choose(memory)
     assert choice.method == LDA() and "nothing of 'a' is there" in choice.reason
 
 
@@ -84,19 +88,20 @@ def test_few_samples_are_judged_by_leaving_each_out() -> None:
     """A class of 6: without it in the scores, plain ridge would lose it unseen."""
     rows = np.concatenate([np.flatnonzero(Y < 2), np.flatnonzero(Y == 2)[:6]])
     memory = Memory.of(Features(X[rows], Y[rows], CLASSES, KEYS[rows]))
-    choice = Auto().choose(None, memory, NEW, 0)
+    choice = Auto().choose(memory)
     plain = {str(score.method): score.accuracy for score in choice.scores}
     assert plain[str(Ridge())] < plain[str(Ridge(balanced=True))] and str(Gaussian()) not in plain
     assert (choice.head.scores(X[Y == 2]).argmax(axis=1) == 2).mean() > 0.8
 
 
 def test_a_pooled_memory_leaves_out_what_needs_a_scatter_a_class() -> None:
-    choice = Auto().choose(None, Memory.of(Features(X, Y, CLASSES, KEYS), scatter="pooled"), NEW, 0)
+    choice = Auto().choose(Memory.of(Features(X, Y, CLASSES, KEYS), scatter="pooled"))
     assert [score.method for score in choice.scores] == [LDA(), Ridge(), NearestMean(), NearestMean("cosine")]
 
 
 def test_without_a_memory_it_imprints() -> None:
-    head = LinearHead.of(np.eye(4, 2), np.zeros(2))
-    new = Features(X[Y == 2], Y[Y == 2], CLASSES, KEYS[Y == 2])
-    choice = Auto().choose(head, None, new, 0)
-    assert isinstance(choice.method, Imprint) and choice.head.num_classes == 3
+    bare = extend.wrap(MLP(2, inputs=4, rngs=nnx.Rngs(0)), ["a", "b"], inputs=spec(4))
+    got = Auto().extend(bare, data.read({"c": X[Y == 2]}, spec(4)))
+    assert got.method == "imprint" and got.head.num_classes == 3 and "no memory to choose by" in got.reason
+    with pytest.raises(ValueError, match="auto needs a memory"):
+        Auto().solve(Increment.of(bare, data.read({"c": X[Y == 2]}, spec(4))), 0)

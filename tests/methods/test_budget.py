@@ -7,12 +7,8 @@ import pytest
 from flax import nnx
 
 import extend
-from extend.data.features import Features
-from extend.heads.calibrated import Calibrated
-from extend.heads.linear import LinearHead
-from extend.heads.trade_off import place
+from extend.heads import Calibrated, LinearHead, place
 from extend.methods import LDA
-from extend.methods.budget import plain, resolve
 from extend.models import MLP
 from tests.conftest import blobs, identity, names, several_labels, spec
 
@@ -59,8 +55,7 @@ def test_the_rows_that_choose_the_method_do_not_calibrate() -> None:
     assert auto.budget is not None and fixed.budget is not None
     half = int((clf.memory.held_out_keys & np.uint64(1)).sum())
     assert auto.budget.rows == half and fixed.budget.rows == half
-    nothing = Features(x[:0], y[:0], clf.classes, np.zeros(0, np.uint64))
-    linear = replace(clf, head=LDA().fit(None, clf.memory, nothing, 0))
+    linear = replace(clf, head=LDA().fit(clf.memory))
     _, appended = extend.add_classes(linear, {"new": x[y == 3]}, method="new_units", max_forgetting=0.02)
     assert appended.budget is not None and appended.budget.rows == len(clf.memory.held_out[0])
     assert appended.budget.guaranteed is not None and appended.budget.guaranteed <= 0.02
@@ -150,8 +145,7 @@ def test_the_picture_and_the_numbers_hold_the_curve(tmp_path: object) -> None:
 
 def test_a_calibration_that_changes_nothing_is_left_out() -> None:
     head = LinearHead.of(np.eye(2), np.zeros(2))
-    assert plain(Calibrated.of(head)) is head and plain(head) is head
-    assert resolve("lda") == LDA()
+    assert Calibrated.of(head).plain() is head and head.plain() is head
 
 
 @pytest.mark.parametrize("second", ["ridge", "lda", "nearest_mean", "auto"])

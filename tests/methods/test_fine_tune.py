@@ -11,15 +11,14 @@ from flax import nnx
 
 import extend
 from extend import data
-from extend.backbone import extract as features
-from extend.classifier.classifier import Classifier
-from extend.heads.linear import LinearHead
-from extend.memory.rows import held_out_rows
+from extend.classifier import Classifier
+from extend.heads import LinearHead
+from extend.memory import held_out_rows
 from extend.methods import LDA, SVM, FineTune, ForgettingWarning, Gaussian, Joint, Ridge
 from extend.methods import fine_tune as module
-from extend.methods.moved_backbone import training_samples
+from extend.methods.lesson import training_samples
 from extend.models import MLP
-from extend.training.parameters import fisher_of
+from extend.training import measure_fisher
 from tests.conftest import blobs, names, several_labels, spec
 
 QUICK = FineTune(epochs=3, batch_size=32, learning_rate=3e-3)
@@ -51,27 +50,28 @@ def fresh(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
 def spied_on(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """The content keys of what each training from now on is given."""
     trained: list[np.ndarray] = []
-    usual = module.learn
+    usual = module.train_backbone
 
-    def spied(backbone: Any, kernel: Any, bias: Any, samples: Any, *rest: Any, **options: Any) -> Any:
+    def spied(backbone: Any, head: Any, samples: Any, *rest: Any, **options: Any) -> Any:
         trained.append(samples.keys)
-        return usual(backbone, kernel, bias, samples, *rest, **options)
+        return usual(backbone, head, samples, *rest, **options)
 
-    monkeypatch.setattr(module, "learn", spied)
+    monkeypatch.setattr(module, "train_backbone", spied)
     return trained
 
 
 def judged_by(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What each training from now on measures of the network that it ends with; a trained head counts for nothing."""
     judged: list[Any] = []
-    usual = module.learn
+    usual = module.train_backbone
 
     def spied(*some: Any, **options: Any) -> Any:
-        learnt = usual(*some, **options)
-        judged.append(options["measure"](learnt.network, 0 * learnt.kernel, learnt.bias))
-        return learnt
+        trained = usual(*some, **options)
+        block = trained.head.blocks[0]
+        judged.append(options["measure"](trained.network, LinearHead.of(0 * block.kernel, block.bias, block.start)))
+        return trained
 
-    monkeypatch.setattr(module, "learn", spied)
+    monkeypatch.setattr(module, "train_backbone", spied)
     return judged
 
 
@@ -278,7 +278,7 @@ def test_old_and_new_weights_are_averaged() -> None:
                 assert clf.memory is not None and clf.memory.fisher is not None and isinstance(new.head, LinearHead)
                 f = clf.memory.fisher.mean()[name]
                 taken, _ = training_samples(data.read(fresh(x, y), spec(5)), None, new.memory, spec(5))
-                g = fisher_of(moved.backbone, new.head, taken).mean()[name]
+                g = measure_fisher(moved.backbone, new.head, taken).mean()[name]
                 floor = 1e-3 * max(f.mean(), g.mean())
                 f, g = f + floor, g + floor
             expected = (0.3 * f * one + 0.7 * g * two) / (0.3 * f + 0.7 * g)
@@ -366,7 +366,7 @@ def test_what_is_held_out_for_an_old_class_is_not_trained_on_for_a_new_one(monke
 
 def test_too_few_bytes_are_refused_before_the_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
     clf, x, y = base()
-    monkeypatch.setattr(module, "learn", lambda *some, **options: pytest.fail("it was trained"))
+    monkeypatch.setattr(module, "train_backbone", lambda *some, **options: pytest.fail("it was trained"))
     with pytest.raises(ValueError, match="less than one input a class"):
         extend.add_classes(clf, fresh(x, y), method=QUICK, exemplars=30)
 
@@ -376,7 +376,7 @@ def test_a_head_that_the_memory_cannot_give_is_refused_before_the_long_work(
     monkeypatch: pytest.MonkeyPatch, head: Any
 ) -> None:
     clf, x, y = base(scatter="pooled")
-    monkeypatch.setattr(features, "extract", lambda *some, **options: pytest.fail("it began"))
+    monkeypatch.setattr(features, "join", lambda *some, **options: pytest.fail("it began"))
     with pytest.raises(ValueError, match="needs a scatter a class, and this memory keeps one for all"):
         extend.add_classes(clf, fresh(x, y), method=replace(QUICK, head=head))
     old = {name: x[y == label] for label, name in enumerate(names(3))}
@@ -396,7 +396,7 @@ def test_what_cannot_be_trained_is_refused_before_the_long_work(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
 ) -> None:
     clf, x, y = base()
-    monkeypatch.setattr(features, "extract", lambda *some, **options: pytest.fail("it began"))
+    monkeypatch.setattr(features, "join", lambda *some, **options: pytest.fail("it began"))
     old = {name: x[y == label] for label, name in enumerate(names(3))}
     for method in (FineTune(**options), Joint(**options)):
         with pytest.raises(ValueError, match=message):

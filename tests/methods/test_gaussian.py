@@ -4,10 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
-from extend.data.features import Features
-from extend.memory.memory import Memory
+from extend.data import Features
+from extend.memory import Memory
 from extend.methods import LDA, Gaussian
-from extend.methods.lda import shared_strength
 from tests.conftest import blobs
 from tests.laws.strategies import Labelled, labelled
 
@@ -20,14 +19,13 @@ def memory_of(x: np.ndarray, y: np.ndarray, **options: object) -> Memory:
 
 
 def fitted(memory: Memory, method: Gaussian) -> object:
-    nothing = Features(np.zeros((0, memory.dim), np.float32), np.zeros(0, int), memory.classes, np.zeros(0, np.uint64))
-    return method.fit(None, memory, nothing, 0)
+    return method.fit(memory)
 
 
 def reference(x: np.ndarray, y: np.ndarray, memory: Memory, weight: float) -> np.ndarray:
     """The posterior form, from the samples and SciPy's density."""
     x = x.astype(np.float64)
-    strength, share = shared_strength(memory, None)
+    strength, share = memory.shared_strength()
     (n, d), k, count = x.shape, y.max() + 1, np.bincount(y)
     means = np.stack([x[y == c].mean(axis=0) for c in range(k)])
     scatters = [np.cov(x[y == c].T, bias=True).reshape(d, d) * (y == c).sum() for c in range(k)]
@@ -118,8 +116,5 @@ def test_a_small_class_is_not_outweighed_by_better_known_ones() -> None:
     x = np.stack([centres[c] + roots[c] @ rng.normal(size=100) for c in y]).astype(np.float32)
     fresh = np.stack([centres[4] + roots[4] @ rng.normal(size=100) for _ in range(400)]).astype(np.float32)
     memory = memory_of(x, y)
-    nothing = Features(x[:0], y[:0], memory.classes, np.zeros(0, np.uint64))
-    own, shared = (
-        (m.fit(None, memory, nothing, 0).scores(fresh).argmax(axis=1) == 4).mean() for m in (Gaussian(), LDA())
-    )
+    own, shared = ((m.fit(memory).scores(fresh).argmax(axis=1) == 4).mean() for m in (Gaussian(), LDA()))
     assert own > shared - 0.03

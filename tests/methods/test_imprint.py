@@ -6,9 +6,8 @@ from flax import nnx
 
 import extend
 from extend.cli import digits as demo
-from extend.data.features import Features
-from extend.heads.linear import LinearHead
-from extend.heads.quadratic import QuadraticHead
+from extend.data import Features
+from extend.heads import LinearHead, QuadraticHead
 from extend.methods import Imprint, NewUnits
 from tests.conftest import spec
 

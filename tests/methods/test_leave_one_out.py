@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extend.data.features import Features
-from extend.memory.memory import Memory
-from extend.methods import LDA, NearestMean, Ridge
-from extend.methods.base import ClosedForm
+from extend.data import Features
+from extend.memory import Memory
+from extend.methods import LDA, ClosedForm, NearestMean, Ridge
 from tests.conftest import blobs
 from tests.laws.strategies import close
 
@@ -48,8 +47,7 @@ def test_the_formula_is_the_refit(method: ClosedForm, seed: int, few: int, dim: 
             average = np.trace(memory.statistics.within) / dim
             rest = replace(rest, shrinkage=0.3 / 0.7 * average)
         refit: ClosedForm = LDA(empirical_bayes=False) if isinstance(method, LDA) else method
-        nothing = Features(x[:0], y[:0], memory.classes, np.zeros(0, np.uint64))
-        expected = refit.fit(None, rest, nothing, 0).scores(point[None])[0]
+        expected = refit.fit(rest).scores(point[None])[0]
         difference = scores[i] - scores[i].mean(), expected - expected.mean()
         if isinstance(method, LDA):  # Up to the common factor that one sample less gives all scores.
             difference = tuple(part / np.abs(part).max() for part in difference)
@@ -69,6 +67,5 @@ def test_lda_with_its_centre_held(seed: int, few: int, dim: int) -> None:
     for i, point in enumerate(points):
         gone = np.flatnonzero((x == point.astype(np.float32)).all(axis=1) & (y == 3))[0]
         rest = replace(memory_of(np.delete(x, gone, 0), np.delete(y, gone)), shrinkage=4.0)
-        nothing = Features(x[:0], y[:0], memory.classes, np.zeros(0, np.uint64))
-        expected = LDA().fit(None, rest, nothing, 0).scores(point[None])[0]
+        expected = LDA().fit(rest).scores(point[None])[0]
         assert close(scores[i] - scores[i].mean(), expected - expected.mean(), 0.12)

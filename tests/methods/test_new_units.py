@@ -6,9 +6,9 @@ from flax import nnx
 from scipy.optimize import minimize
 
 import extend
-from extend.data.features import Features
-from extend.heads.linear import LinearHead
-from extend.memory.memory import Memory
+from extend.data import Features
+from extend.heads import LinearHead
+from extend.memory import Memory
 from extend.methods import NewUnits
 from extend.models import MLP
 from tests.conftest import blobs, names

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC, LinearSVC
 
-from extend.data.features import Features
-from extend.memory.memory import Memory
+from extend.data import Features
+from extend.memory import Memory
 from extend.methods import SVM
 from extend.methods.stand_ins import training_rows
 from tests.conftest import blobs
@@ -19,7 +19,7 @@ NEW = EVERYTHING.take(Y == 3)
 
 
 def test_on_real_features_it_is_scikit_learns_linear_svc() -> None:
-    head = SVM(C=0.5).fit(None, MEMORY, EVERYTHING, 0)
+    head = SVM(C=0.5).fit(MEMORY, EVERYTHING, 0)
     mean, spread = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
     reference = LinearSVC(C=0.5, class_weight="balanced", dual="auto", random_state=0).fit((X - mean) / spread, Y)
     expected = reference.decision_function((X - mean) / spread)
@@ -27,7 +27,7 @@ def test_on_real_features_it_is_scikit_learns_linear_svc() -> None:
 
 
 def test_svc_is_one_against_the_rest() -> None:
-    head = SVM(C=0.5, solver="svc").fit(None, MEMORY, EVERYTHING, 0)
+    head = SVM(C=0.5, solver="svc").fit(MEMORY, EVERYTHING, 0)
     mean, spread = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
     scaled = ((X - mean) / spread).astype(np.float32)
     reference = SVC(kernel="linear", C=0.5).fit(scaled, Y == 2)
@@ -37,21 +37,21 @@ def test_svc_is_one_against_the_rest() -> None:
 def test_two_classes_have_two_columns() -> None:
     two = Features(X[Y < 2], Y[Y < 2], ("a", "b"), KEYS[Y < 2])
     memory = Memory.of(two)
-    head = SVM().fit(None, memory, two, 0)
+    head = SVM().fit(memory, two, 0)
     assert head.num_classes == 2
     assert (np.asarray(head.logits(two.features)).argmax(axis=1) == two.labels).mean() > 0.9
 
 
 @pytest.mark.parametrize("old", ["gaussian", "translated"])
 def test_pseudo_features_do_nearly_as_well_as_real_ones(old: str) -> None:
-    head = SVM(old=old).fit(None, MEMORY, NEW, 0)
-    real = SVM().fit(None, MEMORY, EVERYTHING, 0)
+    head = SVM(old=old).fit(MEMORY, NEW, 0)
+    real = SVM().fit(MEMORY, EVERYTHING, 0)
     accuracy = [(np.asarray(h.logits(X)).argmax(axis=1) == Y).mean() for h in (head, real)]
     assert accuracy[0] > accuracy[1] - 0.05
 
 
 def test_translated_rows_are_the_new_ones_around_the_old_means() -> None:
-    rows, labels = training_rows(MEMORY, NEW, 3, "translated", 0)
+    rows, labels = training_rows(MEMORY, NEW, "translated", 0)
     for label in range(3):
         moved = rows[labels == label]
         assert np.allclose(moved.mean(axis=0), MEMORY.statistics.mean[label], atol=1e-5)
@@ -60,7 +60,7 @@ def test_translated_rows_are_the_new_ones_around_the_old_means() -> None:
 
 def test_real_rows_stand_for_their_class() -> None:
     some = EVERYTHING.take((Y == 3) | (Y == 1))
-    rows, labels = training_rows(MEMORY, some, 3, "gaussian", 0)
+    rows, labels = training_rows(MEMORY, some, "gaussian", 0)
     assert np.array_equal(rows[labels == 1], X[Y == 1])
 
 

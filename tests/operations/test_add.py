@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 from flax import nnx
 from PIL import Image as Picture
+from tqdm import tqdm
 
 import extend
-from extend.classifier.classifier import Classifier
-from extend.methods import NAMED, NewUnits
+from extend.classifier import Classifier
+from extend.methods import NAMED, NearestMean, NewUnits, OnFeatures
 from extend.models import MLP
 from tests.conftest import blobs, names, spec
 
@@ -29,10 +31,9 @@ def test_every_method_learns_and_remembers(
     wider, report = extend.add_classes(clf, {"new": fourth}, method=method, validation=(x, y))
     assert wider.classes == (*clf.classes, "new")
     assert report.measured_on == "validation samples" and report.n_measured == 160
-    assert report.new is not None and (report.new > 0.8 or method == "imprint")
-    if which == "plain" and method != "imprint":
-        assert report.forgetting is not None and report.forgetting < 0.1
-        assert report.overall is not None and report.overall > 0.85
+    assert report.new is not None and report.new > (0.4 if method == "imprint" else 0.95)
+    assert report.forgetting is not None and report.forgetting < 0.1
+    assert report.overall is not None and report.overall > (0.85 if which == "plain" else 0.55)
 
 
 def test_the_report_is_measured_on_held_out_features(plain: Classifier, fourth: np.ndarray) -> None:
@@ -99,9 +100,7 @@ def test_one_sample_is_enough_with_a_warning(plain: Classifier, fourth: np.ndarr
     assert (wider.predict(fourth) == "one").mean() > 0.9
 
 
-def test_unknown_names(plain: Classifier, fourth: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="method 'magic' is unknown; there are auto, fine_tune, gaussian"):
-        extend.add_classes(plain, {"d": fourth}, method="magic")
+def test_unknown_classes(plain: Classifier, fourth: np.ndarray) -> None:
     with pytest.raises(ValueError, match="old= holds class 'cow'"):
         extend.add_classes(plain, {"d": fourth}, old={"cow": fourth})
     with pytest.raises(ValueError, match="validation= holds class 'cow'"):
@@ -150,3 +149,69 @@ def test_exemplars_need_a_memory(network: Classifier, fourth: np.ndarray) -> Non
     bare = replace(network, memory=None)
     with pytest.raises(ValueError, match="exemplars= are kept in the memory, and this classifier has none: pass old="):
         extend.add_classes(bare, {"new": fourth}, exemplars=10_000)
+
+
+def test_inputs_and_labels_as_two_arguments(plain: Classifier, fourth: np.ndarray) -> None:
+    one, report = extend.add_classes(plain, fourth, ["new"] * 40)
+    two, _ = extend.add_classes(plain, {"new": fourth})
+    assert one.classes == two.classes and report.samples == 40
+    assert np.array_equal(one.decision_function(fourth), two.decision_function(fourth))
+    with pytest.raises(extend.ArgumentError, match="labels is 'lda'; expected a class name for each input, or method="):
+        extend.add_classes(plain, {"new": fourth}, "lda")
+
+
+def test_a_method_by_its_class_and_in_any_case(plain: Classifier, fourth: np.ndarray) -> None:
+    expected, _ = extend.add_classes(plain, {"new": fourth}, method="nearest_mean")
+    for method in ("Nearest_Mean", "NearestMean", "nearest-mean", NearestMean, NearestMean()):
+        wider, report = extend.add_classes(plain, {"new": fourth}, method=method)
+        assert report.method == "nearest_mean"
+        assert np.array_equal(wider.decision_function(fourth), expected.decision_function(fourth))
+
+
+def test_tqdm_shows_the_progress(plain: Classifier, fourth: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    extend.add_classes(plain, {"new": fourth}, method="lda", progress=tqdm)
+    assert "100%" in capsys.readouterr().err
+
+
+class NeverRuns(OnFeatures):
+    """A method that fails the test if it is asked for anything."""
+
+    name = "never_runs"
+
+    def extend(self, *args: object, **options: object) -> NoReturn:
+        raise AssertionError("the work began before the arguments were checked")
+
+    def solve(self, *args: object) -> NoReturn:
+        raise AssertionError("the work began before the arguments were checked")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"on_existing": "skip"}, "on_existing is 'skip'; expected 'error' or 'update'"),
+        ({"max_forgetting": "1%"}, "expected a share of the old examples from 0 to 1"),
+        ({"exemplars": -1}, "exemplars is -1; expected a whole number"),
+        ({"exemplars": "1 MB"}, "exemplars is '1 MB'; expected a whole number"),
+        ({"exemplars": 3}, "exemplars of 3 bytes are less than one input a class"),
+        ({"seed": -1}, "seed is -1; expected a whole number"),
+        ({"seed": 0.5}, "seed is 0.5; expected a whole number"),
+        ({"seed": None}, "seed is None; expected a whole number"),
+        ({"progress": 5}, "progress is 5; expected something like tqdm.tqdm"),
+        ({"old": {"cow": np.zeros((2, 5))}}, "old= holds class 'cow'"),
+        ({"validation": {"cow": np.zeros((2, 5))}}, "validation= holds class 'cow'"),
+    ],
+)
+def test_every_argument_is_checked_before_the_work(plain: Classifier, options: dict, message: str) -> None:
+    with pytest.raises(extend.ExtendError, match=message):
+        extend.add_classes(plain, {"new": np.ones((20, 5), np.float32)}, method=NeverRuns(), **options)
+
+
+def test_a_training_refuses_a_forgetting_limit_before_the_work(plain: Classifier, fourth: np.ndarray) -> None:
+    with pytest.raises(extend.ArgumentError, match="fine_tune moves them: leave it out"):
+        extend.add_classes(plain, {"new": fourth}, method="fine_tune", max_forgetting=0.1)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "nowhere/at/all", ["a"]])
+def test_what_is_no_classifier(wrong: object, fourth: np.ndarray) -> None:
+    with pytest.raises(extend.ExtendError):
+        extend.add_classes(wrong, {"new": fourth})

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import extend
-from extend.classifier.classifier import Classifier
+from extend.classifier import Classifier
 from extend.models import MLP
 from tests.conftest import blobs, names
 

@@ -12,7 +12,7 @@ from sklearn.covariance import OAS
 
 import extend
 from extend.core.errors import ArgumentError
-from extend.memory.rows import held_out_rows
+from extend.memory import held_out_rows
 from extend.models import MLP
 from tests.conftest import blobs, identity, names, spec
 

@@ -1,8 +1,8 @@
 import numpy as np
 
 import extend
-from extend.classifier.evaluation import Evaluation
-from extend.report.notes import fine_tuning_advice
+from extend.classifier import Evaluation
+from extend.report import fine_tuning_advice
 from tests.conftest import blobs, names
 from tests.operations.test_adapt import HOW, start
 

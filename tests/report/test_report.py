@@ -8,9 +8,8 @@ import pytest
 from PIL import Image as Picture
 
 import extend
-from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import Evaluation
-from extend.report.report import Report
+from extend.classifier import Classifier, Evaluation
+from extend.report import Report
 
 CLASSES = ("a", "b", "c")
 
@@ -88,5 +87,5 @@ def test_the_picture_is_a_png(tmp_path: Path, plain: Classifier, fourth: np.ndar
 def test_the_worst_class_is_the_one_most_surely_bad() -> None:
     """One row, wrong, says less than four of four."""
     after = Evaluation(("a", "b", "c"), np.array([[0, 1, 0], [2, 0, 2], [0, 0, 30]]), 0.1, 0.0)
-    report = Report("add", ("c",), "lda", "", None, after, None, "held-out features", 0.1, 0.01, 50, 0)
+    report = Report(action="add", classes=("c",), method="lda", after=after, seconds=0.1)
     assert report.worst == ("b", 0.0)

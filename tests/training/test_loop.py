@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from extend.training.loop import Outcome, _compiled, train
+from extend.training import train
+from extend.training.loop import Outcome, _guarded
 from extend.training.state import Identity
 
 PER_EPOCH = 7
@@ -50,7 +51,7 @@ def test_the_callers_state_is_not_donated() -> None:
 
 
 def test_a_step_is_given_its_buffers_back() -> None:
-    step = _compiled(update)
+    step = _guarded(update)
     tally = {"loss": jnp.zeros(()), "last": jnp.zeros(()), "bad": jnp.int32(-1), "step": jnp.int32(0)}
     earlier, state, fixed = {"w": jnp.zeros(3)}, {"w": jnp.zeros(3) + 1}, jnp.ones(3)
     step(earlier, state, tally, fixed, np.zeros(3, np.float32))
@@ -193,6 +194,31 @@ def test_interrupted_it_keeps_the_best_so_far() -> None:
 
     outcome = run(batches=interrupt_after(3 * PER_EPOCH + 2, signal.SIGINT), measure=measure)
     assert "interrupted" in outcome.stopped and np.array_equal(outcome.state["w"], seen[0])
+
+
+def test_each_epoch_is_reported_with_its_summary_and_a_training_says_where_it_goes_on(tmp_path: Path) -> None:
+    told: list[str] = []
+    options: dict[str, Any] = {"folder": tmp_path / "state", "summary": lambda state: {"first": float(state["w"][0])}}
+    part = run(batches=interrupt_after(2 * PER_EPOCH + 3, signal.SIGINT), report=told.append, **options)
+    assert part.end == "interrupted" and [text.partition(",")[0][:15] for text in told] == [
+        "epoch 1/5: loss",
+        "epoch 2/5: loss",
+    ]
+    rest = run(report=told.append, **options)
+    assert told[2].startswith("continuing after epoch 2, step ") and len(told) == 6
+    assert told[-1] == f"epoch 5/5: loss {rest.log[-1]['loss']:.4f}, first {float(rest.state['w'][0]):.4f}"
+    assert rest.end == "finished"
+
+
+def test_batches_of_another_shape_are_compiled_anew() -> None:
+    traced = []
+
+    def counted(state: Any, fixed: Any, batch: Any) -> Any:
+        traced.append(batch.shape)
+        return update(state, fixed, batch.mean(axis=0))
+
+    outcome = run(counted, lambda epoch, number: np.stack([batches(epoch, number)] * (1 + epoch // 3)))
+    assert traced == [(1, 3), (2, 3)] and np.array_equal(outcome.state["w"], run().state["w"])
 
 
 def test_the_bar_is_told_the_loss() -> None:

@@ -10,17 +10,15 @@ from flax import nnx
 from sklearn.linear_model import LogisticRegression
 
 from extend import data
+from extend.backbone import Backbone
 from extend.backbone import extract as features
-from extend.backbone.base import Backbone
-from extend.backbone.flax import FlaxBackbone
-from extend.data.samples import Samples
-from extend.heads.links import SIGMOID
-from extend.memory.fisher import Fisher
+from extend.data import Samples
+from extend.heads import LinearHead, Link
+from extend.heads.links import SIGMOID, SOFTMAX
+from extend.memory import Fisher
 from extend.models import MLP, ResNet
-from extend.training.batches import _batches
-from extend.training.learn import Learnt, learn
-from extend.training.objective import Anchors
-from extend.training.settings import Training
+from extend.training import Anchors, TrainedBackbone, Training, train_backbone
+from extend.training.batches import Batches
 from tests.conftest import blobs, spec
 
 
@@ -33,13 +31,15 @@ def samples(spread: float = 0.6) -> Samples:
     return data.read((x, y, ("a", "b", "c")), spec(5))
 
 
-def run(backbone: Backbone, rows: Samples, how: Training, k: int = 3, **options: Any) -> Learnt:
-    d = backbone.feature_dim
-    return learn(backbone, np.zeros((d, k), np.float32), np.zeros(k, np.float32), rows, how, **options)
+def run(
+    backbone: Backbone, rows: Samples, how: Training, k: int = 3, link: Link = SOFTMAX, **options: Any
+) -> TrainedBackbone:
+    head = LinearHead.of(np.zeros((backbone.feature_dim, k)), np.zeros(k), link=link)
+    return train_backbone(backbone, head, rows, how, **options)
 
 
-def right(backbone: Backbone, learnt: Learnt, rows: Samples) -> float:
-    scores = features.extract(backbone.with_network(learnt.network), rows).features @ learnt.kernel + learnt.bias
+def right(backbone: Backbone, learnt: TrainedBackbone, rows: Samples) -> float:
+    scores = learnt.head.scores(features.extract(backbone.with_network(learnt.network), rows).features)
     return float((scores.argmax(axis=1) == rows.labels).mean())
 
 
@@ -47,9 +47,9 @@ def test_the_head_alone_is_logistic_regression() -> None:
     backbone, rows = mlp(), samples(1.5)
     how = Training("none", epochs=500, batch_size=180, head_learning_rate=0.05, weight_decay=0, balanced=False)
     learnt = run(backbone, rows, how)
-    x = features.extract(backbone, rows).features
+    x = extract(backbone, rows).features
     reference = LogisticRegression(C=np.inf, max_iter=5000).fit(x, rows.labels)
-    scores = x @ learnt.kernel + learnt.bias
+    scores = learnt.head.scores(x)
     ours = (np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(180), rows.labels]).mean()
     theirs = -np.log(reference.predict_proba(x)[np.arange(180), rows.labels]).mean()
     assert learnt.network == {} and ours == pytest.approx(theirs, abs=0.01)
@@ -86,7 +86,7 @@ def test_mixed_precision_rounds_the_network_alone() -> None:
 
 
 def drawn(how: Training, rows: Samples, steps: int = 20) -> list[Any]:
-    batch = _batches(mlp(), rows, np.arange(len(rows)), rows.labels, how, steps, None, 0)
+    batch = Batches(mlp(), how, rows, np.arange(len(rows)), rows.labels, steps)
     return [batch(epoch, number) for epoch in range(2) for number in range(steps)]
 
 
@@ -109,7 +109,7 @@ def test_pictures_are_varied_where_asked() -> None:
     plain = {leaf.tobytes() for leaf in image.normalise(rows.inputs)}
     mirrored = {leaf.tobytes() for leaf in image.normalise(rows.inputs[:, :, ::-1])}
     for how, low, high in ((Training(), 1, 1), (Training(flip=True), 0.3, 0.7), (Training(padding=2), 0, 0.3)):
-        batch = _batches(backbone, rows, np.arange(20), rows.labels, replace(how, batch_size=20), 1, None, 0)
+        batch = Batches(backbone, replace(how, batch_size=20), rows, np.arange(20), rows.labels, 1)
         made = [np.asarray(one) for epoch in range(10) for one in batch(epoch, 0)["x"]]
         assert low <= np.mean([one.tobytes() in plain for one in made]) <= high
         assert how.padding or all(one.tobytes() in plain | mirrored for one in made)
@@ -117,15 +117,16 @@ def test_pictures_are_varied_where_asked() -> None:
 
 def test_draws_of_several_labels_are_of_old_classes_as_before_and_of_no_new_one() -> None:
     backbone, rows = mlp(), samples()
-    x = features.extract(backbone, rows).features
+    x = extract(backbone, rows).features
     kernel, bias = np.zeros((8, 3), np.float32), np.array([0.0, 1.0, 1.0], np.float32)
     kernel[:, :2] = np.random.default_rng(0).normal(size=(8, 2)) / 8
     how = Training("none", epochs=200, batch_size=60, head_learning_rate=0.05, weight_decay=0)
     old = rows.labels < 2
-    learnt = learn(backbone, kernel, bias, rows.take(~old), how, old=2, link=SIGMOID, draws=(x[old], rows.labels[old]))
-    before, now = (1 / (1 + np.exp(-(x[old] @ k + b))) for k, b in ((kernel, bias), (learnt.kernel, learnt.bias)))
+    head = LinearHead.of(kernel, bias, link=SIGMOID)
+    learnt = train_backbone(backbone, head, rows.take(~old), how, old=2, draws=(x[old], rows.labels[old]))
+    before, now = (1 / (1 + np.exp(-one.scores(x[old]))) for one in (head, learnt.head))
     assert np.abs(now - before)[:, :2].mean() < 0.03 and now[:, 2].mean() < 0.1
-    assert ((x[~old] @ learnt.kernel + learnt.bias)[:, 2] > 0).mean() > 0.9
+    assert (learnt.head.scores(x[~old])[:, 2] > 0).mean() > 0.9
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
@@ -184,7 +185,7 @@ def test_statistics_of_a_linen_model() -> None:
     )
     assert right(backbone, learnt, samples()) > 0.9
     name = "batch_stats.BatchNorm_0.mean"
-    before = features.extract(backbone, samples()).features
+    before = extract(backbone, samples()).features
     assert not np.array_equal(learnt.network[name], backbone.params["network"][name]) and before.shape == (180, 6)
 
 
@@ -196,12 +197,12 @@ def test_anchors_hold_what_they_are_for(anchors: Anchors) -> None:
     new = replace(rows, labels=np.full(180, 2))
 
     def change(anchors: Anchors) -> float:
-        learnt = learn(backbone, begun.kernel, begun.bias, new, how, old=2, anchors=anchors)
+        learnt = train_backbone(backbone, begun.head, new, how, old=2, anchors=anchors)
         before = features.extract(backbone, rows).features
         after = features.extract(backbone.with_network(learnt.network), rows).features
         if anchors.features:
             return float(((after - before) ** 2).mean())
-        old = [f @ h.kernel + h.bias for f, h in ((before, begun), (after, learnt))]
+        old = [h.head.scores(f) for f, h in ((before, begun), (after, learnt))]
         p = [np.exp(s[:, :2]) / np.exp(s[:, :2]).sum(axis=1, keepdims=True) for s in old]
         return float(np.abs(p[0] - p[1]).mean())
 
@@ -222,11 +223,11 @@ def test_ewc_holds_the_parameters_that_matter() -> None:
 
 def test_draws_train_the_head_alone() -> None:
     backbone, rows = mlp(), samples()
-    x = features.extract(backbone, rows).features
+    x = extract(backbone, rows).features
     old, new = rows.labels < 2, rows.take(rows.labels == 2)
     how = Training("none", epochs=60, batch_size=30, head_learning_rate=0.05)
     learnt = run(backbone, new, how, draws=(x[old], rows.labels[old]))
-    assert ((x @ learnt.kernel + learnt.bias).argmax(axis=1) == rows.labels).mean() > 0.9
+    assert (learnt.head.scores(x).argmax(axis=1) == rows.labels).mean() > 0.9
 
 
 def test_samples_of_the_same_content_have_several_labels() -> None:
@@ -241,7 +242,7 @@ def test_samples_of_the_same_content_have_several_labels() -> None:
         link=SIGMOID,
     )
     moved = mlp().with_network(learnt.network)
-    scores = features.extract(moved, data.unlabelled(both, spec(5))).features @ learnt.kernel + learnt.bias
+    scores = learnt.head.scores(features.extract(moved, data.unlabelled(both, spec(5))).features)
     assert (scores > 0).mean() > 0.9
 
 

@@ -4,9 +4,7 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 
-from extend.backbone.base import Backbone
-from extend.backbone.flax import FlaxBackbone
-from extend.backbone.function import FunctionBackbone
+from extend.backbone import Backbone, FlaxBackbone, FunctionBackbone
 from extend.models import MLP, ResNet
 from extend.training.parameters import adapted, adapters, select
 from tests.conftest import identity, spec

@@ -1,7 +1,8 @@
-"""Flax out, as ONNX: a classifier's scoring function, traced by JAX, one ONNX node or a few for each operation.
+"""A scoring function of JAX as an ONNX model: it is traced, and each operation becomes one ONNX node or a few.
 
 The file takes batches of any size and gives "logits" and "probabilities"; the names of the classes are in its metadata,
-under "classes", as JSON. An operation that is not in `flax_onnx_ops.RULES` is an error that names it.
+under "classes", as JSON. An operation that `extend.formats.jax_export._onnx_operations` has no rule for is an error
+that names it.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import numpy as np
 from jax.extend import core
 
 from extend.core.errors import FormatError, MissingExtraError
-from extend.data.input_spec import InputSpec
+from extend.data import InputSpec
 from extend.formats.base import replace_file
-from extend.formats.jax_export.onnx_builder import Graph, Value, known
-from extend.formats.jax_export.onnx_operations import RULES
+from extend.formats.jax_export._onnx_builder import Graph, Value, known
+from extend.formats.jax_export._onnx_operations import RULES
 from extend.formats.jax_export.stablehlo_writer import Score, batched
 
 OPSET, IR = 18, 8
@@ -39,24 +40,36 @@ CALLS = (
 """Operations that only run another jaxpr."""
 
 
-def write(score: Score, spec: InputSpec, classes: Sequence[str], path: Path) -> None:
+def to_onnx(score: Score, spec: InputSpec, classes: Sequence[str], path: Path) -> None:
     """Write a scoring function as an ONNX file.
 
-    Args:
-        score: closes over its parameters, which become constants.
-        spec: what one input is. For an `Image` the model takes uint8 "pictures" ``[b, height, width, channels]`` and
-            normalises them itself; else "inputs" (or one input a name, or "inputs_0", ...) as the backbone does.
-        classes: the k names.
+    Parameters
+    ----------
+    score
+        The function; it closes over its parameters, which become constants.
+    spec
+        What one input is. For an `Image` the model takes uint8 "pictures" ``[b, height, width, channels]`` and
+        normalises them itself; else it takes what the backbone takes, as "inputs" (or one input a name, or "inputs_0",
+        ...).
+    classes
+        The names of the function's columns.
+    path
+        Where to write, ending in ``.onnx``.
 
-    Raises:
-        FormatError: the suffix is not .onnx, JAX cannot trace the function, an operation of it is not supported (it is
-            named), or the number of names is not that of the columns.
-        MissingExtraError: onnx is not installed.
+    Raises
+    ------
+    FormatError
+        If the suffix is another one, JAX cannot trace the function, an operation of it is not supported (the message
+        names it), or the number of names is not that of the columns.
+    MissingExtraError
+        If onnx is not installed.
 
+    Examples
+    --------
     >>> import tempfile, onnx
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "some.onnx")
-    ...     write(lambda x: (2 * x, jax.nn.sigmoid(x)), jax.ShapeDtypeStruct((2,), np.float32), ["a", "b"], path)
+    ...     to_onnx(lambda x: (2 * x, jax.nn.sigmoid(x)), jax.ShapeDtypeStruct((2,), np.float32), ["a", "b"], path)
     ...     [node.op_type for node in onnx.load(path).graph.node]
     ['Mul', 'Sigmoid', 'Identity', 'Identity']
     """

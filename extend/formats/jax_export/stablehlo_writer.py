@@ -1,6 +1,6 @@
-"""Flax out, for JAX without the model's code: one ``.stablehlo`` file, a zip of a `jax.export` program and the names.
+"""A scoring function of JAX as one ``.stablehlo`` file: a zip of a `jax.export` program and the classes' names.
 
-These lines run it, where only jax and flatbuffers are installed::
+The model's code is not needed to run it. These lines do, where only jax and flatbuffers are installed::
 
     import json, zipfile, jax.export
     with zipfile.ZipFile("digits.stablehlo") as file:
@@ -24,14 +24,14 @@ import jax
 from jax import export
 
 from extend.core.errors import FormatError, MissingExtraError
-from extend.data.input_spec import InputSpec
+from extend.data import InputSpec
 from extend.formats.base import replace_file
 
 Score = Callable[[Any], tuple[jax.Array, jax.Array]]
 """A batch of inputs, normalised -> logits and probabilities, both float32 ``[n, k]``; traceable by JAX."""
 
 
-def write(
+def to_stablehlo(
     score: Score,
     spec: InputSpec,
     classes: Sequence[str],
@@ -39,24 +39,37 @@ def write(
     *,
     platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
 ) -> None:
-    """Write a scoring function as a ``.stablehlo`` file: batches of any size, ``{"logits", "probabilities"}`` out.
+    """Write a scoring function as a ``.stablehlo`` file, which takes batches of any size and gives "logits" and
+    "probabilities".
 
-    Args:
-        score: closes over its parameters.
-        spec: what one input is. For an `Image` the program takes uint8 pictures ``[n, height, width, channels]`` and
-            normalises them itself.
-        classes: the k names.
-        platforms: what the program is lowered for.
+    Parameters
+    ----------
+    score
+        The function; it closes over its parameters.
+    spec
+        What one input is. For an `Image` the program takes uint8 pictures ``[n, height, width, channels]`` and
+        normalises them itself.
+    classes
+        The names of the function's columns.
+    path
+        Where to write, ending in ``.stablehlo``.
+    platforms
+        What the program is lowered for.
 
-    Raises:
-        FormatError: the suffix is not .stablehlo, JAX cannot trace or lower the function, or the number of names is not
-            that of the columns.
-        MissingExtraError: flatbuffers is not installed.
+    Raises
+    ------
+    FormatError
+        If the suffix is another one, JAX cannot trace or lower the function, or the number of names is not that of the
+        columns.
+    MissingExtraError
+        If flatbuffers is not installed.
 
+    Examples
+    --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "sum.stablehlo")
-    ...     write(lambda x: (x, jax.nn.softmax(x)), jax.ShapeDtypeStruct((2,), np.float32), ["a", "b"], path)
+    ...     to_stablehlo(lambda x: (x, jax.nn.softmax(x)), jax.ShapeDtypeStruct((2,), np.float32), ["a", "b"], path)
     ...     with zipfile.ZipFile(path) as file:
     ...         model = export.deserialize(bytearray(file.read("model.stablehlo")))
     >>> model.call(np.float32([[1, 1]]))["probabilities"].tolist()
@@ -80,12 +93,16 @@ def write(
 
 
 def batched(score: Score, spec: InputSpec, classes: Sequence[str]) -> tuple[Callable[[Any], dict[str, jax.Array]], Any]:
-    """``inputs -> {"logits", "probabilities"}``, and the shapes of its inputs, where the batch is the symbol "b".
+    """Return a function ``inputs -> {"logits", "probabilities"}``, and the shapes of its inputs for a batch of the size
+    "b".
 
-    A model that cannot be traced with a symbol (it asks for ``len(x)``) is traced for one input, and mapped.
+    A model that cannot be traced with a symbol as its size (it asks for ``len(x)``) is traced for one input, and
+    mapped.
 
-    Raises:
-        FormatError: JAX cannot trace the function, or its columns are not the classes.
+    Raises
+    ------
+    FormatError
+        If JAX cannot trace the function, or its columns are not the classes.
     """
     (size,) = export.symbolic_shape("b")
     argument = spec.structs(size, stored=True)  # type: ignore[arg-type]  # JAX takes a symbol for a size.

@@ -14,33 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from extend.core.errors import FormatError, MissingExtraError
-from extend.formats.base import DenseHead, Input, digest, read_bytes, replace_file
-from extend.formats.keras import archive, legacy
-from extend.formats.keras.legacy import to_keras_h5
-from extend.formats.keras.reading import guarded, read_hdf5, read_zip, the_keras, weights_of
-
-__all__ = ["Keras", "open", "to_keras_h5"]
+from extend.formats.base import DenseHead, Input, check_names, check_replacement, digest, read_bytes, replace_file
+from extend.formats.keras import _archive as archive
+from extend.formats.keras import _legacy as legacy
+from extend.formats.keras._place import Place, activation_of, find, head_of
+from extend.formats.keras._reading import guarded, read_hdf5, read_zip, the_keras, weights_of
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where the head is: the layer, the tensor that it reads, and the layer after it that makes probabilities."""
-
-    layer: Any
-    before: Any
-    after: Any
-    binary: bool
-
-
-@dataclass(frozen=True)
 class Keras:
-    """A Keras model; see `extend.formats.base.Foreign` for what its attributes and methods mean.
+    """A Keras model, opened.
 
-    `model` is a copy of its own: the user's model is neither used nor changed.
+    `extend.formats.base.Foreign` says what its attributes and methods mean. It holds a copy of its own in `model`: the
+    user's model is neither used nor changed.
     """
 
     path: Path | None
@@ -49,15 +40,17 @@ class Keras:
     head: DenseHead
     classes: tuple[str, ...] | None
     fingerprint: str
-    place: _Place = field(repr=False)
+    place: Place = field(repr=False)
     run: Callable[[list[np.ndarray]], np.ndarray] = field(repr=False, compare=False)
     format: str = "keras"
 
-    def features(self, batch: Any) -> np.ndarray:
-        """What the head reads, float32 ``[n, d]`` (float64 in a model of float64), in inference mode.
+    def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
+        """Return what the head reads in inference mode, float32 (float64 in a model of float64).
 
-        Raises:
-            FormatError: Keras cannot run the model on this batch.
+        Raises
+        ------
+        FormatError
+            If Keras cannot run the model on this batch.
         """
         if isinstance(self.input, Input):
             arrays = [np.asarray(batch, self.input.dtype)]
@@ -73,19 +66,20 @@ class Keras:
             ) from error
 
     def save(self, path: Path, head: DenseHead, classes: tuple[str, ...]) -> None:
-        """Write a ``.keras`` file, or an ``.h5`` that readers of Keras 2 open too; uncompiled.
+        """Write an uncompiled ``.keras`` file, or an ``.h5`` that readers of Keras 2 open too.
 
-        Every weight but the head's is bit-identical. Class names are kept in the file: the member ``classes.json``,
-        the attribute ``class_names``.
+        Every weight but the head's is bit-identical. Class names are kept in the file: the member ``classes.json``, the
+        attribute ``class_names``.
 
-        Raises:
-            FormatError: another suffix, a head that the layers after it cannot take, or for .h5 a layer that Keras 2
-                has not.
+        Raises
+        ------
+        FormatError
+            If the suffix is another one, the layers after the head cannot take the new one, or Keras 2 has not a layer
+            that an .h5 would need.
         """
         if not str(path).endswith(SUFFIXES):
             raise FormatError(f"{path}: a Keras file ends in one of {', '.join(SUFFIXES)}")
-        if head.kernel.shape[0] != self.head.kernel.shape[0]:
-            raise FormatError(f"the head reads {head.kernel.shape[0]} features; expected {self.head.kernel.shape[0]}")
+        check_replacement(head, self.head, classes, where=path)
         model = _with_head(self.model, self.place, head)
         if str(path).endswith(".keras"):
             replace_file(path, _zip_of(model, classes))
@@ -94,7 +88,7 @@ class Keras:
             replace_file(path, legacy.file_of(config, _weights(model), classes))
 
     def describe(self) -> dict[str, str]:
-        """What `extend inspect` shows."""
+        """Describe the layers and where the head was found."""
         names = [layer.name for layer in self.model.layers]
         before = [
             layer for layer in self.model.layers if layer is not self.place.layer and layer is not self.place.after
@@ -113,17 +107,31 @@ class Keras:
 def open(path: str | os.PathLike[str] | Any, *, trust: bool = False) -> Keras:
     """Open a ``.keras`` or legacy ``.h5`` file, or a `keras.Model`, whose last layer is dense.
 
-    Nothing of a file is executed: a config may name only Keras' own layers. Sets ``KERAS_BACKEND=jax`` if Keras is not
-    imported yet and no backend is chosen.
+    Nothing of a file is executed: a config may name only Keras' own layers. ``KERAS_BACKEND`` is set to "jax" if Keras
+    is not imported yet and no backend is chosen.
 
-    Args:
-        path: a file, or a Sequential or functional model.
-        trust: also load Lambda layers and registered custom classes, which runs what is in the file.
+    Parameters
+    ----------
+    path
+        A file, or a Sequential or functional model.
+    trust
+        Whether Lambda layers and registered custom classes are loaded too, which runs what is in the file.
 
-    Raises:
-        FormatError: damaged, a class that is not Keras' own, several outputs, or no dense layer at the end.
-        MissingExtraError: Keras is not installed.
+    Returns
+    -------
+    Keras
+        The opened model.
 
+    Raises
+    ------
+    FormatError
+        If the file is damaged or names a class that is not Keras' own, or the model has several outputs or no dense
+        layer at its end.
+    MissingExtraError
+        If Keras is not installed.
+
+    Examples
+    --------
     >>> import os; _ = os.environ.setdefault("KERAS_BACKEND", "jax")
     >>> import keras
     >>> open(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])).head.num_classes
@@ -178,10 +186,10 @@ def _assign(source: Any, target: Any, skip: str | None) -> None:
 def _opened(model: Any, path: Path | None, classes: tuple[str, ...] | None) -> Keras:
     if not _plain_model(model):
         raise FormatError(f"{type(model).__name__} is neither Sequential nor functional: its layers are not known")
-    place = _place(model)
-    head = _head(place)
-    if classes is not None and len(classes) != head.num_classes:
-        raise FormatError(f"{len(classes)} class names for {head.num_classes} outputs")
+    place = find(model)
+    head = head_of(place)
+    if classes is not None:
+        check_names(classes, head.num_classes)
     first = any(getattr(layer, "data_format", None) == "channels_first" for layer in model.layers)
     inputs = {
         tensor.name: Input(tuple(tensor.shape[1:]), np.dtype(tensor.dtype), first and len(tensor.shape) == 4)
@@ -191,65 +199,7 @@ def _opened(model: Any, path: Path | None, classes: tuple[str, ...] | None) -> K
     return Keras(path, model, one, head, classes, _fingerprint(model, place), place, _runner(model, place))
 
 
-def _place(model: Any) -> _Place:
-    """The head, found from the model's output backwards.
-
-    Raises:
-        FormatError: names what stands where a dense layer was expected.
-    """
-    if len(model.outputs) != 1:
-        raise FormatError(f"the model has {len(model.outputs)} outputs; expected one")
-    layer, before = _maker(model.outputs[0])
-    after = None
-    if _after(layer) is not None:
-        after = layer
-        layer, before = _maker(before)
-    kind = type(layer).__name__
-    if kind != "Dense":
-        raise FormatError(
-            f"layer {layer.name!r} ({kind}) is the last; expected Dense, or Dense and a softmax or sigmoid after it"
-        )
-    if len(before.shape) != 2:
-        raise FormatError(f"the head {layer.name!r} reads {len(before.shape)} axes; expected [n, features]")
-    kinds = {name for name in (layer.activation.__name__, _after(after)) if name not in (None, "linear")}
-    if len(kinds) > 1 or not kinds <= {"softmax", "sigmoid"}:
-        found = " and ".join(sorted(kinds))
-        raise FormatError(f"the head {layer.name!r} has the activation {found}; expected softmax, sigmoid or none")
-    if not any(own is layer for own in model.layers):
-        raise FormatError(f"the head {layer.name!r} is not a layer of the model itself but of one inside it")
-    return _Place(layer, before, after, layer.units == 1 and "softmax" not in kinds)
-
-
-def _maker(tensor: Any) -> tuple[Any, Any]:
-    """The layer that made a tensor, and the one tensor that it read."""
-    operation, node, _ = tensor._keras_history
-    inputs = operation._inbound_nodes[node].input_tensors
-    if len(inputs) != 1:
-        raise FormatError(f"layer {operation.name!r} ({type(operation).__name__}) is the last; expected Dense")
-    return operation, inputs[0]
-
-
-def _after(layer: Any) -> str | None:
-    """The activation that a layer applies and nothing else; None if it does another thing."""
-    kind = type(layer).__name__
-    if kind == "Activation" and layer.activation.__name__ in ("softmax", "sigmoid", "linear"):
-        return str(layer.activation.__name__)
-    if kind == "Softmax" and layer.axis in (-1, 1):
-        return "softmax"
-    return "sigmoid" if kind == "Sigmoid" else None
-
-
-def _head(place: _Place) -> DenseHead:
-    to_numpy, layer = the_keras().ops.convert_to_numpy, place.layer
-    kernel = np.asarray(to_numpy(layer.kernel))
-    bias = np.asarray(to_numpy(layer.bias)) if layer.use_bias else np.zeros(layer.units, kernel.dtype)
-    if place.binary:
-        return DenseHead(np.hstack([np.zeros_like(kernel), kernel]), np.concatenate([np.zeros_like(bias), bias]))
-    sigmoid = "sigmoid" in (layer.activation.__name__, _after(place.after))
-    return DenseHead(kernel, bias, "sigmoid" if sigmoid else "softmax")
-
-
-def _runner(model: Any, place: _Place) -> Callable[[list[np.ndarray]], np.ndarray]:
+def _runner(model: Any, place: Place) -> Callable[[list[np.ndarray]], np.ndarray]:
     """A function of input arrays; on JAX compiled, once a shape of batch."""
     keras = the_keras()
     body = keras.Model(model.inputs, place.before)
@@ -275,7 +225,7 @@ def _runner(model: Any, place: _Place) -> Callable[[list[np.ndarray]], np.ndarra
     return lambda arrays: widened(call(trained, others, arrays))
 
 
-def _fingerprint(model: Any, place: _Place) -> str:
+def _fingerprint(model: Any, place: Place) -> str:
     """SHA-256 over the layers before the head, how they are joined, and their weights."""
     to_numpy = the_keras().ops.convert_to_numpy
     skip = {place.layer.name, getattr(place.after, "name", None)}
@@ -300,15 +250,12 @@ def _stable(value: Any) -> Any:
     return value
 
 
-def _with_head(model: Any, place: _Place, head: DenseHead) -> Any:
+def _with_head(model: Any, place: Place, head: DenseHead) -> Any:
     """The same model with another head; it shares nothing with the old one."""
     keras = the_keras()
-    kernel, bias, binary = head.kernel, head.bias, place.binary
-    if binary and head.activation == "softmax" and head.num_classes == 2 and not kernel[:, 0].any() and not bias[0]:
-        kernel, bias = kernel[:, 1:], bias[1:]  # Still one unit.
-    else:
-        binary = False
-    wanted = "sigmoid" if binary else head.activation
+    unit = head.single_unit() if place.binary else None
+    kernel, bias = unit or (head.kernel, head.bias)
+    wanted = "sigmoid" if unit else head.activation
     config = copy.deepcopy(model.get_config())
     for entry in config["layers"]:
         name = entry["config"].get("name")
@@ -320,7 +267,7 @@ def _with_head(model: Any, place: _Place, head: DenseHead) -> Any:
                 entry["config"]["activation"] = wanted
         elif place.after is not None and name == place.after.name:
             entry.pop("build_config", None)
-            if _after(place.after) not in (wanted, "linear"):
+            if activation_of(place.after) not in (wanted, "linear"):
                 if entry["class_name"] != "Activation":
                     raise FormatError(f"layer {name!r} ({entry['class_name']}) cannot become a {wanted}")
                 entry["config"]["activation"] = wanted

@@ -1,17 +1,6 @@
 """Networks of MATLAB's Deep Learning (Neural Network) Toolbox, as arrays in a ``.mat`` file.
 
-A ``network`` object cannot be read outside MATLAB. These lines, in MATLAB, write what it holds::
-
-    IW = net.IW; LW = net.LW; b = net.b; transfer = cellfun(@(l) l.transferFcn, net.layers, 'UniformOutput', false);
-    in = net.inputs{1}; input = struct('fcns', {in.processFcns}, 'settings', {in.processSettings});
-    out = net.outputs{end}; output = struct('fcns', {out.processFcns}, 'settings', {out.processSettings});
-    save('net.mat', 'IW', 'LW', 'b', 'transfer', 'input', 'output', '-v7')
-
-Optional are the variables ``classes`` and ``inputs``, cells of names such as ``{'cat', 'dog'}``. All may also be fields
-of one struct. A network trained with ``trainbr`` (Bayesian regularisation) or any other function is the same here.
-
-What a network computes: ``a{1} = f(IW{1} * p + b{1})``, ``a{i} = f(LW{i,i-1} * a{i-1} + b{i})``, where p are the
-processed inputs; the outputs are a{end} with the processing undone.
+`extend.formats.matlab._variables` says what such a file holds, and the lines that write it in MATLAB.
 """
 
 from __future__ import annotations
@@ -23,32 +12,54 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from extend.core.errors import FormatError
-from extend.formats.base import DenseHead, Input, read_bytes, replace_file
+from extend.formats.base import DenseHead, Input, check_replacement, read_bytes, replace_file, same_columns
 from extend.formats.dense import DenseLayer, DenseNetwork
-from extend.formats.matlab.processing import Struct, cells, numbers, processing, reselect, struct, texts
-from extend.formats.matlab.scan import BYTES, scan
-from extend.formats.pmml.parts import same_columns
+from extend.formats.matlab._processing import processing, reselect, texts
+from extend.formats.matlab._scan import BYTES, scan
+from extend.formats.matlab._variables import (
+    SNIPPET,
+    TRANSFER,
+    Rows,
+    cell,
+    last_layer,
+    layer_of,
+    layers_of,
+    names_of,
+    net_of,
+    processing_of,
+    rows_of,
+    to_bytes,
+)
 
 if TYPE_CHECKING:
-    from extend.heads.links import Activation
-
-SNIPPET = (__doc__ or "").split("::\n\n")[1].split("\n\n")[0]
-TRANSFER = {"tansig": "tanh", "logsig": "logistic", "purelin": "identity", "poslin": "relu", "softmax": "softmax"}
-Rows = tuple[list[str], list[Struct]]
-"""Processing functions and their settings."""
+    from extend.heads import Activation
 
 
 @dataclass(frozen=True)
 class Matlab:
-    """A network, opened; one row of input holds its raw inputs.
+    """A network of MATLAB, opened; one row of input holds its raw inputs.
 
-    `variables` are the file's; `within` is the struct that holds the network, or "". `scale` and `shift` undo the
-    processing of the outputs: ``y = a * scale + shift``.
+    `extend.formats.base.Foreign` says what its attributes and methods mean. Probabilities are softmax's own; of logsig
+    units the outputs; of tansig units ``(1 + a) / 2``; of purelin units the softmax of the outputs (which learnt to be
+    0 or 1, so they are flat, but their order is the network's).
 
-    What the probabilities are: softmax's own; of logsig units the outputs; of tansig units ``(1 + a) / 2``; of purelin
-    units the softmax of the outputs y (which learnt to be 0 or 1, so they are flat, but their order is the network's).
+    Parameters
+    ----------
+    path
+        The file.
+    variables, within
+        The file's variables, and the struct among them that holds the network, or "".
+    others
+        What the variables are that cannot be read, by name.
+    network, head, classes
+        The network, its last layer, and the classes' names if the file has them.
+    scale, shift
+        What undoes the processing of the outputs: ``y = a * scale + shift``.
+    output
+        The outputs' processing functions and their settings.
     """
 
     path: str
@@ -65,17 +76,21 @@ class Matlab:
 
     @property
     def input(self) -> Input:
+        """One row of raw inputs."""
         return Input((len(self.network.scale),), np.dtype(np.float64))
 
     @property
     def fingerprint(self) -> str:
+        """SHA-256 over the network before its last layer."""
         return self.network.fingerprint
 
-    def features(self, batch: Any) -> np.ndarray:
-        """What the last layer reads, float64 ``[n, d]``, of ``[n, inputs]``.
+    def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
+        """Return what the last layer reads, in float64.
 
-        Raises:
-            FormatError: another number of inputs.
+        Raises
+        ------
+        FormatError
+            If the batch has another number of inputs.
         """
         x = np.asarray(batch, np.float64)
         if x.ndim != 2 or x.shape[1] != len(self.network.scale):
@@ -83,29 +98,28 @@ class Matlab:
         return self.network.features(x)
 
     def save(self, path: str | os.PathLike[str], head: DenseHead, classes: tuple[str, ...]) -> None:
-        """Write the file with this head; see `extend.formats.base.Foreign.save`.
+        """Write the file with this head in place of its own.
 
         New outputs get the settings of the first one. One logsig or tansig unit for two classes becomes softmax, as
         does a head of another kind.
 
-        Raises:
-            FormatError: the suffix is not .mat, or fewer than two classes.
+        Raises
+        ------
+        FormatError
+            If the suffix is not .mat, or there are fewer than two classes.
         """
         if Path(path).suffix.lower() != ".mat":
             raise FormatError(f"{path}: a MATLAB file is named .mat")
-        if len(classes) != head.num_classes or len(set(classes)) != len(classes) or len(classes) < 2:
-            raise FormatError(
-                f"{path}: {head.num_classes} columns for the classes {list(classes)}; expected two or more"
-            )
-        net = _net(self.variables, self.within, self.path)
+        check_replacement(head, self.head, classes, fewest=2, where=path)
+        net = net_of(self.variables, self.within, self.path)
         made = dict(net)
         last = len(self.network.layers) - 1
         if not last:  # Constant inputs, which the file's processing removes, are features that are always 0.
             kernel = np.where(self.network.scale[:, None] == 0, 0.0, head.kernel)
             head = DenseHead(kernel, head.bias, head.activation)
-        if not _same(self.head, head):
+        if not self.head.equals(head):
             weights, bias, transfer, output = self._last(net, head)
-            made["b"], made["transfer"], made["output"] = net["b"].copy(), net["transfer"].copy(), _output(output)
+            made["b"], made["transfer"], made["output"] = net["b"].copy(), net["transfer"].copy(), processing_of(output)
             made["b"].flat[last] = bias[:, None]
             made["transfer"].flat[last] = transfer
             if last:
@@ -114,8 +128,8 @@ class Matlab:
             else:
                 made["IW"] = net["IW"].copy()
                 made["IW"].flat[0] = weights
-        made["classes"] = _cell(classes)
-        content = _bytes({**self.variables, self.within: made} if self.within else made)
+        made["classes"] = cell(classes)
+        content = to_bytes({**self.variables, self.within: made} if self.within else made)
         written = _open(content, str(path))
         if not _close(written.head, head) or written.classes != classes or written.fingerprint != self.fingerprint:
             raise FormatError(f"{path}: the written file would read otherwise than the model that was given")
@@ -137,7 +151,7 @@ class Matlab:
         if transfer != "purelin":
             scale, shift = np.full_like(scale, factor), np.zeros_like(shift)
         weights, offset = (kernel / scale).T, (bias - shift) / scale
-        own_weights, own_bias = _layer(net, last, self.path)
+        own_weights, own_bias = layer_of(net, last, self.path)
         for column, match in enumerate(matches):
             if match is not None:
                 weights[column], offset[column] = own_weights[match], own_bias[match]
@@ -145,7 +159,7 @@ class Matlab:
         return weights, offset, transfer, (fcns, [reselect(one, len(self.scale), rows) for one in settings])
 
     def describe(self) -> dict[str, str]:
-        """See `extend.formats.base.Foreign.describe`."""
+        """Describe the layers, where the head was found, and what of the file is not read."""
         widths = [f"{layer.kernel.shape[1]} {layer.activation}" for layer in self.network.layers[:-1]]
         found = {
             "backbone": f"{len(self.network.scale)} inputs, layers of {', '.join(widths) or 'none'}",
@@ -159,11 +173,26 @@ class Matlab:
 
 
 def open(path: str | os.PathLike[str]) -> Matlab:
-    """A network in a ``.mat`` file (MAT 5 to 7), written as the module's head shows.
+    """Open a network in a ``.mat`` file (MAT 5 to 7), written as `SNIPPET` shows.
 
-    Raises:
-        FormatError: damaged, MAT 7.3, a network object, or with a part that is not supported, which is named.
+    Parameters
+    ----------
+    path
+        The file.
 
+    Returns
+    -------
+    Matlab
+        The opened model.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, of MAT 7.3, holds a network object, or has a part that is not supported; the message
+        names it.
+
+    Examples
+    --------
     >>> import tempfile
     >>> layer = DenseLayer(np.eye(2), np.zeros(2), "softmax")
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -177,9 +206,20 @@ def open(path: str | os.PathLike[str]) -> Matlab:
 def to_mat(network: DenseNetwork, path: str | os.PathLike[str]) -> None:
     """Write a dense network as the arrays of a MATLAB network; the inputs' scaling goes into the first layer.
 
-    Raises:
-        FormatError: the suffix is not .mat, one class alone, or an activation that MATLAB's networks have not.
+    Parameters
+    ----------
+    network
+        The network.
+    path
+        Where to write, ending in ``.mat``.
 
+    Raises
+    ------
+    FormatError
+        If the suffix is another one, there is one class alone, or MATLAB's networks have not such an activation.
+
+    Examples
+    --------
     >>> import tempfile
     >>> network = DenseNetwork((DenseLayer(np.eye(2), np.zeros(2), "tanh"),), np.ones(2), np.zeros(2))
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -201,20 +241,20 @@ def to_mat(network: DenseNetwork, path: str | os.PathLike[str]) -> None:
     biases[0] = biases[0] + network.offset @ network.layers[0].kernel
     weights[0] = weights[0] * network.scale
     net: dict[str, Any] = {
-        "IW": _cell([weights[0], *[None] * (count - 1)]),
-        "LW": _cell([None] * count * count).reshape(count, count),
-        "b": _cell([bias[:, None] for bias in biases]),
-        "transfer": _cell([names[kind] for kind in kinds]),
-        "input": _output(([], [])),
-        "output": _output(([], [])),
+        "IW": cell([weights[0], *[None] * (count - 1)]),
+        "LW": cell([None] * count * count).reshape(count, count),
+        "b": cell([bias[:, None] for bias in biases]),
+        "transfer": cell([names[kind] for kind in kinds]),
+        "input": processing_of(([], [])),
+        "output": processing_of(([], [])),
     }
     for layer in range(1, count):
         net["LW"][layer, layer - 1] = weights[layer]
     if network.classes:
-        net["classes"] = _cell(network.classes)
+        net["classes"] = cell(network.classes)
     if network.inputs:
-        net["inputs"] = _cell(network.inputs)
-    content = _bytes(net)
+        net["inputs"] = cell(network.inputs)
+    content = to_bytes(net)
     _open(content, str(path))
     replace_file(path, content)
 
@@ -235,29 +275,29 @@ def _open(content: bytes, where: str) -> Matlab:
             + "".join(f"; {name} is {what}, which only MATLAB reads" for name, what in found.others.items())
             + f". In MATLAB, write the network so:\n{SNIPPET}"
         )
-    net = _net(variables, within, where)
+    net = net_of(variables, within, where)
     missing = [name for name in ("LW", "b", "transfer", "input", "output") if name not in net]
     if missing:
         raise FormatError(f"{where}: no variable {', '.join(missing)}. In MATLAB, write the network so:\n{SNIPPET}")
     transfer = texts(net["transfer"], f"{where}: transfer")
-    layers = _layers(net, transfer, where)
-    processed = processing(*_rows(net["input"], f"{where}: input"), layers[0].kernel.shape[0], f"{where}: input")
+    layers = layers_of(net, transfer, where)
+    processed = processing(*rows_of(net["input"], f"{where}: input"), layers[0].kernel.shape[0], f"{where}: input")
     kernel = np.zeros((processed.size, layers[0].kernel.shape[1]))
     scale, offset = np.zeros((2, processed.size))
     kernel[processed.rows], scale[processed.rows], offset[processed.rows] = (
         layers[0].kernel, processed.scale, processed.offset,
     )  # fmt: skip
     layers[0] = DenseLayer(kernel, layers[0].bias, layers[0].activation)
-    output = _rows(net["output"], f"{where}: output")
+    output = rows_of(net["output"], f"{where}: output")
     units = layers[-1].kernel.shape[1]
     undone = processing(*output, units, f"{where}: output")
     if undone.size != units or not (undone.scale > 0).all():
         raise FormatError(f"{where}: output: rows that are constant, or turned round, cannot be classes; train without")
     up, shift = 1 / undone.scale, -undone.offset / undone.scale
-    last = _last_layer(layers[-1], transfer[-1], up, shift, where)
+    last = last_layer(layers[-1], transfer[-1], up, shift, where)
     kind: Activation = "sigmoid" if last.activation == "logistic" else "softmax"
-    names = tuple(_names(net["classes"], f"{where}: classes")) if "classes" in net else None
-    inputs = tuple(_names(net["inputs"], f"{where}: inputs")) if "inputs" in net else ()
+    names = tuple(names_of(net["classes"], f"{where}: classes")) if "classes" in net else None
+    inputs = tuple(names_of(net["inputs"], f"{where}: inputs")) if "inputs" in net else ()
     if names is not None and len(set(names)) != len(names):
         raise FormatError(f"{where}: classes has a name twice")
     for name in ("classes", "inputs"):
@@ -268,100 +308,6 @@ def _open(content: bytes, where: str) -> Matlab:
     return Matlab(where, variables, within, found.others, network, head, up, shift, output, names)
 
 
-def _layers(net: dict[str, Any], transfer: list[str], where: str) -> list[DenseLayer]:
-    count = len(transfer)
-    first, later, biases = (cells(net[name], f"{where}: {name}") for name in ("IW", "LW", "b"))
-    if not 0 < count <= 100 or first.shape[0] != count or later.shape != (count, count) or biases.size != count:
-        raise FormatError(
-            f"{where}: {count} transfer functions with IW of {first.shape[0]} rows, LW {list(later.shape)} and "
-            f"{biases.size} b; expected as many layers in each"
-        )
-    skips = [f"IW{{{i + 1},{j + 1}}}" for i, j in np.ndindex(first.shape) if np.size(first[i, j]) and (i or j)]
-    skips += [f"LW{{{i + 1},{j + 1}}}" for i, j in np.ndindex(later.shape) if np.size(later[i, j]) and j != i - 1]
-    if skips:
-        raise FormatError(f"{where}: {skips[0]} is not empty; only a chain of layers is supported, with one input")
-    layers = []
-    for number, name in enumerate(transfer):
-        if name not in TRANSFER:
-            raise FormatError(
-                f"{where}: layer {number + 1}: transfer function {name!r}; there are {', '.join(TRANSFER)}"
-            )
-        weights, bias = _layer(net, number, where)
-        try:
-            layers.append(DenseLayer(weights.T, bias, TRANSFER[name]))
-        except FormatError as error:
-            raise FormatError(f"{where}: layer {number + 1}: {error}") from error
-    return layers
-
-
-def _layer(net: dict[str, Any], number: int, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """Weights ``[units, inputs]`` and bias ``[units]`` of a layer, from 0."""
-    label = f"{where}: layer {number + 1}"
-    weights = numbers(net["LW"][number, number - 1] if number else net["IW"][0, 0], f"{label}, weights")
-    bias = numbers(net["b"].flat[number], f"{label}, b").ravel()
-    return weights, bias if bias.size else np.zeros(len(weights))
-
-
-def _last_layer(layer: DenseLayer, transfer: str, scale: np.ndarray, shift: np.ndarray, where: str) -> DenseLayer:
-    """The last layer whose outputs are the classes' scores."""
-    kernel, bias = layer.kernel, layer.bias
-    if transfer == "purelin" and len(bias) > 1:
-        return DenseLayer(kernel * scale, bias * scale + shift, "identity")
-    if transfer == "poslin" or (len(bias) == 1 and transfer not in ("logsig", "tansig")):
-        raise FormatError(f"{where}: a last layer of {len(bias)} {transfer} units gives no scores of classes")
-    if not (np.ptp(scale) == 0 and np.ptp(shift) == 0):
-        raise FormatError(f"{where}: output: {transfer} units whose settings differ from class to class")
-    if transfer == "softmax":
-        return layer
-    if transfer == "tansig":
-        kernel, bias = 2 * kernel, 2 * bias
-    if len(bias) > 1:
-        return DenseLayer(kernel, bias, "logistic")
-    return DenseLayer(np.column_stack([np.zeros_like(kernel), kernel]), np.array([0.0, *bias]), "softmax")
-
-
-def _net(variables: dict[str, Any], within: str, where: str) -> dict[str, Any]:
-    return struct(variables[within], f"{where}: {within}") if within else variables
-
-
-def _rows(value: Any, where: str) -> Rows:
-    fields = struct(value, where)
-    for name in ("fcns", "settings"):
-        if name not in fields:
-            raise FormatError(f"{where}: no field {name}. In MATLAB, write the network so:\n{SNIPPET}")
-    fcns = texts(fields["fcns"], f"{where}.fcns") if np.size(fields["fcns"]) else []
-    settings = fields["settings"]
-    ones = list(cells(settings, f"{where}.settings").flat) if np.size(settings) else []
-    return fcns, [struct(one, f"{where}.settings") for one in ones]
-
-
-def _names(value: Any, where: str) -> list[str]:
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
-        return [f"{number:g}" for number in numbers(value, where).ravel()]
-    return texts(value, where)
-
-
-def _output(rows: Rows) -> dict[str, Any]:
-    fcns, settings = _cell(rows[0]).reshape(1, -1), _cell(rows[1]).reshape(1, -1)
-    return {"fcns": fcns, "settings": settings}
-
-
-def _cell(values: Any) -> np.ndarray:
-    """A column of cells; None is an empty one."""
-    made = np.empty((len(values), 1), object)
-    for place, value in enumerate(values):
-        made[place, 0] = np.zeros((0, 0)) if value is None else value
-    return made
-
-
-def _same(one: DenseHead, two: DenseHead) -> bool:
-    return (
-        one.activation == two.activation
-        and np.array_equal(one.kernel, two.kernel)
-        and np.array_equal(one.bias, two.bias)
-    )
-
-
 def _close(one: DenseHead, two: DenseHead) -> bool:
     """Equal but for the rounding of the outputs' processing."""
     pairs = ((one.kernel, two.kernel), (one.bias, two.bias))
@@ -369,11 +315,3 @@ def _close(one: DenseHead, two: DenseHead) -> bool:
     return one.activation == two.activation and all(
         a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12 * most) for a, b in pairs
     )
-
-
-def _bytes(variables: dict[str, Any]) -> bytes:
-    from scipy.io import savemat
-
-    file = io.BytesIO()
-    savemat(file, variables, long_field_names=True, do_compression=True)
-    return file.getvalue()

@@ -5,36 +5,41 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from extend.core.errors import FormatError, MissingExtraError
-from extend.formats.base import DenseHead, Input, digest, read_bytes, replace_file
-from extend.formats.onnx.graph import Place, find
-from extend.formats.onnx.labels import names_of
-from extend.formats.onnx.nodes import called, captured, graphs_of, tensor_value
-from extend.formats.onnx.widen import widen
+from extend.core.errors import FormatError
+from extend.formats.base import DenseHead, Input, check_replacement, digest, replace_file
+from extend.formats.onnx._file import (
+    MOST_ELEMENTS,
+    check,
+    make_session,
+    read,
+    serialise,
+    short,
+)
+from extend.formats.onnx._graph import Place, find
+from extend.formats.onnx._labels import names_of
+from extend.formats.onnx._nodes import called, captured
+from extend.formats.onnx._widen import widen
 
-MOST_BYTES = (1 << 31) - (1 << 16)
-"""A protobuf message cannot be larger than 2 GiB; such a model is not opened, and none is written."""
-MOST_ELEMENTS = 1 << 27
-"""Of one tensor between two nodes, for the number of samples that the file declares (one, if it leaves that open)."""
-MOST_NODES = 1 << 20
-"""Of a function with all that it calls, and times round a loop."""
-_LARGE = 1 << 16
-_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "ai.onnx.preview.training"}
 _FEATURES = "extend_features"
 
 
 @dataclass(frozen=True, eq=False)
 class OnnxModel:
-    """A classifier in an ONNX file; see `open`.
+    """A classifier in an ONNX file, opened.
 
+    `extend.formats.base.Foreign` says what its attributes and methods mean.
+
+    Examples
+    --------
     >>> from onnx import TensorProto, helper, numpy_helper
     >>> from tempfile import TemporaryDirectory
     >>> weights = [numpy_helper.from_array(np.ones((3, 2), np.float32), "w")]
@@ -57,13 +62,15 @@ class OnnxModel:
     session: Any = field(repr=False)
     format: str = "onnx"
 
-    def features(self, batch: Any) -> np.ndarray:
-        """What the head reads, ``[n, d]`` in float32 (float64 where the file computes so), of a batch of inputs.
+    def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
+        """Return what the head reads of a batch of inputs, in float32 (float64 where the file computes so).
 
         A model whose inputs have a fixed number of samples is given that many at a time.
 
-        Raises:
-            FormatError: the batch is not what the model takes, or ONNX Runtime cannot run it.
+        Raises
+        ------
+        FormatError
+            If the batch is not what the model takes, or ONNX Runtime cannot run it.
         """
         specs = {value.name: value for value in self.session.get_inputs()}
         arrays = batch if isinstance(self.input, Mapping) else {next(iter(specs)): batch}
@@ -89,7 +96,7 @@ class OnnxModel:
         try:
             found = self.session.run(None, arrays)[0]
         except Exception as error:  # ONNX Runtime raises exceptions of its own, without a common base.
-            raise FormatError(f"{self.path}: ONNX Runtime cannot compute the features ({_short(error)})") from error
+            raise FormatError(f"{self.path}: ONNX Runtime cannot compute the features ({short(error)})") from error
         if not isinstance(found, np.ndarray) or found.shape[:2] != (step, d) or found.size != step * d:
             shape = list(found.shape) if isinstance(found, np.ndarray) else type(found).__name__
             raise FormatError(
@@ -101,22 +108,20 @@ class OnnxModel:
     def save(self, path: Path, head: DenseHead, classes: tuple[str, ...]) -> None:
         """Write the model with this head as one file, weights included; what was opened is not changed.
 
-        Old columns that are unchanged give bit-identical scores (see `onnx_widen`). A single sigmoid unit becomes a
-        softmax over all columns, its own among them; a file that named its classes nowhere gets
-        them as metadata.
+        Old columns that are unchanged give bit-identical scores (see `extend.formats.onnx._widen`). A single sigmoid
+        unit becomes a softmax over all columns, its own among them; a file that named its classes nowhere gets them as
+        metadata.
 
-        Raises:
-            FormatError: a suffix other than .onnx, a head of another width or activation, names that the file's label
-                lists cannot hold, numbers too large for the file's dtype, or more than 2 GiB.
+        Raises
+        ------
+        FormatError
+            If the suffix is not .onnx, the head is of another width or activation, the file's label lists cannot hold
+            the names, numbers are too large for the file's dtype, or the file would have more than 2 GiB.
         """
         path = Path(path)
         if path.suffix.lower() != ".onnx":
             raise FormatError(f"{path}: expected a path that ends in .onnx")
-        if head.kernel.shape[0] != self.head.kernel.shape[0] or len(classes) != head.num_classes:
-            raise FormatError(
-                f"{path}: {list(head.kernel.shape)} columns and {len(classes)} classes do not fit a head that reads "
-                f"{self.head.kernel.shape[0]} features"
-            )
+        check_replacement(head, self.head, classes, where=path)
         if head.activation != self.head.activation:
             raise FormatError(f"{path}: the model ends in a {self.head.activation}; it cannot hold a {head.activation}")
         model = type(self.model).FromString(self.model.SerializeToString())
@@ -124,13 +129,13 @@ class OnnxModel:
             widen(model, self.place, head, classes, self.classes)
         except FormatError as error:
             raise FormatError(f"{path}: {error}") from error
-        content = _serialise(path, model)
-        _check(path, model)
-        _session(path, content)
+        content = serialise(path, model)
+        check(path, model)
+        make_session(path, content)
         replace_file(path, content)
 
     def describe(self) -> dict[str, str]:
-        """ "backbone" and "head" in words, and "limits"."""
+        """Describe the operators before the head, the head, and what follows it."""
         nodes = self.model.graph.node
         before = Counter(node.op_type for node in _cut(self.model, self.place).graph.node)
         first = nodes[self.place.blocks[0].node]
@@ -150,187 +155,41 @@ class OnnxModel:
 def open(path: str | os.PathLike[str], *, head: str | None = None) -> OnnxModel:
     """Open an ONNX classifier: find its head, and make the part before it run.
 
-    Args:
-        head: the name of the head's node or of its output, if the model has several.
+    Parameters
+    ----------
+    path
+        The file.
+    head
+        The name of the head's node or of its output, if the model has several heads.
 
-    Raises:
-        FormatError: no valid ONNX model, none that ONNX Runtime can run, external data outside of the file's folder,
-            more than 2 GiB, operators of an unknown domain, or no head that can be widened; the node is named.
-        MissingExtraError: onnx or onnxruntime is not installed.
+    Returns
+    -------
+    OnnxModel
+        The opened model.
+
+    Raises
+    ------
+    FormatError
+        If the file is no valid ONNX model or none that ONNX Runtime can run, has external data outside of its folder,
+        has more than 2 GiB or operators of an unknown domain, or has no head that can be widened; the message names the
+        node.
+    MissingExtraError
+        If onnx or onnxruntime is not installed.
     """
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401  # only to see that it is there
-    except ImportError as error:
-        raise MissingExtraError("ONNX", "onnx", error) from error
     file = Path(path)
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(read_bytes(file, MOST_BYTES))
-    except FormatError:
-        raise
-    except Exception as error:  # protobuf's DecodeError, whose place differs between its versions.
-        raise FormatError(f"{file}: no ONNX model, or a damaged one ({_short(error)})") from error
-    _load_external(file, model)
-    _nodes(file, model)
-    _check(file, model)
+    model = read(file)
     try:
         place = find(model, head)
         dense, classes = place.head, names_of(model, place)
     except FormatError as error:
         raise FormatError(f"{file}: {error}") from error
     cut = _cut(model, place)
-    session = _session(file, _serialise(file, cut))
+    session = make_session(file, serialise(file, cut))
     inputs = {value.name: _input(file, value, cut) for value in cut.graph.input if not _is_weight(cut, value.name)}
     if not inputs:
         raise FormatError(f"{file}: the head reads nothing that depends on an input")
     single = next(iter(inputs.values())) if len(inputs) == 1 else inputs
     return OnnxModel(file, single, dense, classes, _fingerprint(cut), model, place, session)
-
-
-def _short(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) < 300 else text[:300] + " ..."
-
-
-def _check(file: Path, model: Any) -> None:
-    from onnx import checker
-
-    try:
-        checker.check_model(model)
-    except Exception as error:  # ValidationError, and what protobuf and its C++ code raise.
-        raise FormatError(f"{file}: no valid ONNX model ({_short(error)})") from error
-
-
-def _serialise(file: Path, model: Any) -> bytes:
-    try:
-        content = model.SerializeToString(deterministic=True)
-    except Exception as error:  # protobuf's EncodeError, ValueError in other versions.
-        raise FormatError(f"{file}: the model cannot be written ({_short(error)})") from error
-    if len(content) > MOST_BYTES:
-        raise FormatError(f"{file}: {len(content)} bytes; models of more than 2 GiB are not supported")
-    return content
-
-
-def _session(file: Path, content: bytes) -> Any:
-    """ONNX Runtime on the CPU; it computes constants when it loads, so `_sizes` comes first."""
-    import onnxruntime
-
-    _sizes(file, content)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = min(2, os.cpu_count() or 1), 1
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises exceptions of its own, without a common base.
-        raise FormatError(f"{file}: ONNX Runtime cannot run this model ({_short(error)})") from error
-
-
-def _sizes(file: Path, content: bytes) -> None:
-    """Refuse a graph that makes gigabytes of one sample, as far as its declared shapes and constants tell."""
-    from onnx import ModelProto, TensorProto, shape_inference
-
-    light = ModelProto.FromString(content)
-    for tensor in _tensors(light.graph):
-        if tensor.ByteSize() > _LARGE:  # Shapes are all that counts of weights.
-            kept = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-            tensor.CopyFrom(kept)
-    try:
-        light = shape_inference.infer_shapes(light, data_prop=True)
-    except Exception:  # It cannot tell; then ONNX Runtime finds out.
-        return
-    for graph in (light.graph, *(inner for node in _all_nodes(light.graph) for inner in graphs_of(node))):
-        for value in graph.value_info:
-            size = prod(max(dim.dim_value, 1) for dim in value.type.tensor_type.shape.dim)
-            if size > MOST_ELEMENTS:
-                raise FormatError(f"{file}: tensor {value.name!r} has {size} elements; at most {MOST_ELEMENTS} may be")
-
-
-def _all_nodes(graph: Any, deep: int = 0) -> Iterator[Any]:
-    if deep > 20:
-        raise FormatError("subgraphs more than 20 deep")
-    for node in graph.node:
-        yield node
-        for inner in graphs_of(node):
-            yield from _all_nodes(inner, deep + 1)
-
-
-def _nodes(file: Path, model: Any) -> None:
-    """Refuse operators that ONNX Runtime lacks, and what would never end: functions within functions, long loops."""
-    functions = {(function.domain, function.name): function for function in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
-    while len(sizes) < len(functions):  # From the innermost outwards.
-        ready = {
-            key: sum(sizes.get((node.domain, node.op_type), 1) for node in _all_nodes(function))
-            for key, function in functions.items()
-            if key not in sizes
-            and not any((n.domain, n.op_type) in functions.keys() - sizes.keys() for n in _all_nodes(function))
-        }
-        if not ready or max(ready.values()) > MOST_NODES:
-            raise FormatError(f"{file}: functions that call themselves, or come to more than {MOST_NODES} nodes")
-        sizes |= ready
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    known = _DOMAINS | {function.domain for function in model.functions}
-    for node in _all_nodes(model.graph):
-        if node.op_type == "Loop" and node.input and node.input[0] in constants:
-            count = tensor_value(constants[node.input[0]])
-            if count.dtype.kind != "i" or count.size != 1 or count.item() > MOST_NODES:
-                raise FormatError(f"{file}: {called(node)} goes round more than {MOST_NODES} times")
-        if node.domain not in known:
-            raise FormatError(
-                f"{file}: {called(node)} is of the domain {node.domain!r}, which ONNX Runtime does not know"
-            )
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-        for inner in graphs_of(node):
-            yield from _tensors(inner)
-
-
-def _load_external(file: Path, model: Any) -> None:
-    """Read weights that lie in other files of the same folder into the model.
-
-    Raises:
-        FormatError: a path that leads out of the folder or through a link, or data that are not there.
-    """
-    from onnx import TensorProto
-
-    total = file.stat().st_size
-    for tensor in _tensors(model.graph):
-        if tensor.data_location != TensorProto.EXTERNAL:
-            continue
-        given = {item.key: item.value for item in tensor.external_data}
-        where = f"{file}: tensor {tensor.name!r}"
-        location, folder = Path(given.get("location", "")), file.parent.resolve()
-        data = folder / location
-        try:
-            inside = not location.is_absolute() and data.resolve() == data and data.is_relative_to(folder)
-            if not inside or ".." in location.parts or not data.is_file():
-                raise FormatError(f"{where} lies in {str(location)!r}; expected a file in the model's folder, no link")
-            size = data.stat().st_size
-            offset = int(given.get("offset", "0"))
-            length = int(given["length"]) if "length" in given else size - offset
-            if offset < 0 or length < 0 or offset + length > size:
-                raise FormatError(f"{where}: bytes {offset} to {offset + length} of {data.name}, which has {size}")
-            total += length
-            if total > MOST_BYTES:
-                raise FormatError(f"{file}: with its external data more than 2 GiB, which is not supported")
-            with data.open("rb") as stream:
-                stream.seek(offset)
-                tensor.raw_data = stream.read(length)
-        except (OSError, ValueError) as error:
-            if isinstance(error, FormatError):
-                raise
-            raise FormatError(f"{where}: its external data cannot be read ({error})") from error
-        del tensor.external_data[:]
-        tensor.ClearField("data_location")
 
 
 def _is_weight(model: Any, name: str) -> bool:

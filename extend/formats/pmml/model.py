@@ -14,22 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from extend.core.errors import FormatError
-from extend.formats.base import DenseHead, Input, digest, read_bytes, replace_file
+from extend.formats.base import DenseHead, Input, check_replacement, digest, read_bytes, replace_file
 from extend.formats.dense import DenseLayer, DenseNetwork
-from extend.formats.pmml import fields as pmml_fields
-from extend.formats.pmml import network as pmml_network
-from extend.formats.pmml import regression as pmml_regression
-from extend.formats.pmml.document import BYTES, children, parse, text, write
-from extend.formats.pmml.fields import Fields
-from extend.formats.pmml.parts import Parts, set_classes
-from extend.formats.pmml.writer import to_pmml
+from extend.formats.pmml import _fields as pmml_fields
+from extend.formats.pmml import _network as pmml_network
+from extend.formats.pmml import _regression as pmml_regression
+from extend.formats.pmml._document import BYTES, children, parse, text, write
+from extend.formats.pmml._fields import Fields
+from extend.formats.pmml._parts import Parts, set_classes
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
-
-__all__ = ["Pmml", "open", "to_pmml"]
 
 KINDS = {"NeuralNetwork": pmml_network, "RegressionModel": pmml_regression}
 AROUND = ("Header", "MiningBuildTask", "DataDictionary", "TransformationDictionary")
@@ -39,8 +37,8 @@ AROUND = ("Header", "MiningBuildTask", "DataDictionary", "TransformationDictiona
 class Pmml:
     """A PMML classifier, opened; one row of input holds its active fields, in the mining schema's order.
 
-    A categorical field is given as a number: its value where its values are numbers, else its value's position in the
-    data dictionary, from 0.
+    `extend.formats.base.Foreign` says what its attributes and methods mean. A categorical field is given as a number:
+    its value where its values are numbers, else its value's position in the data dictionary, from 0.
     """
 
     path: str
@@ -51,18 +49,22 @@ class Pmml:
 
     @property
     def input(self) -> Input:
+        """One row of the active fields."""
         return Input((len(self.fields.inputs),), np.dtype(np.float64))
 
     @property
     def head(self) -> DenseHead:
+        """The last layer, or the regression tables."""
         return self.parts.head
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """The classes that the neural outputs, or the regression tables, name."""
         return self.parts.classes
 
     @property
     def fingerprint(self) -> str:
+        """SHA-256 over the fields and the layers before the head."""
         derived = [None if isinstance(one, FormatError) else one for one in self.fields.derived]
         fields = (self.fields.inputs, self.fields.codes, derived, self.parts.columns)
         parts: list[tuple[str, Any]] = [("fields", repr(fields))]
@@ -90,11 +92,13 @@ class Pmml:
         layers[0] = DenseLayer(kernel, layers[0].bias, layers[0].activation)
         return DenseNetwork(tuple(layers), scale, offset, self.fields.inputs, self.parts.classes)
 
-    def features(self, batch: Any) -> np.ndarray:
-        """What the last layer reads, float64 ``[n, d]``, of ``[n, inputs]``.
+    def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
+        """Return what the last layer reads, in float64.
 
-        Raises:
-            FormatError: another number of inputs, or transformed inputs that are not finite.
+        Raises
+        ------
+        FormatError
+            If the batch has another number of inputs, or transformed inputs are not finite.
         """
         x = self.fields.columns(np.asarray(batch), self.parts.columns)
         for layer in self.parts.layers:
@@ -102,17 +106,16 @@ class Pmml:
         return x
 
     def save(self, path: str | os.PathLike[str], head: DenseHead, classes: tuple[str, ...]) -> None:
-        """Write the file with this head; see `extend.formats.base.Foreign.save`.
+        """Write the file with this head in place of its own.
 
-        Raises:
-            FormatError: the suffix is not .pmml or .xml, or the file cannot hold the head.
+        Raises
+        ------
+        FormatError
+            If the suffix is not .pmml or .xml, or the file cannot hold the head.
         """
         if Path(path).suffix.lower() not in (".pmml", ".xml"):
             raise FormatError(f"{path}: a PMML file is named .pmml or .xml")
-        if len(classes) != head.num_classes or len(set(classes)) != len(classes):
-            raise FormatError(
-                f"{path}: {head.num_classes} columns for the classes {list(classes)}; expected unlike names"
-            )
+        check_replacement(head, self.head, classes, fewest=2, where=path)
         root = deepcopy(self.root)
         if not self._holds(head, classes):
             model = _model(root, self.path)
@@ -123,9 +126,7 @@ class Pmml:
         replace_file(path, content)
 
     def _holds(self, head: DenseHead, classes: tuple[str, ...]) -> bool:
-        own = self.parts.head
-        same = np.array_equal(own.kernel, head.kernel) and np.array_equal(own.bias, head.bias)
-        return same and own.activation == head.activation and classes == self.parts.classes
+        return self.parts.head.equals(head) and classes == self.parts.classes
 
     def _check(self, source: Pmml, head: DenseHead, classes: tuple[str, ...]) -> None:
         """What was written reads as what was given."""
@@ -133,7 +134,7 @@ class Pmml:
             raise FormatError(f"{self.path}: the written file would read otherwise than the model that was given")
 
     def describe(self) -> dict[str, str]:
-        """See `extend.formats.base.Foreign.describe`."""
+        """Describe the layers, the kind of head, and what each input is."""
         kinds = [f"{name} ({'categorical' if code else 'number'})" for name, code in zip(
             self.fields.inputs, self.fields.codes, strict=True)]  # fmt: skip
         widths = [f"{layer.kernel.shape[1]} {layer.activation}" for layer in self.parts.layers]
@@ -146,13 +147,27 @@ class Pmml:
 
 
 def open(path: str | os.PathLike[str]) -> Pmml:
-    """A PMML file of a neural network or a regression model that classifies.
+    """Open a PMML file of a neural network or a regression model that classifies.
 
-    Raises:
-        FormatError: damaged, with a DTD, or with a part that is not supported, which is named.
+    Parameters
+    ----------
+    path
+        The file.
 
+    Returns
+    -------
+    Pmml
+        The opened model.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, has a DTD, or has a part that is not supported; the message names it.
+
+    Examples
+    --------
     >>> import tempfile
-    >>> from extend.formats.dense import DenseLayer, DenseNetwork
+    >>> from extend.formats import DenseLayer, DenseNetwork, to_pmml
     >>> layer = DenseLayer(np.eye(2), np.zeros(2), "softmax")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     to_pmml(DenseNetwork((layer,), np.ones(2), np.zeros(2), classes=("cat", "dog")), Path(folder) / "a.pmml")

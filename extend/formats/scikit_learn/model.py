@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from scipy import sparse
 
 from extend.core.errors import FormatError
-from extend.formats.base import DenseHead, Input, digest
+from extend.formats.base import DenseHead, Input, check_names, check_replacement, check_unlike, digest
 from extend.formats.dense import DenseLayer, DenseNetwork
-from extend.formats.scikit_learn import skops_file
+from extend.formats.scikit_learn import _skops_file as skops_file
 
 LINEAR = {
     "LogisticRegression": "sklearn.linear_model",
@@ -45,9 +46,10 @@ ORDER = "extend_order_"
 
 @dataclass(frozen=True, eq=False)
 class Sklearn:
-    """A fitted scikit-learn classifier, opened; see `extend.formats.base.Foreign` for what the fields mean.
+    """A fitted scikit-learn classifier, opened.
 
-    `estimator` is a copy that nothing changes; `dense` is its hidden layers and its head.
+    `extend.formats.base.Foreign` says what its attributes and methods mean. `estimator` is a copy that nothing changes;
+    `dense` is its hidden layers and its head.
     """
 
     estimator: Any
@@ -58,11 +60,13 @@ class Sklearn:
     fingerprint: str
     format: str = "sklearn"
 
-    def features(self, batch: Any) -> np.ndarray:
-        """What the last linear map reads, float64 ``[n, d]``, of inputs ``[n, inputs]``.
+    def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
+        """Return what the last linear map reads, in float64.
 
-        Raises:
-            FormatError: a step of the pipeline does not take them.
+        Raises
+        ------
+        FormatError
+            If a step of the pipeline does not take the batch.
         """
         x = np.asarray(batch, np.float64)
         if x.shape[1:] != self.input.shape:
@@ -110,21 +114,24 @@ class Sklearn:
         else strings. Two classes become one row of `coef_`. The optimizer of an `MLPClassifier` starts afresh at its
         next `partial_fit`.
 
-        Raises:
-            FormatError: the suffix is not .skops, there are fewer than two classes, or skops cannot write a step.
+        Raises
+        ------
+        FormatError
+            If the suffix is not .skops, there are fewer than two classes, or skops cannot write a step.
         """
         if path.suffix != ".skops":
             raise FormatError(f"{path}: a scikit-learn model is written as .skops")
         skops_file.write(path, self.widened(head, classes))
 
     def widened(self, head: DenseHead, classes: tuple[str, ...]) -> Any:
-        """The estimator itself, a new one, with this head; as `save`, without a file.
+        """Return a new estimator with this head: what `save` writes, without a file.
 
-        Raises:
-            FormatError: fewer than two classes, or names that do not fit the head.
+        Raises
+        ------
+        FormatError
+            If there are fewer than two classes, or the names do not fit the head.
         """
-        if len(classes) != head.num_classes or len(set(classes)) != len(classes) or len(classes) < 2:
-            raise FormatError(f"{len(classes)} class names for {head.num_classes} columns; expected two or more")
+        check_replacement(head, self.head, classes, fewest=2)
         estimator = copy.deepcopy(self.estimator)
         last = _steps(estimator)[-1]
         labels = _labels(classes, np.asarray(last.classes_))
@@ -142,7 +149,7 @@ class Sklearn:
         return estimator
 
     def describe(self) -> dict[str, str]:
-        """For `extend inspect`."""
+        """Describe the pipeline's steps, the layers and the head."""
         *before, last = _steps(self.estimator)
         parts = [type(step).__name__ for step in before]
         parts += [f"dense {layer.kernel.shape[1]} {layer.activation}" for layer in self.dense.layers[:-1]]
@@ -157,16 +164,30 @@ class Sklearn:
 def open(source: Any, *, classes: Sequence[str] | None = None, trust: bool = False) -> Sklearn:
     """Open a fitted estimator or pipeline, or a ``.skops`` file of one; the object itself is never changed.
 
-    Args:
-        source: the estimator, or the path of a file.
-        classes: names in place of `classes_`, in their order (or in that of the head that was written here).
-        trust: make objects of whatever types the file names, as unpickling would: only for a file of your own.
+    Parameters
+    ----------
+    source
+        The estimator, or the path of a file.
+    classes
+        Names in place of `classes_`, in their order (or in that of the head that was written here).
+    trust
+        Whether objects of whatever types the file names are made, as unpickling would do: only for a file of your own.
 
-    Raises:
-        FormatError: not a skops file or a damaged one, types that are not trusted (they are named), an estimator that
-            is not supported or not fitted, several outputs, or a number of classes that does not fit.
-        MissingExtraError: skops is not installed.
+    Returns
+    -------
+    Sklearn
+        The opened model.
 
+    Raises
+    ------
+    FormatError
+        If the file is no skops file, damaged, or holds types that are not trusted (they are named), or if the estimator
+        is not supported, not fitted, has several outputs, or has another number of classes than there are names.
+    MissingExtraError
+        If skops is not installed.
+
+    Examples
+    --------
     >>> from sklearn.linear_model import LogisticRegression
     >>> model = open(LogisticRegression().fit([[0.0], [1.0], [2.0]], ["a", "b", "c"]))
     >>> model.classes, model.head.kernel.shape
@@ -198,8 +219,8 @@ def _opened(estimator: Any, names: tuple[str, ...] | None) -> Sklearn:
     if found.ndim != 1 or kernel.shape[1] != (1 if len(found) == 2 and kernel.shape[1] == 1 else len(found)):
         raise FormatError(f"{kind} has {len(found)} classes_ and {kernel.shape[1]} outputs; expected one output each")
     if len(found) == 2 and kernel.shape[1] == 1:
-        kernel = np.concatenate([np.zeros_like(kernel), kernel], axis=1)
-        bias = np.concatenate([np.zeros_like(bias), bias])
+        head = DenseHead.from_single_unit(kernel, bias)
+        kernel, bias = head.kernel, head.bias
     order = getattr(last, ORDER, None)
     if order is not None and np.array_equal(np.sort(order), np.arange(len(found))):
         back = np.argsort(order)
@@ -207,8 +228,8 @@ def _opened(estimator: Any, names: tuple[str, ...] | None) -> Sklearn:
     head = DenseHead(np.ascontiguousarray(kernel), np.ascontiguousarray(bias))
     if names is None:
         names = tuple(str(label) for label in found.tolist())
-    if len(names) != head.num_classes or len(set(names)) != len(names):
-        raise FormatError(f"the names {', '.join(names)} are given; expected {head.num_classes} different ones")
+    check_names(names, head.num_classes)
+    check_unlike(names)
     layers = (*hidden, DenseLayer(head.kernel.astype(np.float64), head.bias.astype(np.float64), "identity"))
     width = layers[0].kernel.shape[0]
     dense = DenseNetwork(layers, np.ones(width), np.zeros(width))
@@ -316,24 +337,25 @@ def _relabel(binarizer: Any, labels: np.ndarray) -> None:
 
 def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """What a step of a pipeline holds, as named arrays and texts: the same before and after a file."""
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        yield name, value
-    elif sparse.issparse(value):
-        yield from _parts(name, {"shape": value.shape, "csr": [value.tocsr().data, value.tocsr().indices]})
-        yield f"{name}.indptr", value.tocsr().indptr
-    elif isinstance(value, Mapping):
-        for key in sorted(value, key=str):
-            yield from _parts(f"{name}.{key}", value[key])
-    elif isinstance(value, (list, tuple, np.ndarray)):
-        yield name, len(value)
-        for number, part in enumerate(value):
-            yield from _parts(f"{name}.{number}", part)
-    elif value is None or isinstance(value, (str, int, float, complex, slice, np.generic, np.dtype, np.ufunc)):
-        yield name, repr(value)
-    elif hasattr(value, "__qualname__"):
-        yield name, f"{value.__module__}.{value.__qualname__}"
-    else:
-        yield name, type(value).__qualname__
-        state = value.__getstate__() if hasattr(value, "__getstate__") else None
-        if isinstance(state, Mapping):
-            yield from _parts(name, {key: part for key, part in state.items() if key != "_sklearn_version"})
+    match value:
+        case np.ndarray() if value.dtype != object:
+            yield name, value
+        case _ if sparse.issparse(value):
+            yield from _parts(name, {"shape": value.shape, "csr": [value.tocsr().data, value.tocsr().indices]})
+            yield f"{name}.indptr", value.tocsr().indptr
+        case Mapping():
+            for key in sorted(value, key=str):
+                yield from _parts(f"{name}.{key}", value[key])
+        case list() | tuple() | np.ndarray():
+            yield name, len(value)
+            for number, part in enumerate(value):
+                yield from _parts(f"{name}.{number}", part)
+        case None | str() | int() | float() | complex() | slice() | np.generic() | np.dtype() | np.ufunc():
+            yield name, repr(value)
+        case _ if hasattr(value, "__qualname__"):
+            yield name, f"{value.__module__}.{value.__qualname__}"
+        case _:
+            yield name, type(value).__qualname__
+            state = value.__getstate__() if hasattr(value, "__getstate__") else None
+            if isinstance(state, Mapping):
+                yield from _parts(name, {key: part for key, part in state.items() if key != "_sklearn_version"})

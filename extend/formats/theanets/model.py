@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from extend.core.errors import FormatError
-from extend.formats.base import DenseHead, Input, read_bytes, replace_file
+from extend.formats.base import DenseHead, Input, check_replacement, read_bytes, replace_file
 from extend.formats.dense import DenseLayer, DenseNetwork
-from extend.formats.theanets import unpickler as pickles
-from extend.formats.theanets.unpickler import Made
+from extend.formats.theanets._pickler import write
+from extend.formats.theanets._records import Global, Made, array, with_array
+from extend.formats.theanets._unpickler import read
 
 MOST = 1 << 28
 """Bytes of a pickle."""
@@ -55,9 +57,10 @@ class _Layer:
 
 @dataclass(frozen=True)
 class Theanets:
-    """A theanets classifier; see `extend.formats.base.Foreign` for what its attributes and methods mean.
+    """A theanets classifier, opened.
 
-    `network` is the same network as plain arrays, in float64.
+    `extend.formats.base.Foreign` says what its attributes and methods mean. `network` is the same network as plain
+    arrays, in float64.
     """
 
     path: Path
@@ -71,41 +74,44 @@ class Theanets:
 
     @property
     def input(self) -> Input:
+        """One row of inputs."""
         return Input((len(self.network.scale),), np.dtype("float32"))
 
     @property
     def fingerprint(self) -> str:
+        """SHA-256 over the network before its last layer."""
         return self.network.fingerprint
 
-    def features(self, batch: Any) -> np.ndarray:
-        """What the last layer reads, float64 ``[n, d]``, of inputs ``[n, inputs]``."""
+    def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
+        """Return what the last layer reads, in float64."""
         return self.network.features(batch)
 
     def with_head(self, head: DenseHead, classes: tuple[str, ...]) -> DenseNetwork:
-        """The network with another last layer, for `extend.formats.keras.to_keras_h5`."""
+        """Return the network with another last layer, for `extend.formats.to_keras_h5`."""
         return self.network.with_head(head, classes)
 
     def save(self, path: Path, head: DenseHead, classes: tuple[str, ...]) -> None:
-        """Write the pickle with this head in place of its own; gzipped where the name ends in .gz, as theanets does it.
+        """Write the pickle with this head in place of its own, gzipped where the name ends in .gz, as theanets does it.
 
         The file has no place for class names.
 
-        Raises:
-            FormatError: the suffix is not one of `SUFFIXES`, or the head does not fit.
+        Raises
+        ------
+        FormatError
+            If the suffix is not one of `SUFFIXES`, or the head does not fit.
         """
         _suffix(path)
-        if head.kernel.shape[0] != self.head.kernel.shape[0]:
-            raise FormatError(f"the head reads {head.kernel.shape[0]} features; expected {self.head.kernel.shape[0]}")
+        check_replacement(head, self.head, classes, where=path)
         if head.activation != self.head.activation:
             raise FormatError(f"the head is of {head.activation}, the file's last layer of {self.head.activation}")
         layer = _layers(self.state)[-1]
-        content = pickles.write(self.state, self.protocol, _replaced(self.state, layer, head))
+        content = write(self.state, self.protocol, _replaced(self.state, layer, head))
         if str(path).lower().endswith(".gz"):
             content = gzip.compress(content, mtime=0)
         replace_file(path, content)
 
     def describe(self) -> dict[str, str]:
-        """What `extend inspect` shows."""
+        """Describe the layers and the head."""
         widths = [str(len(self.network.scale)), *(str(layer.kernel.shape[1]) for layer in self.network.layers)]
         kinds = ", ".join(layer.activation for layer in self.network.layers[:-1]) or "none"
         return {
@@ -116,12 +122,26 @@ class Theanets:
 
 
 def open(path: str | os.PathLike[str]) -> Theanets:
-    """Open a network that theanets saved. Nothing in the file is executed: the pickle is read as data.
+    """Open a network that theanets saved; the pickle is read as data, and nothing in it is executed.
 
-    Raises:
-        FormatError: damaged, larger than 256 MiB, a name that theanets does not need, a layer that is not dense, or
-            an activation without a counterpart.
+    Parameters
+    ----------
+    path
+        The file.
 
+    Returns
+    -------
+    Theanets
+        The opened model.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged or larger than 256 MiB, holds a name that theanets does not need, a layer that is not
+        dense, or an activation without a counterpart.
+
+    Examples
+    --------
     >>> import pickle, tempfile
     >>> path = Path(tempfile.mkdtemp(), "net.pkl")
     >>> arrays = {"weights": [np.eye(2, 3, dtype="f4")], "biases": [np.zeros(3, "f4")]}
@@ -131,7 +151,7 @@ def open(path: str | os.PathLike[str]) -> Theanets:
     """
     file = Path(path)
     try:
-        state, protocol = pickles.read(_unzipped(read_bytes(file, MOST), file))
+        state, protocol = read(_unzipped(read_bytes(file, MOST), file))
         layers = _layers(state)
         dense = tuple(_dense(layer) for layer in layers)
         last = dense[-1]
@@ -174,18 +194,14 @@ def _dense(layer: _Layer) -> DenseLayer:
 
 
 def _array(value: Any, name: str) -> np.ndarray:
-    array = pickles.array(value)
-    if array is None or array.dtype.kind != "f":
+    found = array(value)
+    if found is None or found.dtype.kind != "f":
         raise FormatError(f"layer {name!r}: a parameter is no array of floating-point numbers")
-    return array
+    return found
 
 
 def _layers(state: Any) -> list[_Layer]:
-    """The dense layers of a file of any version.
-
-    Raises:
-        FormatError: something that theanets did not write, or a layer that is not dense.
-    """
+    """The dense layers of a file of any version."""
     if isinstance(state, Made) and state.name.startswith("theanets."):
         return _of_object(state)
     if isinstance(state, dict) and isinstance(state.get("kwargs"), dict):
@@ -220,7 +236,7 @@ def _of_lists(state: dict[str, Any], weights: list[Any], biases: list[Any]) -> l
 
 def _output(state: dict[str, Any]) -> Any:
     klass = state.get("klass")
-    if isinstance(klass, pickles.Global) and klass.name == "Classifier":
+    if isinstance(klass, Global) and klass.name == "Classifier":
         return "softmax"
     return state["kwargs"].get("output_activation") or "linear"
 
@@ -309,8 +325,8 @@ def _parameters(layer: Made) -> tuple[Any, Any]:
 def _replaced(state: Any, layer: _Layer, head: DenseHead) -> dict[int, Any]:
     """The records of the pickle that change with the last layer, by id."""
     changed: dict[int, Any] = {
-        id(layer.kernel): pickles.with_array(layer.kernel, head.kernel),
-        id(layer.bias): pickles.with_array(layer.bias, head.bias),
+        id(layer.kernel): with_array(layer.kernel, head.kernel),
+        id(layer.bias): with_array(layer.bias, head.bias),
     }
     if isinstance(state, Made):
         attributes = state.state

@@ -12,29 +12,42 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from extend.core.errors import FormatError, MissingExtraError
-from extend.formats.base import DenseHead, Input
+from extend.formats.base import DenseHead, Input, check_names, check_replacement
 from extend.formats.torch import module as torch_module
+from extend.formats.torch.head import dense_head, head_tensors, resize, widened
 from extend.formats.torch.module import Cut
 from extend.formats.torch.state import PICKLED, SAFE, Weights, read
-from extend.formats.transformers import model as transformers
+
+if TYPE_CHECKING:
+    from extend.formats.transformers.model import HuggingFaceModel
 
 FLOAT = np.dtype("float32")
 
 
 @dataclass(frozen=True, eq=False)
 class TorchModel:
-    """An opened module and the weights file that it came from, as `extend.formats.base.Foreign` describes it.
+    """An opened module and the weights file that it came from.
 
-    Args:
-        cut: a copy of the user's module in evaluation mode, with the file's weights.
-        weights: the file's content; the module's own state_dict where there was no file.
-        prefix: what stands before the module's names in the file, such as ``"module."``.
-        from_file: whether there was a file.
+    `extend.formats.base.Foreign` says what its attributes and methods mean.
+
+    Parameters
+    ----------
+    cut
+        A copy of the user's module in evaluation mode, with the file's weights.
+    input, head, classes, fingerprint
+        As `Foreign` says.
+    weights
+        The file's content; the module's own state_dict where there was no file.
+    prefix
+        What stands before the module's names in the file, such as ``"module."``.
+    from_file
+        Whether there was a file.
     """
 
     cut: Cut
@@ -47,42 +60,48 @@ class TorchModel:
     from_file: bool
     format: str = field(default="torch", init=False)
 
-    def features(self, batch: Any) -> np.ndarray:
-        """What the head reads, float ``[n, d]``, of a batch (an array, or a dict of arrays passed by name).
+    def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
+        """Return what the head reads of a batch (an array, or a dict of arrays that are passed by name).
 
-        Raises:
-            FormatError: the module does not take such inputs.
+        Raises
+        ------
+        FormatError
+            If the module does not take such inputs.
         """
         return self.cut.features(batch, self.input)
 
     def save(self, path: str | os.PathLike[str], head: DenseHead, classes: tuple[str, ...]) -> None:
         """Write a state_dict with the same keys and this head; all else that the file held is kept.
 
-        An optimiser's state in it is kept as well, and no longer fits the head.
+        An optimiser's state in the file is kept as well, and no longer fits the head.
 
-        Raises:
-            FormatError: the suffix is not that of the opened file's kind, or the module cannot have this head.
+        Raises
+        ------
+        FormatError
+            If the suffix is not that of the opened file's kind, or the module cannot have this head.
         """
         file = Path(path)
-        torch_module.check_classes(head, classes)
+        check_replacement(head, self.head, classes, where=file)
         names = self._names()
         own = {part: self.weights.state[found[0]] for part, found in names.items()}
-        tensors = torch_module.head_tensors(self.cut, head, own)
+        tensors = head_tensors(self.cut, head, own)
         weights = self.weights
         if not self.from_file and file.suffix.lower() in SAFE:
             weights = replace(weights, metadata={})
         weights.write(file, {name: tensors[part] for part, found in names.items() for name in found}, classes)
 
     def module_with(self, head: DenseHead) -> Any:
-        """A copy of the module with this head, for use in PyTorch.
+        """Return a copy of the module with this head, for use in PyTorch.
 
-        Raises:
-            FormatError: the module cannot have this head.
+        Raises
+        ------
+        FormatError
+            If the module cannot have this head.
         """
-        return torch_module.widened(self.cut, head)
+        return widened(self.cut, head)
 
     def describe(self) -> dict[str, str]:
-        """Its layers, where the head was found, and what is not kept."""
+        """Describe the layers, where the head was found, and what is not kept."""
         limits = "a state_dict has no class names: keep them beside it" if self.classes is None else ""
         if self.cut.ending == "scores" and self.head.num_classes == 2 and len(self.cut.layer.weight) == 1:
             limits = "one unit for two classes: a wider file has one unit a class, to be read with softmax"
@@ -101,26 +120,43 @@ def open(
     head: str | None = None,
     classes: Sequence[str] | None = None,
     trust: bool = False,
-) -> TorchModel | transformers.HuggingFaceModel:
+) -> TorchModel | HuggingFaceModel:
     """Open weights (``.pt``, ``.pth``, ``.th``, ``.bin``, ``.safetensors``), a module, or a Hugging Face folder.
 
     The module is copied and never changed. A file whose head has another number of classes than the module's is taken
     as well, so that what `save` wrote opens with the same `model`.
 
-    Args:
-        source: a path, or an ``nn.Module``.
-        model: for a file: the ``nn.Module`` whose weights it holds, or a function that makes it.
-        input: one input: its shape (float32; three axes are a picture ``[channels, height, width]``), an `Input`, or
-            ``{name: Input}`` for a module called with arguments by name.
-        head: path of the last layer, such as ``"fc"``; found by running the module if None.
-        classes: their names, in the order of the head's units.
-        trust: for a Hugging Face folder whose model is defined by code in it: run that code.
+    Parameters
+    ----------
+    source
+        A path, or an ``nn.Module``.
+    model
+        For a file: the ``nn.Module`` whose weights it holds, or a function that makes it.
+    input
+        What one input is: its shape (float32; three axes are a picture ``[channels, height, width]``), an `Input`, or
+        ``{name: Input}`` for a module that is called with arguments by name.
+    head
+        The path of the last layer, such as ``"fc"``; if None, it is found by running the module.
+    classes
+        The names of the head's units.
+    trust
+        For a Hugging Face folder whose model is defined by code in it: whether that code may run.
 
-    Raises:
-        FormatError: a file that holds more than weights, or is damaged; names or shapes that do not fit the module; a
-            head that is not found, ambiguous, shared, or reads one vector a token.
-        MissingExtraError: PyTorch is not installed.
+    Returns
+    -------
+    TorchModel or HuggingFaceModel
+        The opened model.
 
+    Raises
+    ------
+    FormatError
+        If the file is damaged or holds more than weights, its names or shapes do not fit the module, or the head is not
+        found, ambiguous, shared, or reads one vector a token.
+    MissingExtraError
+        If PyTorch is not installed.
+
+    Examples
+    --------
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
     >>> opened = open(net, input=(4,), classes=["a", "b", "c"])
@@ -133,6 +169,8 @@ def open(
         raise MissingExtraError("PyTorch", "torch", error) from error
     path = None if isinstance(source, nn.Module) else Path(source)
     if path is not None and path.is_dir():
+        from extend.formats import transformers  # Which is made of what is here.
+
         return transformers.open(path, head=head, classes=classes, trust=trust)
     weights = None if path is None else read(path)
     module = _module(source if path is None else model, path)
@@ -157,10 +195,10 @@ def _opened(
     classes: Sequence[str] | None,
 ) -> TorchModel:
     own = {part: weights.state[prefix + names[0]] for part, names in cut.names.items()}
-    head = torch_module.dense_head(own["weight"], own.get("bias"), cut.ending)
+    head = dense_head(own["weight"], own.get("bias"), cut.ending)
     names = weights.classes(head.num_classes) if classes is None else tuple(classes)
     if names is not None:
-        torch_module.check_classes(head, names)
+        check_names(names, head.num_classes)
     return TorchModel(cut, inputs, head, names, cut.fingerprint, weights, prefix, from_file)
 
 
@@ -194,11 +232,7 @@ def _inputs(given: Any, module: Any) -> Input | Mapping[str, Input]:
 
 
 def _load(file: Path, state: Mapping[str, Any], cut: Cut) -> str:
-    """Load the weights into the module; the prefix of its names in the file.
-
-    Raises:
-        FormatError: names are missing or too many, or shapes differ.
-    """
+    """Load the weights into the module; return the prefix of its names in the file."""
     wanted = cut.module.state_dict()
     prefix = _prefix(state, wanted)
     found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
@@ -211,7 +245,7 @@ def _load(file: Path, state: Mapping[str, Any], cut: Cut) -> str:
     heads = cut.names
     units = {len(found[name]) for names in heads.values() for name in names if found[name].ndim}
     if len(units) == 1 and (k := units.pop()) and k != len(cut.layer.weight):
-        torch_module.resize(cut, k)
+        resize(cut, k)
         wanted = cut.module.state_dict()
     for name, own in wanted.items():
         given, expected = (list(getattr(value, "shape", ())) for value in (found.get(name, own), own))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from extend.core.errors import FormatError
-from extend.formats.base import DenseHead, Input, digest
+from extend.formats.base import Input, digest
 
 Ending = Literal["scores", "softmax", "log_softmax", "sigmoid"]
 """What a module makes of its last layer's output."""
@@ -22,7 +21,7 @@ class _Reached(BaseException):
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """A module (in evaluation mode, owned by this object), the path of its head, and what follows the head.
+    """A module in evaluation mode that this object owns, the path of its head, and what follows the head.
 
     The head is a ``Linear``, or a 1x1 ``Conv2d`` over one pixel.
     """
@@ -40,8 +39,10 @@ class Cut:
     def names(self) -> dict[str, tuple[str, ...]]:
         """What `state_dict` calls the head's "weight" and "bias" (several names where modules share them).
 
-        Raises:
-            FormatError: the weight belongs to another layer too, or is computed from other parameters.
+        Raises
+        ------
+        FormatError
+            If the weight belongs to another layer too, or is computed from other parameters.
         """
         layer, found = self.layer, {}
         for part in ("weight", "bias"):
@@ -80,10 +81,12 @@ class Cut:
         return digest([*kinds, *tensors])
 
     def features(self, batch: Any, inputs: Input | Mapping[str, Input]) -> np.ndarray:
-        """The head's input, float ``[n, d]``; a dict of arrays is passed by name.
+        """Return the head's input; a dict of arrays is passed by name.
 
-        Raises:
-            FormatError: the module does not take such inputs.
+        Raises
+        ------
+        FormatError
+            If the module does not take such inputs.
         """
         import torch
 
@@ -113,35 +116,90 @@ class Cut:
 def cut(module: Any, inputs: Input | Mapping[str, Input], head: str | None = None, *, fill: int = 0) -> Cut:
     """Find the head of a module by running it once on two small inputs (random numbers; integers are `fill`).
 
-    The head is the last ``Linear`` (or 1x1 ``Conv2d`` over one pixel) *called* whose output is the module's output
-    (its ``logits``, where it has such), or whose softmax, log_softmax or sigmoid is.
+    The head is the last ``Linear`` (or 1x1 ``Conv2d`` over one pixel) *called* whose output is the module's output (its
+    ``logits``, where it has such), or whose softmax, log_softmax or sigmoid is.
 
-    Args:
-        module: in evaluation mode; its hooks are removed again.
-        head: path of the head, if it is known.
+    Parameters
+    ----------
+    module
+        The module in evaluation mode; its hooks are removed again.
+    inputs
+        What one input is, or each of several by name.
+    head
+        The path of the head, if it is known.
+    fill
+        What inputs of integers are filled with.
 
-    Raises:
-        FormatError: the module fails, no layer fits or several do (they are listed), or the head reads one vector a
-            token.
+    Raises
+    ------
+    FormatError
+        If the module fails, no layer fits or several do (they are listed), or the head reads one vector a token.
 
+    Examples
+    --------
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3), torch.nn.Softmax(-1))
     >>> found = cut(net, Input((4,), np.dtype("float32")))
     >>> found.path, found.ending
     ('2', 'softmax')
     """
+    name = type(module).__name__
+    calls, output = _run(module, inputs, fill)
+    scores = _scores(output, name)
+    called = ", ".join(f"{call.path!r} {_shape(call.layer)}" for call in calls) or "no dense layer was called"
+    if head is not None:
+        chosen = [call for call in calls if call.path == head]
+        if not chosen:
+            raise FormatError(f"head={head!r} is not a dense layer that {name} calls; there are: {called}")
+    else:
+        chosen = [call for call in calls if _ending(call.output, scores) is not None]
+        if len({call.path for call in chosen}) != 1:
+            what = "several dense layers give" if chosen else "no dense layer gives"
+            raise FormatError(
+                f"{what} the output {list(scores.shape)} of {name}; called in this order: {called}; "
+                "name the one meant with head=, if a linear layer's scores are all that its output is made of"
+            )
+    found = chosen[0]
+    times = sum(call.path == found.path for call in calls)
+    if times > 1:
+        raise FormatError(f"the head {found.path!r} of {name} is called {times} times in one pass; expected once")
+    if not found.reads_one_vector:
+        raise FormatError(
+            f"the head {found.path!r} of {name} reads {list(found.given.shape)} for two inputs: a vector for every "
+            "token or pixel; expected one vector an input"
+        )
+    return Cut(module, found.path, _ending(found.output, scores) or "scores")
+
+
+class _Call(NamedTuple):
+    """What a dense layer was given, and what it made of it."""
+
+    path: str
+    layer: Any
+    given: Any
+    output: Any
+
+    @property
+    def reads_one_vector(self) -> bool:
+        """Whether it was given one vector, or one pixel, for each input."""
+        from torch import nn
+
+        return self.given.ndim == 2 if isinstance(self.layer, nn.Linear) else _is_pixel(self.given)
+
+
+def _run(module: Any, inputs: Input | Mapping[str, Input], fill: int) -> tuple[list[_Call], Any]:
+    """The calls of dense layers in one pass over two small inputs, in their order, and the module's output."""
     import torch
 
-    calls: list[tuple[str, Any, Any, Any]] = []
+    calls: list[_Call] = []
 
     def record(path: str) -> Any:
         def hook(layer: Any, args: Any, kwargs: Any, output: Any) -> None:
             given = args[0] if args else kwargs.get("input")
-            calls.append((path, layer, given, output.detach().clone()))
+            calls.append(_Call(path, layer, given, output.detach().clone()))
 
         return hook
 
-    name = type(module).__name__
     handles = [
         layer.register_forward_hook(record(path), with_kwargs=True)
         for path, layer in module.named_modules()
@@ -149,132 +207,26 @@ def cut(module: Any, inputs: Input | Mapping[str, Input], head: str | None = Non
     ]
     try:
         with torch.inference_mode():
-            output = _call(module, _example(module, inputs, fill))
+            return calls, _call(module, _example(module, inputs, fill))
     except Exception as error:  # Whatever the user's module raises.
-        raise FormatError(f"{name} fails on inputs {_shapes(inputs)}: {error}") from error
+        raise FormatError(f"{type(module).__name__} fails on inputs {_shapes(inputs)}: {error}") from error
     finally:
         for handle in handles:
             handle.remove()
 
+
+def _scores(output: Any, name: str) -> Any:
+    """The tensor of scores in what a module returns."""
+    import torch
+
     scores = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", output)
     if not isinstance(scores, torch.Tensor):
         raise FormatError(f"{name} returns a {type(output).__name__}; expected a tensor, or an output with logits")
-    times = {path: sum(call[0] == path for call in calls) for path, *_ in calls}
-    listing = ", ".join(f"{path!r} {_shape(layer)}" for path, layer, *_ in calls) or "no dense layer was called"
-    if head is not None:
-        chosen = [call for call in calls if call[0] == head]
-        if not chosen:
-            raise FormatError(f"head={head!r} is not a dense layer that {name} calls; there are: {listing}")
-    else:
-        chosen = [call for call in calls if _ending(call[3], scores) is not None]
-        if len({path for path, *_ in chosen}) != 1:
-            what = "several dense layers give" if chosen else "no dense layer gives"
-            raise FormatError(
-                f"{what} the output {list(scores.shape)} of {name}; called in this order: {listing}; "
-                "name the one meant with head=, if a linear layer's scores are all that its output is made of"
-            )
-    path, layer, given, made = chosen[0]
-    if times[path] > 1:
-        raise FormatError(f"the head {path!r} of {name} is called {times[path]} times in one pass; expected once")
-    one = given.ndim == 2 if isinstance(layer, torch.nn.Linear) else _is_pixel(given)
-    if not one:
-        raise FormatError(
-            f"the head {path!r} of {name} reads {list(given.shape)} for two inputs: a vector for every token or pixel; "
-            "expected one vector an input"
-        )
-    return Cut(module, path, _ending(made, scores) or "scores")
-
-
-def check_classes(head: DenseHead, classes: Sequence[str]) -> None:
-    """As many names as columns.
-
-    Raises:
-        FormatError: they differ.
-    """
-    if len(classes) != head.num_classes:
-        raise FormatError(f"{len(classes)} classes are named; the head has {head.num_classes} columns")
-
-
-def head_arrays(weight: Any, bias: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel ``[d, k]`` and bias ``[k]`` (zeros, where there is none) of a layer's tensors, in their own dtype."""
-    kernel = np.ascontiguousarray(to_numpy(weight).reshape(len(weight), -1).T)
-    return kernel, np.zeros(len(weight), kernel.dtype) if bias is None else to_numpy(bias)
-
-
-def dense_head(weight: Any, bias: Any, ending: Ending) -> DenseHead:
-    """The head as the protocol wants it: one unit for two classes becomes two columns, the first zero.
-
-    Raises:
-        FormatError: the layer's numbers are integers, NaN or infinite.
-    """
-    if not weight.is_floating_point():
-        raise FormatError(f"the head's weight is {weight.dtype}; expected numbers with a fraction")
-    kernel, offset = head_arrays(weight, bias)
-    if len(weight) == 1:
-        kernel, offset = (np.concatenate([np.zeros_like(a), a], axis=-1) for a in (kernel, offset))
-        return DenseHead(kernel, offset)
-    return DenseHead(kernel, offset, "sigmoid" if ending == "sigmoid" else "softmax")
-
-
-def head_tensors(cut: Cut, head: DenseHead, own: Mapping[str, Any]) -> dict[str, Any]:
-    """ "weight" and "bias" that hold this head, in the dtypes of the tensors `own`.
-
-    Raises:
-        FormatError: another width, an activation that the module does not have, or a bias where its layer has none.
-    """
-    import torch
-
-    d = own["weight"][0].numel()
-    if head.kernel.shape[0] != d:
-        raise FormatError(f"the new head reads {head.kernel.shape[0]} features; {cut.path!r} reads {d}")
-    kernel, bias = head.kernel, head.bias
-    if len(own["weight"]) == 1:
-        if head.num_classes == 2 and not kernel[:, 0].any() and not bias[0]:
-            kernel, bias = kernel[:, 1:], bias[1:]
-        elif cut.ending == "sigmoid":
-            raise FormatError(
-                f"{type(cut.module).__name__} ends in a sigmoid of one unit, which holds two classes; give it a layer "
-                "of two units, the first zero, and softmax, and open it again"
-            )
-    fits = "sigmoid" if cut.ending == "sigmoid" else "softmax"
-    if len(own["weight"]) > 1 and cut.ending != "scores" and head.activation != fits:
-        raise FormatError(f"{type(cut.module).__name__} ends in {cut.ending}; the new head is for {head.activation}")
-    made = {"weight": torch.from_numpy(np.array(kernel.T, np.float64)).reshape(-1, *own["weight"].shape[1:])}
-    if "bias" in own:
-        made["bias"] = torch.from_numpy(np.array(bias, np.float64))
-    elif bias.any():
-        raise FormatError(
-            f"the head {cut.path!r} has no bias and the new one needs it; give the layer a bias of zeros and open again"
-        )
-    return {part: tensor.to(own[part].dtype).contiguous() for part, tensor in made.items()}
-
-
-def resize(cut: Cut, k: int) -> None:
-    """Give the module's head k units in place of what it has; their values are left to whoever loads them."""
-    import torch
-
-    for part, names in cut.names.items():
-        old = getattr(cut.layer, part)
-        new = torch.nn.Parameter(old.new_zeros((k, *old.shape[1:])), requires_grad=False)
-        for name in names:
-            owner, _, own = name.rpartition(".")
-            setattr(cut.module.get_submodule(owner), own, new)
-    setattr(cut.layer, "out_features" if isinstance(cut.layer, torch.nn.Linear) else "out_channels", k)
-
-
-def widened(cut: Cut, head: DenseHead) -> Any:
-    """A copy of the module with this head; raises as `head_tensors`."""
-    own = {part: getattr(cut.layer, part) for part in cut.names}
-    tensors = head_tensors(cut, head, own)
-    copied = Cut(copy.deepcopy(cut.module), cut.path, cut.ending)
-    resize(copied, len(tensors["weight"]))
-    for part, tensor in tensors.items():
-        getattr(copied.layer, part).data.copy_(tensor)
-    return copied.module
+    return scores
 
 
 def describe(cut: Cut) -> dict[str, str]:
-    """The backbone and the head in words."""
+    """Describe the backbone and the head in words."""
     count = sum(parameter.numel() for parameter in cut.module.parameters())
     follows = "" if cut.ending == "scores" else f", then {cut.ending}"
     return {
@@ -284,7 +236,7 @@ def describe(cut: Cut) -> dict[str, str]:
 
 
 def to_numpy(tensor: Any) -> np.ndarray:
-    """A tensor's values and dtype; bfloat16 as `ml_dtypes` has it."""
+    """Return a tensor's values in its dtype; bfloat16 as `ml_dtypes` has it."""
     import torch
 
     tensor = tensor.detach().cpu().contiguous()

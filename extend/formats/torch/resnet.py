@@ -8,30 +8,50 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from extend.core.errors import FormatError
 from extend.formats.torch.module import to_numpy
-from extend.models.resnet import Block, ResNet
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+    from extend.models import ResNet
 
 
 def resnet_from_torch(state: Mapping[str, Any]) -> ResNet:
-    """The network of `extend.models` with the weights of a PyTorch state_dict; depth and width are read off it.
+    """Return the network of `extend.models` with the weights of a PyTorch state_dict; depth and width are read off it.
 
     Its inputs are ``[n, height, width, channels]`` where PyTorch's are ``[n, channels, height, width]``.
 
-    Raises:
-        FormatError: a tensor is missing or has another shape, or there are others (such as shortcuts with weights).
+    Parameters
+    ----------
+    state
+        The names and the tensors of the state_dict.
 
+    Returns
+    -------
+    ResNet
+        The network in evaluation mode.
+
+    Raises
+    ------
+    FormatError
+        If a tensor is missing or has another shape, or there are others (such as shortcuts with weights).
+
+    Examples
+    --------
     >>> import torch
     >>> resnet_from_torch({"conv1.weight": torch.zeros(16, 3, 3, 3)})
     Traceback (most recent call last):
     extend.core.errors.FormatError: the weights lack 'linear.weight'; expected those of a CIFAR ResNet
     """
+    from flax import nnx
+
+    from extend.models import ResNet
+
     prefix = "module." if all(name.startswith("module.") for name in state) else ""
     left = {name.removeprefix(prefix): to_numpy(value) for name, value in state.items()}
 
@@ -50,8 +70,8 @@ def resnet_from_torch(state: Mapping[str, Any]) -> ResNet:
     _put(model.conv.kernel, first.transpose(2, 3, 1, 0), "conv1.weight")
     _norm(model.norm, "bn1", take)
     for number, stage in enumerate((model.stage1, model.stage2, model.stage3), 1):
-        for place, block in enumerate(stage.layers):
-            assert isinstance(block, Block)
+        layers: Any = stage.layers
+        for place, block in enumerate(layers):
             name = f"layer{number}.{place}"
             for part, conv, norm in ((1, block.conv1, block.norm1), (2, block.conv2, block.norm2)):
                 _put(conv.kernel, take(f"{name}.conv{part}.weight").transpose(2, 3, 1, 0), f"{name}.conv{part}.weight")
@@ -75,6 +95,8 @@ def _norm(norm: nnx.BatchNorm, name: str, take: Any) -> None:
 
 
 def _put(variable: Any, value: np.ndarray, name: str) -> None:
+    import jax.numpy as jnp
+
     if variable.shape != value.shape:
         raise FormatError(f"{name!r} gives {list(value.shape)}; the network expects {list(variable.shape)}")
     variable.set_value(jnp.asarray(value, np.float32))

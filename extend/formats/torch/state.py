@@ -43,9 +43,16 @@ MOST_OPERATIONS = 2_000_000
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """A weights file: `state` is what `content` holds under `key`, or `content` itself where `key` is None.
+    """What a weights file of PyTorch holds.
 
-    `metadata` is a safetensors file's, None for a pickled file.
+    Parameters
+    ----------
+    state
+        The tensors by name: what `content` holds under `key`, or `content` itself where `key` is None.
+    content, key
+        The whole file, and the name of the state_dict in it.
+    metadata
+        What a safetensors file says beside its tensors; None for a pickled file.
     """
 
     state: Mapping[str, Any]
@@ -54,7 +61,7 @@ class Weights:
     metadata: Mapping[str, str] | None = None
 
     def classes(self, count: int) -> tuple[str, ...] | None:
-        """The class names beside the weights, if there are `count` of them."""
+        """Return the class names beside the weights, if there are `count` of them."""
         if self.key is None:
             return None
         named = self.content.get(NAMED)
@@ -69,8 +76,10 @@ class Weights:
     def write(self, path: Path, changed: Mapping[str, Any], classes: tuple[str, ...]) -> None:
         """Write the file with these tensors in place of its own, and these class names where it has such.
 
-        Raises:
-            FormatError: the path's suffix is not that of such a file.
+        Raises
+        ------
+        FormatError
+            If the path's suffix is not that of such a file.
         """
         torch = _torch()
         suffixes = PICKLED if self.metadata is None else SAFE
@@ -101,14 +110,23 @@ class Weights:
 
 
 def read(path: str | Path) -> Weights:
-    """Read ``.pt``, ``.pth``, ``.th``, ``.bin`` or ``.safetensors``; tensors are on the CPU.
+    """Read ``.pt``, ``.pth``, ``.th``, ``.bin`` or ``.safetensors``; the tensors are on the CPU.
 
     A state_dict may lie in a dict under ``"state_dict"``, ``"model_state_dict"`` or ``"model"``.
 
-    Raises:
-        FormatError: missing, damaged, a whole pickled model, something else than tensors in the state_dict, or tensors
-            that are larger than the file.
+    Parameters
+    ----------
+    path
+        The file.
 
+    Raises
+    ------
+    FormatError
+        If the file is missing, damaged, a whole pickled model, or has something else than tensors in its state_dict, or
+        tensors that are larger than the file.
+
+    Examples
+    --------
     >>> import tempfile, torch
     >>> file = Path(tempfile.mkdtemp(), "net.pt")
     >>> torch.save({"state_dict": torch.nn.Linear(2, 3).state_dict(), "epoch": 7}, file)

@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from extend.core.errors import ArgumentError, FormatError, MissingExtraError
-from extend.data.images import Image
-from extend.formats.base import DenseHead, Input
-from extend.formats.torch import module as torch_module
-from extend.formats.torch.module import Cut
-from extend.formats.torch.state import Weights, read
-from extend.formats.transformers.config import IGNORED, MOST_PIXELS, PICTURES, check, image_of, read_json, without
+from extend.core.errors import FormatError, MissingExtraError
+from extend.data import Image
+from extend.formats.base import DenseHead, Input, check_names, check_replacement
+from extend.formats.torch import Cut, Weights, cut, dense_head, describe, head_tensors, read_weights
+from extend.formats.transformers._config import IGNORED, MOST_PIXELS, PICTURES, check, image_of, read_json, without
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
+TEXT_INPUTS = ("input_ids", "attention_mask")
 SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"
 STALE = (".safetensors", ".bin", ".h5", ".msgpack", ".onnx", ".ot", ".pt", ".pth", ".ckpt", ".index.json")
 """Other copies of the weights, with the old head: a wider folder goes without them."""
@@ -35,10 +35,24 @@ STALE = (".safetensors", ".bin", ".h5", ".msgpack", ".onnx", ".ot", ".pt", ".pth
 
 @dataclass(frozen=True, eq=False)
 class HuggingFaceModel:
-    """An opened folder, as `extend.formats.base.Foreign` describes it.
+    """An opened folder of Hugging Face transformers.
 
-    Attributes:
-        image: how a picture becomes an input, from preprocessor_config.json; None for texts, or without that file.
+    `extend.formats.base.Foreign` says what its attributes and methods mean.
+
+    Parameters
+    ----------
+    folder
+        Where the model was read.
+    cut
+        The module up to its head.
+    input, head, classes, fingerprint
+        As `Foreign` says.
+    image
+        How a picture becomes an input, from preprocessor_config.json; None for texts, or without that file.
+    config, weights
+        What config.json and the weights files hold.
+    limits
+        What is done otherwise than by the library, in words.
     """
 
     folder: Path
@@ -53,11 +67,13 @@ class HuggingFaceModel:
     limits: str
     format: str = field(default="transformers", init=False)
 
-    def features(self, batch: Any) -> np.ndarray:
-        """What the head reads, float ``[n, d]``, of pictures ``[n, c, h, w]`` or ``{"input_ids": [n, t], ...}``.
+    def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
+        """Return what the head reads of pictures ``[n, c, h, w]`` or ``{"input_ids": [n, t], ...}``.
 
-        Raises:
-            FormatError: the model does not take such inputs.
+        Raises
+        ------
+        FormatError
+            If the model does not take such inputs.
         """
         if isinstance(self.input, Input):
             return self.cut.features({"pixel_values": batch}, {"pixel_values": self.input})
@@ -68,18 +84,18 @@ class HuggingFaceModel:
 
         Files in folders below, and other copies of the weights, are left out.
 
-        Raises:
-            FormatError: the path is a file or a folder of something else, or the model cannot have this head.
+        Raises
+        ------
+        FormatError
+            If the path is a file or a folder of something else, or the model cannot have this head.
         """
         target = Path(path).absolute()
         other = target.is_dir() and target != self.folder and any(target.iterdir())
         if target.suffix.lower() in STALE or target.is_file() or other:
             raise FormatError(f"{target}: expected a new or empty folder")
-        torch_module.check_classes(head, classes)
-        if len(set(classes)) != len(classes):
-            raise FormatError(f"{target}: class names are doubled, which label2id cannot hold")
+        check_replacement(head, self.head, classes, where=target)
         own = {part: self.weights.state[names[0]] for part, names in self.cut.names.items()}
-        tensors = torch_module.head_tensors(self.cut, head, own)
+        tensors = head_tensors(self.cut, head, own)
         config = dict(self.config) | {
             "id2label": {str(number): name for number, name in enumerate(classes)},
             "label2id": {name: number for number, name in enumerate(classes)},
@@ -107,8 +123,8 @@ class HuggingFaceModel:
         shutil.rmtree(replaced, ignore_errors=True)
 
     def describe(self) -> dict[str, str]:
-        """Its layers, where the head was found, and what is not kept."""
-        return torch_module.describe(self.cut) | ({"limits": self.limits} if self.limits else {})
+        """Describe the layers, where the head was found, and what is not kept."""
+        return describe(self.cut) | ({"limits": self.limits} if self.limits else {})
 
 
 def open(
@@ -120,16 +136,32 @@ def open(
 ) -> HuggingFaceModel:
     """Open the folder of an image or text classifier.
 
-    Args:
-        head: path of the last layer, such as ``"classifier"``; found by running the model if None.
-        classes: names in place of config.json's ``id2label``.
-        trust: run the code in the folder that ``auto_map`` in config.json names.
+    Parameters
+    ----------
+    folder
+        The folder.
+    head
+        The path of the last layer, such as ``"classifier"``; if None, it is found by running the model.
+    classes
+        Names in place of config.json's ``id2label``.
+    trust
+        Whether the code in the folder that ``auto_map`` in config.json names may run.
 
-    Raises:
-        FormatError: no such folder, a model that is not such a classifier (regression, a head a token, quantised),
-            weights that do not fit config.json, damage.
-        MissingExtraError: transformers or PyTorch is not installed.
+    Returns
+    -------
+    HuggingFaceModel
+        The opened model.
 
+    Raises
+    ------
+    FormatError
+        If the folder is missing or damaged, the model is not such a classifier (a regression, a head a token,
+        quantised), or the weights do not fit config.json.
+    MissingExtraError
+        If transformers or PyTorch is not installed.
+
+    Examples
+    --------
     >>> import tempfile, transformers
     >>> config = transformers.ViTConfig(
     ...     hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=8, patch_size=4,
@@ -143,50 +175,59 @@ def open(
     where = Path(folder).absolute()
     if not where.is_dir():
         raise FormatError(f"{where}: no such folder")
-    try:
-        import torch  # noqa: F401  # only to see that both are there
-        import transformers  # noqa: F401  # the same
-    except ImportError as error:
-        raise MissingExtraError("Hugging Face", "transformers", error) from error
+    _check_installed()
     config = read_json(where / CONFIG)
     kind = check(where / CONFIG, config, trust)
     weights = _weights(where)
     with _quiet():
         module, unused = _build(where, config, kind, weights, trust)
     image, limits = None, ""
-    inputs: Input | Mapping[str, Input]
+    inputs: Input | Mapping[str, Input] = {name: Input((None,), np.dtype("int64")) for name in TEXT_INPUTS}
     if kind == PICTURES:
         channels = getattr(module.config, "num_channels", 3)
         if (where / PREPROCESSOR).exists():
             image, limits = image_of(where / PREPROCESSOR, channels)
         inputs = _pixels(where, module.config, channels, image)
-        named: Mapping[str, Input] = {"pixel_values": inputs}
-    else:
-        inputs = named = {name: Input((None,), np.dtype("int64")) for name in ("input_ids", "attention_mask")}
     if unused:
         limits = "; ".join([*filter(None, [limits]), f"{len(unused)} tensors of the file are not the model's"])
-    fill = getattr(module.config, "eos_token_id", None)
     try:
-        cut = torch_module.cut(module, named, head, fill=fill if isinstance(fill, int) else 0)
-        own = {part: weights.state.get(names[0]) for part, names in cut.names.items()}
-        if any(tensor is None for tensor in own.values()):
-            raise FormatError(f"the weights hold the head {cut.path!r} under another name; load and save them first")
-        dense = torch_module.dense_head(own["weight"], own.get("bias"), cut.ending)
+        found, dense = _head(module, inputs, weights, head)
         if config.get("problem_type") == "multi_label_classification":
             dense = DenseHead(dense.kernel, dense.bias, "sigmoid")
         names = _classes(module.config, dense.num_classes) if classes is None else tuple(classes)
-        torch_module.check_classes(dense, names)
-        fingerprint = cut.fingerprint
+        check_names(names, dense.num_classes)
+        fingerprint = found.fingerprint
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from error
-    return HuggingFaceModel(where, cut, inputs, dense, names, fingerprint, image, config, weights, limits)
+    return HuggingFaceModel(where, found, inputs, dense, names, fingerprint, image, config, weights, limits)
+
+
+def _head(
+    module: Any, inputs: Input | Mapping[str, Input], weights: Weights, head: str | None
+) -> tuple[Cut, DenseHead]:
+    """Where the head is, and its numbers as the file has them."""
+    named = {"pixel_values": inputs} if isinstance(inputs, Input) else inputs
+    fill = getattr(module.config, "eos_token_id", None)
+    found = cut(module, named, head, fill=fill if isinstance(fill, int) else 0)
+    own = {part: weights.state.get(names[0]) for part, names in found.names.items()}
+    if any(tensor is None for tensor in own.values()):
+        raise FormatError(f"the weights hold the head {found.path!r} under another name; load and save them first")
+    return found, dense_head(own["weight"], own.get("bias"), found.ending)
+
+
+def _check_installed() -> None:
+    try:
+        import torch  # noqa: F401  # only to see that both are there
+        import transformers  # noqa: F401  # the same
+    except ImportError as error:
+        raise MissingExtraError("Hugging Face", "transformers", error) from error
 
 
 def _weights(folder: Path) -> Weights:
     """All tensors of the folder's weights; they are written back as safetensors, whatever they were."""
     index = folder / f"{SAFE}.index.json"
     if (folder / SAFE).exists():
-        return read(folder / SAFE)
+        return read_weights(folder / SAFE)
     if index.exists():
         places = read_json(index).get("weight_map")
         if not isinstance(places, dict) or not places:
@@ -196,10 +237,10 @@ def _weights(folder: Path) -> Weights:
             raise FormatError(f"{index}: {wrong[0]!r} is not the name of a .safetensors file in this folder")
         state: dict[str, Any] = {}
         for shard in shards:
-            state |= read(folder / shard).state
+            state |= read_weights(folder / shard).state
         return Weights(state, metadata={"format": "pt"})
     if (folder / PICKLED).exists():
-        return Weights(dict(read(folder / PICKLED).state), metadata={"format": "pt"})
+        return Weights(dict(read_weights(folder / PICKLED).state), metadata={"format": "pt"})
     raise FormatError(f"{folder}: no weights: expected {SAFE}, {index.name} or {PICKLED}")
 
 
@@ -237,11 +278,7 @@ def _build(folder: Path, config: Mapping[str, Any], kind: str, weights: Weights,
 
 
 def _check_size(cls: Any, config: Any, state: Mapping[str, Any]) -> None:
-    """Build the model without memory, and stop where it has more layers or numbers than the weights.
-
-    Raises:
-        FormatError: config.json describes a larger model than the weights hold.
-    """
+    """Build the model without memory, and stop where it has more layers or numbers than the weights."""
     import torch
     from torch.nn.modules.module import register_module_module_registration_hook
 
@@ -279,7 +316,7 @@ def _pixels(folder: Path, config: Any, channels: int, image: Image | None) -> In
         if image is not None:
             height, width = image.height, image.width
         if not (0 < height <= MOST_PIXELS and 0 < width <= MOST_PIXELS):
-            raise ArgumentError(f"expected at most {MOST_PIXELS} pixels")
+            raise FormatError(f"expected at most {MOST_PIXELS} pixels")
     except (TypeError, ValueError) as error:
         raise FormatError(f"{folder / CONFIG}: image_size is {size!r} ({error})") from error
     return Input((channels, height, width), np.dtype("float32"), channels_first=True)

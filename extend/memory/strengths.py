@@ -1,0 +1,97 @@
+"""The strengths of LDA's shrinkage and of ridge regression, chosen from the statistics alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from extend.core.linalg import eigh, gram
+from extend.memory.statistics import Statistics
+
+
+def oas(known: Statistics) -> float:
+    """Return the oracle-approximating shrinkage strength, in scatter units: lambda in ``S + lambda I``.
+
+    S is the pooled within-class scatter, taken with n - k degrees of freedom.
+
+    References
+    ----------
+    Chen, Wiesel, Eldar & Hero 2010, Shrinkage algorithms for MMSE covariance estimation, equation 23.
+    """
+    d = known.mean.shape[1]
+    freedom = max(1, int(known.count.sum()) - len(known.count))
+    average = np.trace(known.within) / d
+    if average == 0:
+        return 1.0  # All samples of a class are equal: any strength gives nearest means.
+    square = float((known.within**2).mean())
+    denominator = (freedom + 1) * (square - average**2 / d)
+    share = 1.0 if denominator <= 0 else min(1.0, (square + average**2) / denominator)
+    return float(average * (share / (1 - share) if share < 0.999 else 999.0))
+
+
+def gcv(known: Statistics) -> float:
+    """Return the ridge strength that minimises ``RSS(strength) / (1 - trace(H) / n)^2``.
+
+    The cost is one eigendecomposition, O(d^3); then 81 strengths between 1e-8 and 1 times the largest eigenvalue are
+    tried.
+
+    References
+    ----------
+    Golub, Heath & Wahba 1979, Generalized cross-validation as a method for choosing a good ridge parameter.
+    """
+    total, cross, _, _ = moments(known, np.ones(len(known.count)))
+    n = int(known.count.sum())
+    values, vectors = eigh(total)
+    if values[-1] == 0:
+        return 1.0  # No variance at all: the strength changes nothing.
+    power = ((vectors.T @ cross) ** 2).sum(axis=1)
+    square = float((known.count * (1 - known.count / n)).sum())
+    strengths = values[-1] * np.logspace(-8, 0, 81)
+    shrunk = values + strengths[:, None]
+    residual = square - (power * (values + 2 * strengths[:, None]) / shrunk**2).sum(axis=1)
+    freedom = 1 + (values / shrunk).sum(axis=1)
+    left = np.maximum(1 - freedom / n, 1e-6)
+    return float(strengths[np.argmin(np.maximum(residual, 0) / left**2)])
+
+
+def moments(
+    known: Statistics, weights: Float[np.ndarray, " k"], *, centred: bool = True, weighted: bool = False
+) -> tuple[Float[np.ndarray, "d d"], Float[np.ndarray, "d k"], Float[np.ndarray, " d"], Float[np.ndarray, " k"]]:
+    """Return what regression to one-hot targets needs: total scatter, cross scatter, centre, and the targets' mean.
+
+    Parameters
+    ----------
+    weights
+        The weight of each sample of a class.
+    centred
+        Take the scatter about the weighted mean of all samples; otherwise about 0.
+    weighted
+        Weigh the within-class scatters too, which needs one for each class; otherwise the weights must all be 1.
+    """
+    within = known.weighted(weights) if weighted else known.within
+    count = known.count * weights
+    centre = count @ known.mean / count.sum() if centred else np.zeros(known.mean.shape[1])
+    away = known.mean - centre
+    scatter = within + gram(np.sqrt(count)[:, None] * away)
+    return scatter, (count[:, None] * away).T, centre, count / count.sum()
+
+
+def shared_strength(known: Statistics, strength: float | None, share: float | None = None) -> tuple[float, float]:
+    """Return lambda in ``S + lambda I``, and the share s in ``(1 - s) S + s tr(S) / d I`` that it amounts to.
+
+    Parameters
+    ----------
+    strength
+        lambda; None for the one that `oas` chooses.
+    share
+        s, in place of lambda.
+    """
+    average = float(np.trace(known.within)) / known.within.shape[0]
+    if share is not None:
+        strength = share / (1 - share) * average
+    elif strength is None:
+        strength = oas(known)
+    if average <= 0:
+        return max(strength, 1e-12) if strength > 0 else 1.0, 0.0  # All samples of a class are equal: nearest means.
+    strength = max(strength, 1e-10 * average)  # A strength of nothing leaves a singular scatter singular.
+    return strength, strength / (strength + average)
