@@ -182,7 +182,7 @@ def test_what_would_be_misread_is_refused() -> None:
         extend.wrap(mlp(), names(3), (X, Y), pixels="unit")
     with pytest.raises(ArgumentError, match="a function: head= does not apply"):
         extend.wrap(identity, names(3), (X, Y), head="out")
-    with pytest.raises(ArgumentError, match="classes is None; expected the names"):
+    with pytest.raises(ArgumentError, match="classes is None; expected names, such as"):
         extend.wrap(mlp(), data=(X, Y))
     backbone = extend.wrap(mlp(), names(3), (X, Y)).backbone
     with pytest.raises(ArgumentError, match="but the backbone takes arrays"):
