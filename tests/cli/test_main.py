@@ -18,7 +18,7 @@ from sklearn.neural_network import MLPClassifier
 import extend
 from extend.cli import main as cli
 from extend.formats.registry import read
-from extend.training import objective as learning
+from extend.training import backbone_training as learning
 from tests.conftest import blobs
 
 
