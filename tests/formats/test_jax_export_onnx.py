@@ -23,7 +23,7 @@ import extend
 from extend.backbone import Backbone, FlaxBackbone, Tap, Width
 from extend.classifier import Classifier
 from extend.core.errors import FormatError
-from extend.formats.jax_export import onnx_writer as flax_onnx
+from extend.formats.jax_export import to_onnx
 from extend.heads import Calibrated
 from extend.models import MLP, ConvNet, ResNet
 from tests.conftest import spec
@@ -129,7 +129,7 @@ def test_runtime_gives_what_jax_gives(name: str, tmp_path: Path) -> None:
     drawn = rng.integers(0, 11, (7, *shape)) if dtype == np.int32 else rng.normal(size=(7, *shape))
     x = drawn.astype(dtype)
     path = tmp_path / "model.onnx"
-    flax_onnx.to_onnx(score_of(clf), backbone.inputs, clf.classes, path)
+    to_onnx(score_of(clf), backbone.inputs, clf.classes, path)
     onnx.checker.check_model(onnx.load(path), full_check=True)
     expected = clf.decision_function(x)
     for n in (1, 7):
@@ -149,7 +149,7 @@ def test_the_shipped_digits_extended_by_two_classes(method: Any, tmp_path: Path)
         clf = extend.wrap(clf.backbone, clf.classes, (x[old], labels[old]), scatter="class")
     clf, _ = extend.add_classes(clf, {"8": x[labels == 8][:100], "9": x[labels == 9][:100]}, method=method)
     path = tmp_path / "digits.onnx"
-    flax_onnx.write(score_of(clf), clf.backbone.inputs, clf.classes, path)
+    to_onnx(score_of(clf), clf.backbone.inputs, clf.classes, path)
     expected = clf.decision_function(x)
     logits, _ = run(path, x)
     assert np.abs(logits - expected).max() < 1e-5 * np.abs(expected).max()
@@ -166,7 +166,7 @@ def test_pictures_are_normalised_inside(order: Any, tmp_path: Path) -> None:
     clf = Classifier(replace(backbone, batch_size=8), backbone.own_head, ("a", "b", "ü"))
     pictures = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
     path = tmp_path / "pictures.onnx"
-    flax_onnx.write(score_of(clf), image, clf.classes, path)
+    to_onnx(score_of(clf), image, clf.classes, path)
     expected = clf.decision_function(pictures)
     assert np.abs(run(path, pictures)[0] - expected).max() < 1e-5 * np.abs(expected).max()
 
@@ -176,7 +176,7 @@ def test_the_shipped_resnet_on_pictures(tmp_path: Path) -> None:
     clf = extend.load(CIFAR)
     pictures = np.random.default_rng(0).integers(0, 256, (32, *clf.backbone.inputs.shape)).astype(np.uint8)
     path = tmp_path / "cifar.onnx"
-    flax_onnx.write(score_of(clf), clf.backbone.inputs, clf.classes, path)
+    to_onnx(score_of(clf), clf.backbone.inputs, clf.classes, path)
     expected = clf.decision_function(pictures)
     assert np.abs(run(path, pictures)[0] - expected).max() < 1e-5 * np.abs(expected).max()
 
@@ -223,7 +223,7 @@ OPERATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 def test_operations(name: str, tmp_path: Path) -> None:
     function = OPERATIONS[name]
     path = tmp_path / "operation.onnx"
-    flax_onnx.to_onnx(lambda x: (function(x), jax.nn.softmax(x)), spec(6), "abcdef", path)
+    to_onnx(lambda x: (function(x), jax.nn.softmax(x)), spec(6), "abcdef", path)
     expected = np.asarray(function(jnp.asarray(X)))
     for n in (1, 4):
         given = run(path, X[:n])[0]
@@ -232,14 +232,14 @@ def test_operations(name: str, tmp_path: Path) -> None:
 
 
 def test_several_inputs_by_name(tmp_path: Path) -> None:
-    inputs = {"text": spec(3), "image": spec(2, 2)}
+    inputs = extend.data.Tree({"text": spec(3), "image": spec(2, 2)})
 
     def score(x: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
         logits = x["text"] * x["image"].sum(axis=(1, 2))[:, None]
         return logits, jax.nn.softmax(logits)
 
     path = tmp_path / "two.onnx"
-    flax_onnx.to_onnx(score, inputs, "abc", path)
+    to_onnx(score, inputs, "abc", path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert [i.name for i in session.get_inputs()] == ["image", "text"]
     x = {"text": X[:2, :3], "image": X[:, :4].reshape(4, 2, 2)[:2]}
@@ -251,7 +251,7 @@ def test_what_is_not_supported_is_named_and_nothing_is_written(tmp_path: Path) -
 
     def refused(function: Callable[[jax.Array], jax.Array], message: str) -> None:
         with pytest.raises(FormatError, match=message):
-            flax_onnx.to_onnx(lambda x: (function(x), x), spec(6), "abcdef", path)
+            to_onnx(lambda x: (function(x), x), spec(6), "abcdef", path)
         assert not path.exists()
 
     refused(lambda x: jnp.sort(x, axis=1), "'sort' is not supported")
@@ -260,7 +260,7 @@ def test_what_is_not_supported_is_named_and_nothing_is_written(tmp_path: Path) -
     refused(lambda x: (x.astype(jnp.bfloat16) * 2).astype(jnp.float32), "bfloat16 is not supported")
     refused(lambda x: jnp.asarray(np.asarray(x)), "JAX cannot trace the model")
     with pytest.raises(FormatError, match="3 classes are named"):
-        flax_onnx.to_onnx(lambda x: (x, x), spec(6), "abc", path)
+        to_onnx(lambda x: (x, x), spec(6), "abc", path)
     with pytest.raises(FormatError, match=r"\.onnx"):
-        flax_onnx.to_onnx(lambda x: (x, x), spec(6), "abcdef", tmp_path / "model.pb")
+        to_onnx(lambda x: (x, x), spec(6), "abcdef", tmp_path / "model.pb")
     assert not list(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from flax import nnx
 
 import extend
 from extend import data
+from extend.backbone import extract
 from extend.classifier import Classifier
 from extend.heads import LinearHead
 from extend.memory import held_out_rows
@@ -376,7 +378,7 @@ def test_a_head_that_the_memory_cannot_give_is_refused_before_the_long_work(
     monkeypatch: pytest.MonkeyPatch, head: Any
 ) -> None:
     clf, x, y = base(scatter="pooled")
-    monkeypatch.setattr(features, "join", lambda *some, **options: pytest.fail("it began"))
+    monkeypatch.setattr(sys.modules[extract.__module__], "embed", lambda *some, **options: pytest.fail("it began"))
     with pytest.raises(ValueError, match="needs a scatter a class, and this memory keeps one for all"):
         extend.add_classes(clf, fresh(x, y), method=replace(QUICK, head=head))
     old = {name: x[y == label] for label, name in enumerate(names(3))}
@@ -396,7 +398,7 @@ def test_what_cannot_be_trained_is_refused_before_the_long_work(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
 ) -> None:
     clf, x, y = base()
-    monkeypatch.setattr(features, "join", lambda *some, **options: pytest.fail("it began"))
+    monkeypatch.setattr(sys.modules[extract.__module__], "embed", lambda *some, **options: pytest.fail("it began"))
     old = {name: x[y == label] for label, name in enumerate(names(3))}
     for method in (FineTune(**options), Joint(**options)):
         with pytest.raises(ValueError, match=message):

@@ -1,5 +1,6 @@
 """What the methods that train a backbone share."""
 
+import sys
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -33,12 +34,13 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, int]]:
     """How often each sample went through each state of a network to be embedded, but for the watch on a training."""
     counted: Counter[tuple[str, int]] = Counter()
     training = False
-    join, train = extract.join, fine_tune.train_backbone
+    extraction = sys.modules[extract.__module__]
+    embed, train = extraction.embed, fine_tune.train_backbone
 
     def counting(backbone: Backbone, samples: Samples, **options: Any) -> np.ndarray:
         if not training:
             counted.update((backbone.fingerprint, key) for key in samples.keys.tolist())
-        return join(backbone, samples, **options)
+        return embed(backbone, samples, **options)
 
     def trained(*some: Any, **options: Any) -> Any:
         nonlocal training
@@ -48,7 +50,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, int]]:
         finally:
             training = False
 
-    monkeypatch.setattr(extract, "join", counting)
+    monkeypatch.setattr(extraction, "embed", counting)
     for module in (fine_tune, joint):
         monkeypatch.setattr(module, "train_backbone", trained)
     return counted
@@ -124,5 +126,5 @@ def test_a_memory_is_measured_from_old_samples_where_there_is_none() -> None:
 
 def test_what_methods_say_of_themselves() -> None:
     assert (FineTune.name, Joint.name) == ("fine_tune", "joint")
-    assert FineTune.needs == {"memory"} and Joint.needs == {"old samples"}
+    assert FineTune().needs == {"memory"} and Joint().needs == {"old samples"}
     assert FineTune.trains_backbone and Joint.trains_backbone and not FineTune.linear

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from extend.training import train
-from extend.training.loop import Outcome, _guarded
+from extend.training.loop import Outcome, _guarded, train
 from extend.training.state import Identity
 
 PER_EPOCH = 7

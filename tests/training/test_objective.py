@@ -10,8 +10,7 @@ from flax import nnx
 from sklearn.linear_model import LogisticRegression
 
 from extend import data
-from extend.backbone import Backbone
-from extend.backbone import extract as features
+from extend.backbone import Backbone, FlaxBackbone, extract
 from extend.data import Samples
 from extend.heads import LinearHead, Link
 from extend.heads.links import SIGMOID, SOFTMAX
@@ -39,7 +38,7 @@ def run(
 
 
 def right(backbone: Backbone, learnt: TrainedBackbone, rows: Samples) -> float:
-    scores = learnt.head.scores(features.extract(backbone.with_network(learnt.network), rows).features)
+    scores = learnt.head.scores(extract(backbone.with_network(learnt.network), rows).features)
     return float((scores.argmax(axis=1) == rows.labels).mean())
 
 
@@ -198,8 +197,8 @@ def test_anchors_hold_what_they_are_for(anchors: Anchors) -> None:
 
     def change(anchors: Anchors) -> float:
         learnt = train_backbone(backbone, begun.head, new, how, old=2, anchors=anchors)
-        before = features.extract(backbone, rows).features
-        after = features.extract(backbone.with_network(learnt.network), rows).features
+        before = extract(backbone, rows).features
+        after = extract(backbone.with_network(learnt.network), rows).features
         if anchors.features:
             return float(((after - before) ** 2).mean())
         old = [h.head.scores(f) for f, h in ((before, begun), (after, learnt))]
@@ -242,7 +241,7 @@ def test_samples_of_the_same_content_have_several_labels() -> None:
         link=SIGMOID,
     )
     moved = mlp().with_network(learnt.network)
-    scores = learnt.head.scores(features.extract(moved, data.unlabelled(both, spec(5))).features)
+    scores = learnt.head.scores(extract(moved, data.unlabelled(both, spec(5))).features)
     assert (scores > 0).mean() > 0.9
 
 

@@ -67,9 +67,10 @@ def to_onnx(score: Score, spec: InputSpec, classes: Sequence[str], path: Path) -
     Examples
     --------
     >>> import tempfile, onnx
+    >>> from extend.data import Array
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "some.onnx")
-    ...     to_onnx(lambda x: (2 * x, jax.nn.sigmoid(x)), jax.ShapeDtypeStruct((2,), np.float32), ["a", "b"], path)
+    ...     to_onnx(lambda x: (2 * x, jax.nn.sigmoid(x)), Array((2,)), ["a", "b"], path)
     ...     [node.op_type for node in onnx.load(path).graph.node]
     ['Mul', 'Sigmoid', 'Identity', 'Identity']
     """

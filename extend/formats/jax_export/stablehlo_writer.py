@@ -67,9 +67,10 @@ def to_stablehlo(
     Examples
     --------
     >>> import tempfile
+    >>> from extend.data import Array
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "sum.stablehlo")
-    ...     to_stablehlo(lambda x: (x, jax.nn.softmax(x)), jax.ShapeDtypeStruct((2,), np.float32), ["a", "b"], path)
+    ...     to_stablehlo(lambda x: (x, jax.nn.softmax(x)), Array((2,)), ["a", "b"], path)
     ...     with zipfile.ZipFile(path) as file:
     ...         model = export.deserialize(bytearray(file.read("model.stablehlo")))
     >>> model.call(np.float32([[1, 1]]))["probabilities"].tolist()
