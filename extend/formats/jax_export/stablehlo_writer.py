@@ -67,6 +67,7 @@ def to_stablehlo(
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> from extend.data import Array
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "sum.stablehlo")
