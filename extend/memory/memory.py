@@ -1,13 +1,13 @@
-"""What a classifier keeps of the classes it has seen: statistics of their features, and a few held-out features.
+"""What a classifier keeps of the classes it has seen: rows of their features, and statistics of the other samples.
 
-The statistics (count, mean and scatter of each class) are sufficient for every closed-form head, and they add: the
-memory of two data sets together is the sum of their memories, by the pairwise update of Chan, Golub & LeVeque 1979. All
-statistics are float64; an input is never kept.
+The rows of a class are those with the smallest content keys: the ones that are held out to measure with, and up to 200
+others. What is beyond them is folded into statistics (count, mean and scatter). Statistics are sufficient for every
+closed-form head, and they add: the memory of two data sets together is the sum of their memories, by the pairwise
+update of Chan, Golub & LeVeque 1979. They are float64; an input is never kept.
 
-A sample is a *candidate* for holding out when its content key (uint64) lies in the lowest tenth. The 50 candidates of a
-class with the smallest keys are kept apart from the statistics; its other candidates join them. A class of fewer than
-10 samples holds out none: all its samples are kept apart and count as statistics, so that methods can be compared by
-leaving one out. All this depends on the class's own samples alone, so merging is exact.
+A sample is a *candidate* for holding out when its content key (uint64) lies in the lowest tenth; of a class's
+candidates the 50 with the smallest keys are held out, but at most half of its different samples, and none where it has
+fewer than 10. All this depends on the class's own samples alone, so merging is exact.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
@@ -26,29 +26,42 @@ from extend.memory.drift import Drift, carry
 from extend.memory.exemplars import Exemplars, united
 from extend.memory.fisher import Fisher
 from extend.memory.inverse import Inverse, shorter
-from extend.memory.rows import FEWEST, MOST, _candidates, _low, choosing
-from extend.memory.statistics import Statistics, measure, merge, total_scatter
+from extend.memory.rows import KEPT, MOST, Rows, _low, as_stored, choosing
+from extend.memory.statistics import Statistics, measure, merge
 from extend.memory.strengths import gcv, oas, shared_strength
+
+
+class TrainingRows(NamedTuple):
+    """Rows that heads may be fitted on: those of a memory's own features, their labels, and their weights.
+
+    A weight is the number of samples of its class that a row stands for.
+    """
+
+    features: Float[np.ndarray, "m d"]
+    labels: Int[np.ndarray, " m"]
+    weight: Float[np.ndarray, " m"]
 
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """Statistics and held-out features of named classes; immutable.
+    """Rows and statistics of named classes; immutable.
 
     Parameters
     ----------
     classes
         The k names.
     core
-        The statistics of all samples but the candidates.
-    features, labels, keys
-        What is kept apart: whole feature vectors (``offset + d`` columns), their classes and their content keys.
+        The statistics of the samples that are not kept as rows.
+    rows
+        What is kept of the samples: whole feature vectors (``offset + d`` columns).
     trained_on
         For each class, whether the backbone was trained on its held-out samples.
     offset
         The memory describes ``features[:, offset : offset + d]`` of the classifier's feature vectors.
-    max_held_out
-        How many candidates of a class are kept apart.
+    max_held_out, max_rows
+        How many candidates of a class are kept, and how many other rows.
+    dtype
+        How rows are stored: ``"float32"``, ``"float16"`` or ``"int8"``.
     shrinkage, ridge
         The strengths that were frozen when the classifier was wrapped, in scatter units; None chooses at each fit.
     held_out_used
@@ -61,6 +74,8 @@ class Memory:
         Inputs of old classes under a limit of bytes; None keeps none.
     fisher
         How much the classifier depends on each parameter of its backbone; None where that was not measured.
+    summed
+        The statistics that heads are fitted on, as additions summed them up; None computes them from core and rows.
 
     Examples
     --------
@@ -72,12 +87,12 @@ class Memory:
 
     classes: tuple[str, ...]
     core: Statistics
-    features: Float[np.ndarray, "m e"]
-    labels: Int[np.ndarray, " m"]
-    keys: UInt64[np.ndarray, " m"]
+    rows: Rows
     trained_on: Bool[np.ndarray, " k"]
     offset: int = 0
     max_held_out: int = MOST
+    max_rows: int = KEPT
+    dtype: str = "float32"
     shrinkage: float | None = None
     ridge: float | None = None
     held_out_used: bool = False
@@ -85,6 +100,7 @@ class Memory:
     transported: tuple[str, ...] = ()
     exemplars: Exemplars | None = None
     fisher: Fisher | None = None
+    summed: Statistics | None = None
 
     @classmethod
     def of(
@@ -93,6 +109,8 @@ class Memory:
         *,
         scatter: Literal["class", "pooled"] = "class",
         max_held_out: int = MOST,
+        max_rows: int = KEPT,
+        dtype: str = "float32",
         trained_on: bool = False,
         offset: int = 0,
     ) -> Memory:
@@ -104,42 +122,30 @@ class Memory:
             Whole feature vectors with their labels and content keys.
         scatter
             ``"class"`` keeps a scatter matrix for each class, ``"pooled"`` one for all.
-        max_held_out, trained_on, offset
+        max_held_out, max_rows, dtype, trained_on, offset
             See `Memory`; `trained_on` is of all classes.
         """
-        rows, labels, keys, k = features.features, features.labels, features.keys, len(features.classes)
-        apart = _candidates(keys, labels, max_held_out)
-        if max_held_out:
-            apart |= np.bincount(labels, minlength=k)[labels] < FEWEST
-        core = measure(rows[~apart, offset:], labels[~apart], k, scatter)
-        return cls(
-            tuple(features.classes),
-            core,
-            np.asarray(rows[apart], np.float32),
-            labels[apart],
-            keys[apart],
-            np.full(k, trained_on),
-            offset,
-            max_held_out,
-        )
+        k, d = len(features.classes), features.features.shape[1] - offset
+        rows = Rows.of(as_stored(features.features, dtype), features.labels, features.keys)
+        core, seen = Statistics.empty(k, d, scatter), np.full(k, trained_on)
+        whole = cls(tuple(features.classes), core, rows, seen, offset, max_held_out, max_rows, dtype)
+        return whole._folded()
 
     def with_held_out(
         self, features: Float[np.ndarray, "m e"], labels: Int[np.ndarray, " m"], keys: UInt64[np.ndarray, " m"]
     ) -> Memory:
         """Return this memory with held-out features that the user gives, whatever their keys.
 
-        They count as unseen by the backbone.
+        They count as unseen by the backbone. What the memory held out of their classes is fitted on from now on.
         """
-        most = max(self.max_held_out, int(np.bincount(labels, minlength=1).max())) if len(labels) else self.max_held_out
+        given = Rows.of(as_stored(np.asarray(features, np.float32), self.dtype), labels, keys, given=True)
         return replace(
-            self._absorb(np.ones(len(self.labels), bool)),
-            features=np.asarray(features, np.float32),
-            labels=labels,
-            keys=_low(keys),  # Held out by the user's choice.
+            self,
+            rows=self.rows.united(given, np.arange(len(self.classes))),
             trained_on=np.zeros(len(self.classes), bool),
-            max_held_out=most,
             inverses=(),
-        )
+            summed=None,
+        )._folded()
 
     @property
     def dim(self) -> int:
@@ -152,24 +158,43 @@ class Memory:
         return "pooled" if self.core.scatters is None else "class"
 
     @cached_property
-    def _small(self) -> np.ndarray:
-        """Rows of classes with fewer than 10 samples in all: they count as statistics, mask bool ``[m]``."""
-        return self.total[self.labels] < FEWEST
+    def _held(self) -> Bool[np.ndarray, " m"]:
+        """Which rows are held out."""
+        return self.rows.held_out(self.max_held_out, self.core.count)
 
     @cached_property
     def statistics(self) -> Statistics:
         """The statistics that heads are fitted on: all samples but the held-out ones."""
-        return self._absorb(self._small).core if self._small.any() else self.core
+        return self.summed if self.summed is not None else self._measured(None)
+
+    def with_sum(self, pooled: Float[np.ndarray, "d d"]) -> Memory:
+        """Return this memory with the pooled scatter of its statistics as additions once summed it up."""
+        return replace(self, summed=self._measured(pooled))
+
+    def _measured(self, pooled: np.ndarray | None) -> Statistics:
+        k, rows = len(self.classes), self.rows.take(~self._held)
+        features = rows.features[:, self.offset :]
+        own = measure(features, rows.labels, k, self.scatter_mode, rows.copies, pooled=pooled)
+        whole = merge(self.core, own, np.arange(k), k) if self.core.count.any() else own
+        return whole if pooled is None else replace(whole, pooled=pooled, factor=None)
 
     @cached_property
     def held_out(self) -> tuple[Float[np.ndarray, "h e"], Int[np.ndarray, " h"]]:
         """The held-out features, as whole vectors, and their labels."""
-        return self.features[~self._small], self.labels[~self._small]
+        return self.rows.features_of(self._held), self.rows.labels[self._held]
 
     @property
     def held_out_keys(self) -> UInt64[np.ndarray, " h"]:
         """The content keys of the held-out features."""
-        return self.keys[~self._small]
+        return self.rows.keys[self._held]
+
+    @cached_property
+    def training(self) -> TrainingRows:
+        """The rows that heads may be fitted on: all but the held-out ones."""
+        rows = self.rows.take(~self._held)
+        here = np.bincount(rows.labels, weights=rows.copies, minlength=len(self.classes))
+        weight = rows.copies * (self.statistics.count / np.maximum(here, 1))[rows.labels]
+        return TrainingRows(rows.features[:, self.offset :], rows.labels, weight)
 
     def holds(
         self, keys: UInt64[np.ndarray, " n"], labels: Int[np.ndarray, " n"] | None = None
@@ -181,7 +206,8 @@ class Memory:
         _, held = self.held_out
         for label in np.unique(labels):
             apart = self.held_out_keys[held == label]
-            found |= (labels == label) & (np.isin(keys, apart) | np.isin(_low(keys), apart))
+            own = np.flatnonzero(labels == label)
+            found[own] = np.isin(keys[own], apart) | np.isin(_low(keys[own]), apart)
         return found
 
     @property
@@ -190,14 +216,21 @@ class Memory:
         return choosing(self.held_out_keys)
 
     @cached_property
-    def few(self) -> tuple[Float[np.ndarray, "r d"], Int[np.ndarray, " r"]]:
-        """All samples of the classes of 2 to 9 samples, which count as statistics, and their labels.
+    def whole(self) -> Bool[np.ndarray, " k"]:
+        """Which classes are kept as rows and nothing else."""
+        return self.core.count == 0
 
-        A class is left out if some of its samples are known by their statistics alone.
+    @cached_property
+    def few(self) -> tuple[Float[np.ndarray, "r d"], Int[np.ndarray, " r"]]:
+        """All samples of the classes of which none is held out, and their labels; each can be left out in its turn.
+
+        A class is left out if it has fewer than two different samples, or if some are known by their statistics alone.
         """
-        whole = (self.core.count == 0) & (self.total >= 2)
-        rows = self._small & whole[self.labels]
-        return self.features[rows, self.offset :].astype(np.float64), self.labels[rows]
+        k = len(self.classes)
+        different = np.bincount(self.rows.labels, minlength=k)
+        held = np.bincount(self.rows.labels[self._held], minlength=k)
+        rows = (self.whole & (different >= 2) & (held == 0))[self.rows.labels]
+        return self.rows.features_of(rows)[:, self.offset :].astype(np.float64), self.rows.labels[rows]
 
     def inverse_at(self, strength: float) -> Inverse | None:
         """Return the inverse that is kept for this strength, if there is one."""
@@ -206,16 +239,21 @@ class Memory:
     @property
     def total(self) -> Int[np.ndarray, " k"]:
         """The number of samples of each class, held-out ones included."""
-        return self.core.count + np.bincount(self.labels, minlength=len(self.classes))
+        here = np.bincount(self.rows.labels, weights=self.rows.copies, minlength=len(self.classes))
+        return self.core.count + here.astype(np.int64)
 
     @property
     def nbytes(self) -> int:
         """The bytes that this memory takes in a checkpoint, before compression."""
-        held = sum(array.nbytes for array in (self.features, self.labels, self.keys, self.trained_on))
+        k, d, (folded,), summed = len(self.classes), self.dim, np.nonzero(self.core.count), self.summed
+        packed = 4 * d * (d + 1)
+        scatters = [] if self.core.scatters is None else [self.core.scatters[i] for i in folded.tolist()]
+        core = len(folded) * (16 + 8 * d) + sum(8 + scatter.nbytes for scatter in scatters) + packed * bool(len(folded))
         inverses = sum(inverse.nbytes for inverse in self.inverses)
         exemplars = self.exemplars.nbytes if self.exemplars is not None else 0
         fisher = sum(value.nbytes for value in self.fisher.values.values()) if self.fisher is not None else 0
-        return self.core.nbytes + held + inverses + exemplars + fisher
+        sums = packed if summed is not None and summed.pooled is not None else 0
+        return 9 * k + self.rows.stored_bytes(self.dtype) + core + inverses + exemplars + fisher + sums
 
     def __add__(self, other: Memory) -> Memory:
         """Return the memory of both data sets together; classes of the same name are one class.
@@ -230,27 +268,27 @@ class Memory:
                 f"memories of {self.dim} features ({self.scatter_mode} scatter) and of {other.dim} "
                 f"({other.scatter_mode} scatter) cannot be added: they belong to different feature spaces"
             )
-        classes = self.classes + tuple(name for name in other.classes if name not in self.classes)
-        place = np.asarray([classes.index(name) for name in other.classes], int)
-        seen = np.zeros(len(classes), bool)
+        at = {name: i for i, name in enumerate(dict.fromkeys(self.classes + other.classes))}
+        place = np.asarray([at[name] for name in other.classes], int)
+        seen = np.zeros(len(at), bool)
         seen[: len(self.classes)] = self.trained_on
         seen[place] |= other.trained_on
+        limits = [(memory.max_held_out, memory.max_rows) for memory in (self, other)]
+        apart = len(at) == len(self.classes) + len(other.classes) and limits[0] == limits[1]
         merged = replace(
             self,
-            classes=classes,
-            core=merge(self.core, other.core, place, len(classes)),
-            features=np.concatenate([self.features, other.features]),
-            labels=np.concatenate([self.labels, place[other.labels]]),
-            keys=np.concatenate([self.keys, other.keys]),
+            classes=tuple(at),
+            core=merge(self.core, other.core, place, len(at)),
+            rows=self.rows.united(other.rows, place),
             trained_on=seen,
             max_held_out=max(self.max_held_out, other.max_held_out),
+            max_rows=max(self.max_rows, other.max_rows),
             held_out_used=self.held_out_used or other.held_out_used,
             transported=tuple(dict.fromkeys(self.transported + other.transported)),
-            exemplars=united(self.exemplars, other.exemplars, place, len(classes)),
+            exemplars=united(self.exemplars, other.exemplars, place, len(at)),
             fisher=self.fisher + other.fisher if self.fisher and other.fisher else self.fisher or other.fisher,
-        )
-        over = (merged.total[merged.labels] >= FEWEST) & ~_candidates(merged.keys, merged.labels, merged.max_held_out)
-        merged = merged._absorb(over) if over.any() else merged
+            summed=merge(self.statistics, other.statistics, place, len(at)) if apart else None,
+        )._folded()
         if (kept := merged.exemplars) is not None and len(kept):
             merged = replace(merged, exemplars=kept.take(~merged.holds(kept.keys, kept.labels)))
         return replace(merged, inverses=self._inverses_after(other, merged)) if self.inverses else merged
@@ -264,8 +302,9 @@ class Memory:
         """By a rank-n update if only whole classes came and that is shorter, else anew."""
         known, came = merged.statistics, other.statistics
         rows = came.factor
-        if came.scatters is not None and all(scatter.ndim == 2 for scatter in came.scatters):
-            rows = np.concatenate([np.zeros((0, self.dim)), *came.scatters])
+        if rows is None and not other.core.count.any():
+            fresh = other.rows.take(~other._held)
+            rows = (fresh.features[:, self.offset :] - came.mean[fresh.labels]) * np.sqrt(fresh.copies)[:, None]
         apart = len(merged.classes) == len(self.classes) + len(other.classes)
         if apart and rows is not None and shorter(len(rows), self.dim, len(merged.classes)):
             return tuple(inverse.add(rows, known.mean) for inverse in self.inverses)
@@ -273,8 +312,14 @@ class Memory:
 
     def with_samples(self, features: Features) -> Memory:
         """Return this memory with the features of more samples, of present classes or of new ones."""
-        more = Memory.of(features, scatter=self.scatter_mode, offset=self.offset, max_held_out=self.max_held_out)
-        return self + more
+        return self + Memory.of(
+            features,
+            scatter=self.scatter_mode,
+            max_held_out=self.max_held_out,
+            max_rows=self.max_rows,
+            dtype=self.dtype,
+            offset=self.offset,
+        )
 
     def with_strengths(self) -> Memory:
         """Return this memory with LDA's and ridge's strengths chosen by all that it holds, and frozen from now on.
@@ -313,20 +358,18 @@ class Memory:
         """
         if name not in self.classes:
             raise ArgumentError(f"no class {name!r}; there are {', '.join(self.classes)}")
-        if self.core.scatters is None:
-            raise ArgumentError(f'class {name!r} cannot be taken out of a pooled scatter; wrap with scatter="class"')
         gone = self.classes.index(name)
+        if self.core.scatters is None and self.core.count[gone]:
+            raise ArgumentError(f'class {name!r} cannot be taken out of a pooled scatter; wrap with scatter="class"')
         stay = np.arange(len(self.classes)) != gone
-        rows = self.labels != gone
-        scatters = tuple(s for s, keep in zip(self.core.scatters, stay, strict=True) if keep)
-        core = Statistics(self.core.count[stay], self.core.mean[stay], total_scatter(scatters, self.dim), scatters)
+        left_rows = self.rows.take(self.rows.labels != gone)
+        place = np.where(stay, np.cumsum(stay) - 1, 0)
         left = replace(
             self,
             classes=tuple(n for n in self.classes if n != name),
-            core=core,
-            features=self.features[rows],
-            labels=np.where(self.labels > gone, self.labels - 1, self.labels)[rows],
-            keys=self.keys[rows],
+            core=self.core.without(gone),
+            rows=replace(left_rows, labels=place[left_rows.labels]),
+            summed=None,
             trained_on=self.trained_on[stay],
             inverses=(),
             transported=tuple(n for n in self.transported if n != name),
@@ -338,7 +381,9 @@ class Memory:
     def transport(self, drift: Drift, own: Drift | None = None) -> Memory:
         """Return the memory as if its classes had been measured with a backbone that moved.
 
-        Means and covariances go through the map by their moments, feature vectors one by one. It costs O(k d^3).
+        Means and covariances go through the map by their moments, held-out feature vectors one by one; other rows are
+        folded into the statistics before, as a map of single rows would lose what it does not explain. It costs O(k
+        d^3).
 
         Parameters
         ----------
@@ -351,18 +396,19 @@ class Memory:
         ----------
         Rao et al. 2026, SLDC.
         """
-        offset = self.offset
-        features = drift.rows(self.features[:, offset:])
+        known, offset = self._without_training_rows(), self.offset
+        held = known.rows.features
+        features = drift.rows(held[:, offset:])
         if offset:
             assert own is not None
-            features = np.concatenate([own.rows(self.features[:, :offset]), features], axis=1)
-        known = tuple(name for name in self.classes if name not in self.transported)
+            features = np.concatenate([own.rows(held[:, :offset]), features], axis=1)
         moved = replace(
-            self,
-            core=carry(self.core, drift),
-            features=features.astype(np.float32),
-            transported=self.transported + known,
+            known,
+            core=carry(known.core, drift),
+            rows=replace(known.rows, blocks=(as_stored(features.astype(np.float32), self.dtype),)),
+            transported=self.transported + tuple(name for name in self.classes if name not in self.transported),
             inverses=(),
+            summed=None,
         )
         return moved.with_inverses(*(inverse.strength for inverse in self.inverses))
 
@@ -374,8 +420,19 @@ class Memory:
         digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
         return self.statistics.draw(self.classes.index(name), n, np.random.default_rng([seed, digest]))
 
-    def _absorb(self, rows: np.ndarray) -> Memory:
-        """This memory with these candidates moved into the statistics."""
-        more = measure(self.features[rows, self.offset :], self.labels[rows], len(self.classes), self.scatter_mode)
-        core = merge(self.core, more, np.arange(len(self.classes)), len(self.classes))
-        return replace(self, core=core, features=self.features[~rows], labels=self.labels[~rows], keys=self.keys[~rows])
+    def _folded(self) -> Memory:
+        """This memory with what is beyond the rows that are kept moved into the statistics."""
+        return self._fold(self.rows.excess(self.max_held_out, self.max_rows))
+
+    def _without_training_rows(self) -> Memory:
+        """This memory with all rows but the held-out ones moved into the statistics."""
+        return self._fold(~self._held)
+
+    def _fold(self, which: Bool[np.ndarray, " m"]) -> Memory:
+        if not which.any():
+            return self
+        rows, k = self.rows.take(which), len(self.classes)
+        more = measure(rows.features[:, self.offset :], rows.labels, k, self.scatter_mode, rows.copies)
+        more = replace(more, pooled=more.within, factor=None)
+        core = merge(self.core, more, np.arange(k), k) if self.core.count.any() else more
+        return replace(self, core=core, rows=self.rows.take(~which))

@@ -5,18 +5,22 @@ Merged by the pairwise update of Chan, Golub & LeVeque 1979; all float64.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from extend.core.errors import ArgumentError
 from extend.core.linalg import eigh, gram, packed_gram, unpack
 
+BLOCK = 1 << 24
+"""Numbers of which a scatter is made at a time: 128 MB."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Statistics:
     """Per-class sample count, feature mean and scatter matrix of k classes.
 
@@ -26,20 +30,34 @@ class Statistics:
         The number of samples of each class.
     mean
         The mean of each class.
-    within
-        The sum of the scatter matrices of all classes, each about the mean of its class.
+    pooled
+        The sum of the scatter matrices of all classes, each about the mean of its class; None where `factor` gives it.
     scatters
         One scatter matrix for each class: the packed upper triangle ``[d (d + 1) / 2]``, or an exact factor ``[r, d]``
         with ``scatter = factor.T @ factor`` while that is smaller. None where the scatter is pooled.
     factor
-        A factor of `within`, if the statistics were just measured from few rows.
+        A factor of the pooled scatter, if the statistics were just measured from few rows.
     """
 
     count: Int[np.ndarray, " k"]
     mean: Float[np.ndarray, "k d"]
-    within: Float[np.ndarray, "d d"]
-    scatters: tuple[np.ndarray, ...] | None
+    pooled: Float[np.ndarray, "d d"] | None
+    scatters: Sequence[np.ndarray] | None
     factor: Float[np.ndarray, "r d"] | None = None
+
+    @classmethod
+    def empty(cls, k: int, d: int, mode: str) -> Statistics:
+        """Return the statistics of no samples of k classes."""
+        nothing = np.zeros((0, d))
+        return cls(np.zeros(k, np.int64), np.zeros((k, d)), None, (nothing,) * k if mode == "class" else None, nothing)
+
+    @cached_property
+    def within(self) -> Float[np.ndarray, "d d"]:
+        """The sum of the scatter matrices of all classes, each about the mean of its class."""
+        if self.pooled is not None:
+            return self.pooled
+        assert self.factor is not None
+        return gram(self.factor)
 
     def scatter(self, label: int) -> Float[np.ndarray, "d d"]:
         """Return the scatter matrix of one class.
@@ -53,13 +71,14 @@ class Statistics:
             raise ArgumentError('the memory keeps one pooled scatter; wrap with scatter="class" to keep one a class')
         return full(self.scatters[label])
 
-    @property
-    def nbytes(self) -> int:
-        """The bytes of counts, means and packed scatters."""
-        d = self.mean.shape[1]
-        within = d * (d + 1) // 2 * self.within.itemsize
-        ranks = 8 * len(self.scatters) if self.scatters is not None else 0
-        return self.count.nbytes + self.mean.nbytes + within + ranks + sum(s.nbytes for s in self.scatters or ())
+    def without(self, label: int) -> Statistics:
+        """Return the statistics without one class, which must have no samples where the scatter is pooled."""
+        stay = np.arange(len(self.count)) != label
+        if self.scatters is None or not self.count[label]:
+            scatters = None if self.scatters is None else _kept(self.scatters, stay)
+            return replace(self, count=self.count[stay], mean=self.mean[stay], scatters=scatters)
+        scatters = _kept(self.scatters, stay)
+        return Statistics(self.count[stay], self.mean[stay], total_scatter(scatters, self.mean.shape[1]), scatters)
 
     def weighted(self, weights: Float[np.ndarray, " k"]) -> Float[np.ndarray, "d d"]:
         """Return the sum of the scatter matrices of all classes, each times its weight."""
@@ -85,24 +104,103 @@ class Statistics:
         return _root(self.within / max(1, int(self.count.sum()) - len(self.count)))
 
 
-def measure(features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"], k: int, mode: str) -> Statistics:
-    """Return the statistics of features that are labelled into k classes; `mode` is "class" or "pooled"."""
-    features = np.asarray(features, np.float64)
+class _Later:
+    """A scatter that is computed when it is asked for: few heads ask."""
+
+    def __init__(self, make: Callable[..., np.ndarray], *arguments: Any) -> None:
+        self._make = partial(make, *arguments)
+
+    @cached_property
+    def value(self) -> np.ndarray:
+        return self._make()
+
+
+class Scatters(Sequence[np.ndarray]):
+    """The scatter of each class, some of which are still to be computed."""
+
+    def __init__(self, parts: Sequence[np.ndarray | _Later]) -> None:
+        self._parts = tuple(parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, label: Any) -> Any:
+        if isinstance(label, slice):
+            raise TypeError("scatters are taken one at a time")
+        return _value(self._parts[label])
+
+
+def _value(part: np.ndarray | _Later) -> np.ndarray:
+    return part if isinstance(part, np.ndarray) else part.value
+
+
+def measure(
+    features: Float[np.ndarray, "n d"],
+    labels: Int[np.ndarray, " n"],
+    k: int,
+    mode: str,
+    copies: Int[np.ndarray, " n"] | None = None,
+    pooled: Float[np.ndarray, "d d"] | None = None,
+) -> Statistics:
+    """Return the statistics of features that are labelled into k classes.
+
+    Parameters
+    ----------
+    mode
+        ``"class"`` or ``"pooled"``.
+    copies
+        How often each row counts; None: once.
+    pooled
+        The pooled scatter, if it is known.
+    """
+    if (labels[1:] < labels[:-1]).any():
+        order = np.argsort(labels, kind="stable")
+        features, labels = features[order], labels[order]
+        copies = copies[order] if copies is not None else None
     d = features.shape[1]
-    count = np.bincount(labels, minlength=k)
-    mean = np.zeros((k, d))
-    parts: list[np.ndarray] = []
-    for label in range(k):
-        rows = features[labels == label]
-        if len(rows):
-            mean[label] = rows.mean(axis=0)
-            rows = rows - mean[label]
-        parts.append(rows)
-    if mode == "pooled":
-        rows = np.concatenate([np.zeros((0, d)), *parts])
-        return Statistics(count, mean, gram(rows), None, rows if len(rows) < (d + 1) / 2 else None)
-    scatters = tuple(_smaller(part) for part in parts)
-    return Statistics(count, mean, total_scatter(scatters, d), scatters)
+    if not len(features):
+        return Statistics.empty(k, d, mode)
+    starts = np.searchsorted(labels, np.arange(k + 1))
+    present = np.flatnonzero(np.diff(starts))
+    weight = np.ones(len(labels)) if copies is None else copies.astype(np.float64)
+    count, mean = np.bincount(labels, weights=weight, minlength=k), np.zeros((k, d))
+    for label in present:
+        rows = slice(starts[label], starts[label + 1])
+        base = features[starts[label]].astype(np.float64)  # About one of its rows: exact whatever all have in common.
+        mean[label] = base + weight[rows] @ (features[rows] - base) / count[label]
+    few = pooled is None and len(features) < (d + 1) / 2
+    if pooled is None and not few:
+        pooled = _pooled(features, labels, mean, weight)
+    factor = _away(features, labels, mean, weight) if few else None
+    scatters: Scatters | None = None
+    if mode == "class":
+        parts: list[np.ndarray | _Later] = [np.zeros((0, d))] * k
+        for label in present:
+            rows = slice(starts[label], starts[label + 1])
+            parts[label] = _Later(_own_scatter, features[rows], mean[label], weight[rows])
+        scatters = Scatters(parts)
+    return Statistics(count.astype(np.int64), mean, pooled, scatters, factor)
+
+
+def _away(features: np.ndarray, labels: np.ndarray, mean: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Features less the mean of their class, times the root of their weight: a factor of the scatter."""
+    away = features - mean[labels]
+    if (weight != 1).any():
+        away *= np.sqrt(weight)[:, None]
+    return away
+
+
+def _own_scatter(features: np.ndarray, mean: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    return _smaller(_away(features, np.zeros(len(features), int), mean[None], weight))
+
+
+def _pooled(features: np.ndarray, labels: np.ndarray, mean: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The pooled scatter, by blocks of rows."""
+    total, size = np.zeros((features.shape[1],) * 2), max(1, BLOCK // features.shape[1])
+    for start in range(0, len(features), size):
+        rows = slice(start, start + size)
+        total += gram(_away(features[rows], labels[rows], mean, weight[rows]))
+    return total
 
 
 def merge(one: Statistics, two: Statistics, place: Int[np.ndarray, " k2"], k: int) -> Statistics:
@@ -110,34 +208,51 @@ def merge(one: Statistics, two: Statistics, place: Int[np.ndarray, " k2"], k: in
 
     Class i of `two` is class ``place[i]`` of the k classes of the result.
     """
-    d = one.mean.shape[1]
-    pad = k - len(one.count)
+    d, pad = one.mean.shape[1], k - len(one.count)
     count = np.concatenate([one.count, np.zeros(pad, one.count.dtype)])
     mean = np.concatenate([one.mean, np.zeros((pad, d))])
-    scatters = None if one.scatters is None else [*one.scatters, *(np.zeros((0, d)) for _ in range(pad))]
-    shifts = []
-    for i in np.flatnonzero(two.count):
-        c, n1, n2 = place[i], count[place[i]], two.count[i]
-        difference = two.mean[i] - mean[c]
-        shift = np.sqrt(n1 * n2 / (n1 + n2)) * difference[None]
-        if n1:
-            shifts.append(shift)
-        if scatters is not None and two.scatters is not None:
-            scatters[c] = _join(scatters[c], two.scatters[i], shift if n1 else shift[:0])
-        mean[c] = mean[c] + difference * (n2 / (n1 + n2))
-        count[c] = n1 + n2
+    came = np.flatnonzero(two.count)
+    at = place[came]
+    n1, n2 = count[at].astype(np.float64), two.count[came].astype(np.float64)
+    difference = two.mean[came] - mean[at]
+    shifts = np.sqrt(n1 * n2 / (n1 + n2))[:, None] * difference
+    known = n1 > 0
+    mean[at] = np.where(known[:, None], mean[at] + difference * (n2 / (n1 + n2))[:, None], two.mean[came])
+    count[at] += two.count[came]
+    pooled, factor = _pooled_of_both(one, two, shifts[known])
+    scatters = None
+    if one.scatters is not None and two.scatters is not None:
+        parts: list[np.ndarray | _Later] = [*_parts(one.scatters), *(np.zeros((0, d)) for _ in range(pad))]
+        theirs = _parts(two.scatters)
+        for i, c, shift, met in zip(came, at, shifts, known, strict=True):
+            parts[c] = _Later(_join, parts[c], theirs[i], shift[None]) if met else theirs[i]
+        scatters = Scatters(parts)
+    return Statistics(count, mean, pooled, scatters, factor)
+
+
+def _pooled_of_both(
+    one: Statistics, two: Statistics, shifts: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The pooled scatter of both, or a factor of it while that is smaller."""
+    d = one.mean.shape[1]
+    if one.factor is not None and two.factor is not None:
+        factor = np.concatenate([one.factor, two.factor, shifts])
+        if len(factor) < (d + 1) / 2:
+            return None, factor
     within = one.within + two.within
-    if shifts:
-        within = within + gram(np.concatenate(shifts))
-    factor = None
-    if one.factor is not None and two.factor is not None and len(one.factor) + len(two.factor) < (d + 1) / 2:
-        factor = np.concatenate([one.factor, two.factor, *shifts])
-    return Statistics(count, mean, within, None if scatters is None else tuple(scatters), factor)
+    return (within + gram(shifts) if len(shifts) else within), None
 
 
-def _join(one: np.ndarray, two: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    if not len(one) and not len(shift):
-        return two
+def _kept(scatters: Sequence[np.ndarray], stay: Bool[np.ndarray, " k"]) -> Scatters:
+    return Scatters([part for part, keep in zip(_parts(scatters), stay, strict=True) if keep])
+
+
+def _parts(scatters: Sequence[np.ndarray]) -> Sequence[np.ndarray | _Later]:
+    return scatters._parts if isinstance(scatters, Scatters) else scatters
+
+
+def _join(first: np.ndarray | _Later, second: np.ndarray | _Later, shift: np.ndarray) -> np.ndarray:
+    one, two = _value(first), _value(second)
     if one.ndim == 2 and two.ndim == 2:
         return _smaller(np.concatenate([one, two, shift]))
     return sum((part if part.ndim == 1 else packed_gram(part) for part in (one, two)), packed_gram(shift))

@@ -90,7 +90,7 @@ class Gaussian(ClosedForm):
             return _posterior(memory, known.scatters, self.weight)
 
 
-def _posterior(memory: Memory, scatters: tuple[np.ndarray, ...], weight: float | None) -> QuadraticHead:
+def _posterior(memory: Memory, scatters: Sequence[np.ndarray], weight: float | None) -> QuadraticHead:
     """Where the shared covariance is I: ``C_c = (w I + A_c) / (n_c + w)``, ``w = v n_c / n``, A_c of rank n_c."""
     known, noise = memory.statistics, mean_noise(memory)
     d, n = known.mean.shape[1], max(1, int(known.count.sum()))
@@ -156,9 +156,7 @@ def _one_class(scatter: np.ndarray, whiten: Float[np.ndarray, "d d"], count: int
     return _OneClass(0.0, factor, 1.0, 2 * np.log(np.diag(lower)).sum())
 
 
-def _fecam(
-    known: Statistics, scatters: tuple[np.ndarray, ...], gamma: tuple[float, float], start: int
-) -> QuadraticHead:
+def _fecam(known: Statistics, scatters: Sequence[np.ndarray], gamma: tuple[float, float], start: int) -> QuadraticHead:
     """``C_c`` is ``alpha I`` plus the class's factor and a constant direction; scaled to unit diagonal."""
     centre = known.count @ known.mean / max(1, known.count.sum())
     d = known.mean.shape[1]

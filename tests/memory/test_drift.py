@@ -103,7 +103,7 @@ def test_a_memory_is_transported_whole() -> None:
     after = x * 2 + 1
     own, part = fit_drift(x[:, :2], after[:, :2]), fit_drift(x[:, 2:], after[:, 2:])
     there = memory.transport(part, own)
-    assert np.allclose(there.features, memory.features * 2 + 1, atol=1e-3)
+    assert np.allclose(there.held_out[0], memory.held_out[0] * 2 + 1, atol=1e-3)
     assert np.allclose(there.statistics.mean, memory.statistics.mean * 2 + 1, atol=1e-4)
     assert there.transported == ("a", "b", "c") and np.array_equal(there.total, memory.total)
     assert memory.transported == ()
