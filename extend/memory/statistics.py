@@ -224,7 +224,7 @@ def merge(one: Statistics, two: Statistics, place: Int[np.ndarray, " k2"], k: in
     if one.scatters is not None and two.scatters is not None:
         parts: list[np.ndarray | _Later] = [*_parts(one.scatters), *(np.zeros((0, d)) for _ in range(pad))]
         theirs = _parts(two.scatters)
-        for i, c, shift, met in zip(came, at, shifts, known, strict=True):
+        for i, c, shift, met in zip(came.tolist(), at.tolist(), shifts, known.tolist(), strict=True):
             parts[c] = _Later(_join, parts[c], theirs[i], shift[None]) if met else theirs[i]
         scatters = Scatters(parts)
     return Statistics(count, mean, pooled, scatters, factor)

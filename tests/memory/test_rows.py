@@ -53,9 +53,8 @@ def test_a_class_leaves_without_a_trace_whether_folded_or_not() -> None:
     large, small = features(400, k=2), features(20, k=3)
     only = small.take(small.labels == 2).relabel(("a", "b", "c"))
     before = Memory.of(large, max_rows=50)
-    after = (before + Memory.of(Features(only.features, np.zeros(20, int), ("c",), only.keys), max_rows=50)).without(
-        "c"
-    )
+    came = Memory.of(Features(only.features, np.zeros(20, int), ("c",), only.keys), max_rows=50)
+    after = (before + came).without("c")
     assert np.array_equal(after.rows.keys, before.rows.keys) and after.classes == before.classes
     assert np.allclose(after.statistics.within, before.statistics.within, rtol=1e-12)
     with pytest.raises(ValueError, match='scatter="class"'):
