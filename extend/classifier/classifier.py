@@ -92,7 +92,7 @@ class Classifier:
 
     def decision_function(self, x: Any) -> Float[np.ndarray, "n k"]:
         """Return the scores of inputs, float32; columns in the order of `classes`. Raises as `transform`."""
-        return head_scores(self.head, self.transform(x), self.backbone.batch_size)
+        return head_scores(self.head, self.transform(x))
 
     def predict_proba(self, x: Any) -> Float[np.ndarray, "n k"]:
         """Return the probabilities of inputs, float32; columns in the order of `classes`. Raises as `transform`."""
@@ -118,7 +118,7 @@ class Classifier:
             Bad inputs, or a label that is none of the classes.
         """
         samples = data.read_into(self.classes, (x, y), self.backbone.inputs, "the data")
-        scores = head_scores(self.head, extract(self.backbone, samples).features, self.backbone.batch_size)
+        scores = head_scores(self.head, extract(self.backbone, samples).features)
         return float((scores.argmax(axis=1) == samples.labels).mean())
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -19,9 +19,11 @@ from extend import data
 from extend.backbone import batches, replicated
 from extend.classifier.classifier import Classifier
 from extend.data import Progress, Samples
-from extend.heads import Head
+from extend.heads import Head, head_scores
 from extend.memory import Memory
 
+SIZE, BLOCK = 128, 1 << 20
+"""Rows are measured by multiples of 128; a block of some million scores stays in the cache."""
 BINS = 15
 """The calibration error is taken over this number of bins of confidence."""
 
@@ -188,9 +190,8 @@ def evaluate_features(
     classes: tuple[str, ...],
     rows: Float[np.ndarray, "n d"],
     labels: Int[np.ndarray, " n"],
-    batch_size: int = 1024,
 ) -> Evaluation:
-    """Measure a head on labelled features.
+    """Measure a head on labelled features, on the host: no number of classes or rows is compiled for.
 
     Parameters
     ----------
@@ -202,8 +203,6 @@ def evaluate_features(
         The features.
     labels
         The place of each row's true class among `classes`.
-    batch_size
-        The number of rows that the compiled function takes at once.
 
     Examples
     --------
@@ -212,14 +211,17 @@ def evaluate_features(
     >>> evaluate_features(head, ("a", "b"), np.eye(2), np.array([0, 0])).accuracy
     0.5
     """
-    tally = _empty(len(classes))
-    for start in range(0, len(rows), batch_size):
-        stop = min(start + batch_size, len(rows))
-        part = np.zeros((batch_size, rows.shape[1]), np.float32)
-        part[: stop - start] = rows[start:stop]
-        padded = np.full(batch_size, -1, np.int32)
-        padded[: stop - start] = labels[start:stop]
-        tally = _step(tally, head, part, padded)
+    k, size = len(classes), max(SIZE, BLOCK // max(1, len(classes)) // SIZE * SIZE)
+    tally = _empty(k, np)
+    for start in range(0, len(rows), size):
+        scores, true = head_scores(head, rows[start : start + size]), labels[start : start + size]
+        known = head.link.host_log_probabilities(scores)
+        confidence, predicted = np.exp(known.max(axis=1)), scores.argmax(axis=1)
+        place = np.clip((confidence * BINS).astype(np.int64), 0, BINS - 1)
+        np.add.at(tally["confusion"], (true, predicted), 1)
+        tally["loss"] -= known[np.arange(len(true)), true].sum(dtype=np.float64)
+        for name, weights in (("count", None), ("right", predicted == true), ("confidence", confidence)):
+            tally[f"bin_{name}"] += np.bincount(place, weights=weights, minlength=BINS)
     return _evaluation(classes, tally)
 
 
@@ -251,11 +253,12 @@ def held_out_evaluation(memory: Memory | None, head: Head, classes: tuple[str, .
     if memory is None:
         return None
     rows, labels = memory.held_out
-    known = np.asarray([memory.classes[label] in classes for label in labels], bool)
+    at = {name: i for i, name in enumerate(classes)}
+    place = np.asarray([at.get(name, -1) for name in memory.classes], int)[labels]
+    known = place >= 0
     if not known.any():
         return None
-    place = np.asarray([classes.index(memory.classes[label]) for label in labels[known]])
-    return evaluate_features(head, classes, rows[known], place)
+    return evaluate_features(head, classes, rows if known.all() else rows[known], place[known])
 
 
 def before_and_after(
@@ -318,18 +321,18 @@ def since_learnt(learnt: Mapping[str, float], after: Evaluation | None) -> float
     return sum(value * count - right for value, right, count in then) / total if total else None
 
 
-Tally = dict[str, jax.Array]
-"""What is gathered on the device, by name."""
+Tally = dict[str, Any]
+"""What is gathered, on the device or on the host, by name."""
 
 
-def _empty(k: int) -> Tally:
+def _empty(k: int, xp: Any = jnp) -> Tally:
     """Return the tally of no samples of k classes."""
     return {
-        "confusion": jnp.zeros((k, k), jnp.int32),
-        "loss": jnp.zeros(()),
-        "bin_count": jnp.zeros(BINS),
-        "bin_right": jnp.zeros(BINS),
-        "bin_confidence": jnp.zeros(BINS),
+        "confusion": xp.zeros((k, k), np.int32),
+        "loss": xp.zeros(()),
+        "bin_count": xp.zeros(BINS),
+        "bin_right": xp.zeros(BINS),
+        "bin_confidence": xp.zeros(BINS),
     }
 
 

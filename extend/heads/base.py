@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -37,7 +38,7 @@ class Head(Protocol):
         ...
 
     def logits(self, features: Float[Array, "n d"]) -> Float[Array, "n k"]:
-        """Return the scores of features, before softmax or sigmoid; JAX can trace it."""
+        """Return the scores of features, before softmax or sigmoid; JAX can trace it, NumPy's arrays stay NumPy's."""
         ...
 
     def scores(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
@@ -55,6 +56,13 @@ class Head(Protocol):
     def plain(self) -> Head:
         """Return the head without corrections that change nothing."""
         ...
+
+
+def joined(parts: Sequence[AnyArray]) -> Any:
+    """Return columns side by side, on the host if all are there."""
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts, axis=1) if all(isinstance(p, np.ndarray) for p in parts) else jnp.concatenate(parts, 1)
 
 
 def checked_columns(columns: Sequence[int], k: int) -> set[int]:

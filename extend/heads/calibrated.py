@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -68,7 +67,7 @@ class Calibrated:
 
     def logits(self, features: Float[Array, "n d"]) -> Float[Array, "n k"]:
         """Return the corrected scores of features."""
-        return self.head.logits(features) * jnp.asarray(self.scale) / self.temperature + jnp.asarray(self.offset)
+        return self.head.logits(features) * self.scale / self.temperature + self.offset
 
     def scores(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
         """Return the same as `logits`, in float64 on the host."""

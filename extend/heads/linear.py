@@ -12,12 +12,11 @@ from functools import partial
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from extend.core.errors import ArgumentError
-from extend.heads.base import AnyArray, checked_columns
+from extend.heads.base import AnyArray, checked_columns, joined
 from extend.heads.links import SOFTMAX, Link
 
 Origin = Literal["file", "trained", "solved"]
@@ -58,7 +57,7 @@ class LinearHead:
     Examples
     --------
     >>> head = LinearHead.of(np.eye(3, 2), np.zeros(2))
-    >>> head.append(np.ones((3, 1)), np.zeros(1)).logits(jnp.ones((1, 3))).shape
+    >>> head.append(np.ones((3, 1)), np.zeros(1)).logits(np.ones((1, 3))).shape
     (1, 3)
     """
 
@@ -102,7 +101,7 @@ class LinearHead:
                 features[:, block.start : block.start + block.kernel.shape[0]] @ block.kernel + block.bias
                 for block in self.blocks
             ]
-        return jnp.concatenate(parts, axis=1)
+        return joined(parts)
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Return the same as `logits`, in float64 on the host."""

@@ -38,6 +38,10 @@ class Link(Protocol):
         """Return the logarithm of the probability of each class."""
         ...
 
+    def host_log_probabilities(self, scores: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+        """Return the same as `log_probabilities`, on the host: nothing is compiled for a number of classes."""
+        ...
+
     def loss(self, scores: Float[Array, "n k"], target: Array) -> Float[Array, " n"]:
         """Return the cross-entropy of each row: of labels ``[n]``, or of several labels ``[n, k]`` a row."""
         ...
@@ -71,6 +75,10 @@ class Softmax:
 
     def log_probabilities(self, scores: Float[Array, "n k"]) -> Float[Array, "n k"]:
         return jax.nn.log_softmax(scores)
+
+    def host_log_probabilities(self, scores: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+        below = scores - scores.max(axis=1, keepdims=True)
+        return below - np.log(np.exp(below).sum(axis=1, keepdims=True))
 
     def loss(self, scores: Float[Array, "n k"], target: Int[Array, " n"]) -> Float[Array, " n"]:
         return optax.softmax_cross_entropy_with_integer_labels(scores, target)
@@ -106,6 +114,9 @@ class Sigmoid:
 
     def log_probabilities(self, scores: Float[Array, "n k"]) -> Float[Array, "n k"]:
         return jax.nn.log_sigmoid(scores)
+
+    def host_log_probabilities(self, scores: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+        return -np.logaddexp(np.zeros((), scores.dtype), -scores)
 
     def loss(self, scores: Float[Array, "n k"], target: Array) -> Float[Array, " n"]:
         known = target >= 0
@@ -150,4 +161,5 @@ def link_named(name: str | Link) -> Link:
 
 def host_probabilities(link: Link, scores: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
     """Return the probabilities on the host."""
-    return np.asarray(link.probabilities(jnp.asarray(scores)))
+    found: np.ndarray = np.exp(link.host_log_probabilities(scores))
+    return found

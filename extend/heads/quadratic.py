@@ -8,7 +8,6 @@ from functools import partial
 from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
@@ -75,7 +74,7 @@ class QuadraticHead:
     def logits(self, features: Float[Array, "n d"]) -> Float[Array, "n k"]:
         """Return the logarithms of the densities, up to a constant."""
         with jax.default_matmul_precision("highest"):
-            parts = (jnp.asarray(getattr(self, name)) for name in QUADRATIC)
+            parts = (getattr(self, name) for name in QUADRATIC)
             return _quadratic(features[:, slice(*self.rows)], *parts)
 
     def scores(self, features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
