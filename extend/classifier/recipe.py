@@ -46,6 +46,9 @@ class Recipe:
     fisher_classes
         The classes whose samples may be in the memory's Fisher diagonal; None where that is not known, which counts as
         every class.
+    chosen
+        What ``method="auto"`` chose last: a closed form's name and hyper-parameters, the temperature of its scores, and
+        the number of classes at that time. It stands until there are twice as many; None chooses at the next addition.
 
     Examples
     --------
@@ -62,13 +65,19 @@ class Recipe:
     additions: tuple[Addition, ...] = ()
     learnt: Mapping[str, float] = field(default_factory=dict)
     fisher_classes: tuple[str, ...] | None = None
+    chosen: Mapping[str, Any] | None = None
 
     @classmethod
     def wrapped(
-        cls, method: str, settings: Mapping[str, Any], classes: Sequence[str], learnt: Mapping[str, float]
+        cls,
+        method: str,
+        settings: Mapping[str, Any],
+        classes: Sequence[str],
+        learnt: Mapping[str, float],
+        chosen: Mapping[str, Any] | None = None,
     ) -> Recipe:
         """Return the recipe of a classifier that was just wrapped, or whose backbone was trained on all its classes."""
-        return cls(method, settings, (), dict(learnt), tuple(classes))
+        return cls(method, settings, (), dict(learnt), tuple(classes), chosen)
 
     @property
     def newest(self) -> tuple[str, ...]:
@@ -99,6 +108,7 @@ class Recipe:
         newest: Sequence[str] = (),
         forgetting: float | None = None,
         trained_on: Sequence[str] = (),
+        chosen: Mapping[str, Any] | None = None,
     ) -> Recipe:
         """Return the recipe after samples of new or present classes came.
 
@@ -114,6 +124,9 @@ class Recipe:
             What a budget let turn wrong in this step; None without a budget.
         trained_on
             All classes of the new classifier if this step trained the backbone, else nothing.
+        chosen
+            What was chosen among methods in this step; None where nothing was. A training ends an earlier choice: it
+            was made by features that are no more.
         """
         known = self.fisher_classes
         return replace(
@@ -123,6 +136,7 @@ class Recipe:
             additions=(*self.additions, Addition(tuple(newest), forgetting)) if newest else self.additions,
             learnt={**self.learnt, **learnt},
             fisher_classes=known if known is None else tuple(dict.fromkeys((*known, *trained_on))),
+            chosen=chosen if chosen is not None or trained_on else self.chosen,
         )
 
     def without(self, name: str) -> Recipe:
@@ -171,7 +185,12 @@ class Recipe:
         additions = tuple(Addition(tuple(step["classes"]), step["forgetting"]) for step in saved["additions"])
         known = saved["fisher_classes"]
         return cls(
-            saved["method"], saved["settings"], additions, saved["learnt"], known if known is None else tuple(known)
+            saved["method"],
+            saved["settings"],
+            additions,
+            saved["learnt"],
+            known if known is None else tuple(known),
+            saved.get("chosen"),
         )
 
 

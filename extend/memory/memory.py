@@ -220,17 +220,25 @@ class Memory:
         """Which classes are kept as rows and nothing else."""
         return self.core.count == 0
 
-    @cached_property
-    def few(self) -> tuple[Float[np.ndarray, "r d"], Int[np.ndarray, " r"]]:
-        """All samples of the classes of which none is held out, and their labels; each can be left out in its turn.
+    def unheld(self, seen: Int[np.ndarray, " n"]) -> tuple[Float[np.ndarray, "r d"], Int[np.ndarray, " r"]]:
+        """Return rows of the statistics that can be left out one by one, and their labels.
 
-        A class is left out if it has fewer than two different samples, or if some are known by their statistics alone.
+        They are of the classes that are kept whole and have two different samples, but for the classes in `seen`.
         """
         k = len(self.classes)
-        different = np.bincount(self.rows.labels, minlength=k)
-        held = np.bincount(self.rows.labels[self._held], minlength=k)
-        rows = (self.whole & (different >= 2) & (held == 0))[self.rows.labels]
+        different = np.bincount(self.rows.labels[~self._held], minlength=k)
+        wanted = self.whole & (different >= 2) & ~np.isin(np.arange(k), seen)
+        rows = wanted[self.rows.labels] & ~self._held
         return self.rows.features_of(rows)[:, self.offset :].astype(np.float64), self.rows.labels[rows]
+
+    def without_rows(self, features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]) -> Memory:
+        """Return the memory without these rows of its statistics, at the strengths that it has now."""
+        gone = np.zeros(len(self.rows), bool)
+        for label in np.unique(labels):
+            own = np.flatnonzero((self.rows.labels == label) & ~self._held)
+            mine = self.rows.features[own, self.offset :]
+            gone[own] = np.isin(_as_bytes(mine), _as_bytes(features[labels == label]))
+        return replace(self, rows=self.rows.take(~gone), inverses=(), summed=None)
 
     def inverse_at(self, strength: float) -> Inverse | None:
         """Return the inverse that is kept for this strength, if there is one."""
@@ -436,3 +444,9 @@ class Memory:
         more = replace(more, pooled=more.within, factor=None)
         core = merge(self.core, more, np.arange(k), k) if self.core.count.any() else more
         return replace(self, core=core, rows=self.rows.take(~which))
+
+
+def _as_bytes(rows: np.ndarray) -> np.ndarray:
+    """Each float32 row as one value that can be compared."""
+    rows = np.ascontiguousarray(rows, np.float32)
+    return rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()

@@ -3,7 +3,7 @@
 from extend.methods.auto import Auto, pick
 from extend.methods.base import Appending, ClosedForm, Method, OnFeatures, settings_of
 from extend.methods.budget import extend_within
-from extend.methods.choice import Choice, Score
+from extend.methods.choice import Choice, Chosen, Score
 from extend.methods.extended import Extended
 from extend.methods.fine_tune import FineTune
 from extend.methods.gaussian import Gaussian
@@ -24,6 +24,7 @@ __all__ = [
     "Appending",
     "Auto",
     "Choice",
+    "Chosen",
     "ClosedForm",
     "Extended",
     "FineTune",

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from extend.heads import Calibrated, Head, class_weights, temperature
-from extend.memory import FEWEST, Memory
+from extend.memory import Memory
 from extend.methods.base import ClosedForm, Need, OnFeatures
-from extend.methods.choice import Choice, Score
+from extend.methods.choice import Choice, Chosen, Score
+from extend.methods.frozen import thawed
 from extend.methods.gaussian import Gaussian
 from extend.methods.imprint import Imprint
 from extend.methods.increment import Increment
+from extend.methods.judging import Judges
 from extend.methods.lda import LDA
 from extend.methods.nearest_mean import NearestMean
 from extend.methods.new_units import NewUnits
 from extend.methods.ridge import Ridge
+
+ENOUGH = 500
+"""On so many rows without an error the first candidates end the search."""
 
 
 @dataclass(frozen=True)
@@ -84,42 +89,54 @@ class Auto(ClosedForm):
             return (Imprint() if blind else NewUnits()), why
         if blind:
             return Imprint(), "chosen: there is no memory to choose by"
+        able = self
         if increment.linear_only:
-            return replace(self, candidates=tuple(method for method in self.candidates if method.linear)), ""
-        return self, ""
+            able = replace(self, candidates=tuple(method for method in self.candidates if method.linear))
+        chosen = increment.classifier.recipe.chosen
+        kept = thawed(chosen, able.candidates, len(increment.rows.classes)) if chosen else None
+        if kept is not None and increment.memory is not None and kept.method.comparable(increment.memory):
+            return kept, ""
+        return able, ""
 
     def choose(self, memory: Memory, use: Bool[np.ndarray, " m"] | None = None) -> Choice:
-        """Fit every candidate, score it, and take one.
+        """Fit candidates, score them, and take one.
 
         Parameters
         ----------
         use
-            Which held-out rows may choose; None for all of them.
+            Which held-out rows may choose; None for those of the choosing half.
         """
-        rows, labels = memory.held_out
-        if use is not None:
-            rows, labels = rows[use], labels[use]
-        few, few_labels = memory.few
-        unseen = _unseen(memory, labels, few_labels)
-        if len(unseen):
-            first = self.candidates[0]
-            reason = f"the first of the fixed order, as nothing of {memory.classes[unseen[0]]!r} is there to judge by"
+        judges = Judges.of(memory, memory.choosing if use is None else use)
+        if len(judges.unseen):
+            first, name = self.candidates[0], memory.classes[judges.unseen[0]]
+            reason = f"the first of the fixed order, as nothing of {name!r} is there to judge by"
             return Choice(first, first.fit(memory), (), reason)
-        truth = np.concatenate([labels, few_labels])
-        able = [method for method in self.candidates if method.comparable(memory)]
-        weights, heads, scored, right = class_weights(truth), [], [], []
-        for method in able:
+        truth, tried = judges.truth, list[_Tried]()
+        weights = class_weights(truth)
+        for method in self.candidates:
+            if not method.comparable(memory):
+                continue
             fitted = Calibrated.of(method.fit(memory))
-            scores = fitted.scores(rows)
-            if len(few):
-                scores = np.concatenate([scores, method.leave_one_out(memory, few, few_labels)])
-            right.append(scores.argmax(axis=1) == truth)
+            scores = judges.scores(method, fitted)
+            right = scores.argmax(axis=1) == truth
             best, loss = temperature(scores, truth)
-            heads.append(replace(fitted, temperature=np.float32(best)))
-            scored.append(Score(method, float(weights @ right[-1]), loss))
-        taken, near = pick(scored, right, truth)
-        why = f"lowest log-loss of the {len(near)} within one standard error of the best, on {len(truth)} held-out rows"
-        return Choice(able[taken], heads[taken], tuple(scored), why)
+            head = replace(fitted, temperature=np.float32(best))
+            tried.append(_Tried(Score(method, float(weights @ right), loss), head, right))
+            if right.all() and len(truth) >= ENOUGH:
+                break  # Nothing can be more accurate.
+        taken, near = pick([one.score for one in tried], [one.right for one in tried], truth)
+        why = f"lowest log-loss of the {len(near)} within one standard error of the best, on {len(truth)} rows"
+        best_method, head = tried[taken].score.method, tried[taken].head
+        chosen = Chosen(best_method, float(head.temperature), len(memory.classes))
+        return Choice(best_method, head, tuple(one.score for one in tried), why, chosen)
+
+
+class _Tried(NamedTuple):
+    """A candidate's score and head, and on which rows it was right."""
+
+    score: Score
+    head: Calibrated
+    right: Bool[np.ndarray, " n"]
 
 
 def pick(
@@ -133,15 +150,6 @@ def pick(
         if scored[best].accuracy - score.accuracy <= _paired_error(right[best], right[place], truth)
     ]
     return min(near, key=lambda place: scored[place].log_loss), near
-
-
-def _unseen(memory: Memory, labels: Int[np.ndarray, " m"], few: Int[np.ndarray, " r"]) -> Int[np.ndarray, " u"]:
-    """The classes without which no choice is made: nothing of them is there to judge by.
-
-    Where some rows are held out, a class of ten or more samples may be missing among them.
-    """
-    missing = np.setdiff1d(np.arange(len(memory.classes)), np.union1d(labels, few))
-    return missing[memory.total[missing] < FEWEST] if len(labels) else missing
 
 
 def _paired_error(one: Bool[np.ndarray, " n"], two: Bool[np.ndarray, " n"], labels: Int[np.ndarray, " n"]) -> float:

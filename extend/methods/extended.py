@@ -45,6 +45,8 @@ class Extended:
         How long the new samples took to go through the backbone; 0 where that was not timed.
     fit_seconds
         How long the head took, without the passes through the backbone; None where they are one, as in a training.
+    chosen
+        A choice among methods that is to be frozen in the recipe; None if none was made.
     """
 
     backbone: Backbone
@@ -60,3 +62,4 @@ class Extended:
     old: Features | None = None
     embedding_seconds: float = 0.0
     fit_seconds: float | None = None
+    chosen: Mapping[str, Any] | None = None

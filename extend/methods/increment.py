@@ -109,6 +109,7 @@ class Increment:
             old=self.old,
             embedding_seconds=self.embedding_seconds,
             fit_seconds=time.perf_counter() - self.embedded_at,
+            chosen=choice.chosen.to_dict() if choice.chosen is not None else None,
         )
 
 

@@ -111,7 +111,7 @@ def _reported(
     before, after = before_and_after(replace(clf, memory=got.before), wider, check)
     learnt, cost = _learnt(wider, added), _cost(got)
     trained_on = wider.classes if how.trains_backbone else ()
-    recipe = clf.recipe.after_adding(got.method, got.settings, learnt, added, cost, trained_on)
+    recipe = clf.recipe.after_adding(got.method, got.settings, learnt, added, cost, trained_on, got.chosen)
     action: Action = "add" if added else "update"
     event = Event(action, added or samples.classes, got.method, len(samples), learnt, got.settings, cost)
     report = Report(

@@ -12,7 +12,7 @@ from extend.core.errors import ArgumentError
 from extend.data import Features, Progress, Samples, read_into
 from extend.heads import Activation, Head, Link, link_named
 from extend.memory import MOST, Exemplars, Memory, with_exemplars
-from extend.methods import Auto
+from extend.methods import Auto, Chosen
 from extend.operations.adopt import Adopted, adopt
 from extend.operations.feature_search import choose
 from extend.operations.foreign import Pixels
@@ -196,15 +196,15 @@ def _measured(
     if keep.recursive:
         memory = memory.recursive()
     how, settings = "own head", {"tried": list(tried)} if tried else {}
+    choice = Auto().choose(memory)
     if own is None:
-        choice = Auto().choose(memory, memory.choosing)
         own, how, settings = choice.head, choice.method.name, choice.method.settings() | settings
     if keep.exemplars:
         memory = with_exemplars(replace(memory, exemplars=Exemplars(keep.exemplars)), samples, rows, backbone.inputs)
     if keep.fisher:
         kept = samples.take(~memory.holds(samples.keys, samples.labels))
         memory = replace(memory, fisher=measure_fisher(backbone, own, kept))
-    return _made(backbone, own, memory, names, how, settings, len(samples))
+    return _made(backbone, own, memory, names, how, settings, len(samples), choice.chosen)
 
 
 def _made(
@@ -215,9 +215,10 @@ def _made(
     how: str,
     settings: Mapping[str, Any],
     samples: int,
+    chosen: Chosen | None = None,
 ) -> Classifier:
     assert head is not None  # The model's own, or one that was fitted.
     found = held_out_evaluation(memory, head, names)
     learnt = found.by_class if found is not None else {}
-    recipe = Recipe.wrapped(how, settings, names, learnt)
+    recipe = Recipe.wrapped(how, settings, names, learnt, chosen.to_dict() if chosen is not None else None)
     return Classifier(backbone, head, names, memory, (Event("wrap", names, how, samples, learnt, settings),), recipe)
