@@ -42,8 +42,8 @@ def adapt(
     Parameters
     ----------
     data
-        Samples of every class of the classifier, in any form that `extend.add_classes` takes; integer labels are places
-        in its classes.
+        Samples of every class of the classifier, in any form that `extend.add_classes` takes; integer labels mean
+        the names or, where names are no integers, places in its classes.
     training
         Which parameters move, and how.
     head
