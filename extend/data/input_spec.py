@@ -266,7 +266,7 @@ def refuse_masked(given: object, what: str) -> None:
     """Refuse a masked array, or a list of such, of which values are masked: what lies under a mask is no value."""
     if isinstance(given, np.ma.MaskedArray):
         masked = np.ma.getmaskarray(given)
-        rows = np.atleast_1d(masked).reshape(len(masked) if masked.ndim else 1, -1).any(axis=1)
+        rows = np.asarray(masked.reshape(len(masked) if masked.ndim else 1, -1).any(axis=1))
     elif isinstance(given, list | tuple) and any(isinstance(part, np.ma.MaskedArray) for part in given):
         rows = np.asarray([bool(np.any(np.ma.getmaskarray(part))) for part in given])
     else:

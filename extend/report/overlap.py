@@ -71,11 +71,11 @@ def twice_named(samples: Samples, memory: Memory | None) -> list[str]:
     found = Counter(_pairs(samples.keys, names))
     notes = [f"{_many(count)} there under two names, {a!r} and {b!r}" for (a, b), count in found.most_common()]
     if memory is not None:
-        known = np.asarray(memory.classes, object)[memory.labels]
-        again = np.isin(memory.keys, samples.keys)
-        there = np.isin(samples.keys, memory.keys)
-        keys = np.concatenate([memory.keys[again], samples.keys[there]])
-        both = Counter(_pairs(keys, np.concatenate([known[again], names[there]]))) - found
+        kept, labels = _kept(memory)
+        again, there = np.isin(kept, samples.keys), np.isin(samples.keys, kept)
+        known = np.asarray(memory.classes, object)[labels[again]]
+        keys = np.concatenate([kept[again], samples.keys[there]])
+        both = Counter(_pairs(keys, np.concatenate([known, names[there]]))) - found
         notes += [f"at least {_many(n)} there under two names, {a!r} and {b!r}" for (a, b), n in both.most_common()]
     more = [f"and so are samples of {len(notes) - SHOWN} more pairs of names"] if len(notes) > SHOWN else []
     return [note + ": no head tells them apart" for note in notes[:SHOWN]] + more
@@ -109,12 +109,11 @@ def hardly_told_apart(
     if not classifier.head.link.exclusive:
         return []
     k, pairs, told = len(classifier.classes), [], set()
+    confusion = after.confusion if after is not None else np.zeros((k, k), np.int64)
+    counts = confusion.sum(axis=1)
     for name in added:
         place = classifier.classes.index(name)
-        taken, others = np.zeros(k, np.int64), np.zeros(k, np.int64)
-        counts = np.zeros(k, np.int64)
-        if after is not None:
-            taken, others, counts = after.confusion[place], after.confusion[:, place], after.confusion.sum(axis=1)
+        taken, others = confusion[place], confusion[:, place]
         if fitted := not counts[place]:
             taken = _predicted(classifier, fresh, name)
         told.add(place)
@@ -129,6 +128,11 @@ def hardly_told_apart(
     return [str(pair) for pair in pairs[:SHOWN]] + more
 
 
+def _kept(memory: Memory) -> tuple[UInt64[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+    """Return the content keys of the rows that a memory keeps, and their classes."""
+    return memory.keys, memory.labels
+
+
 def _predicted(classifier: Classifier, fresh: Features, name: str) -> Int[np.ndarray, " k"]:
     """How many of a class's own samples are taken for each class."""
     rows = fresh.features[fresh.labels == fresh.classes.index(name)]
@@ -138,9 +142,10 @@ def _predicted(classifier: Classifier, fresh: Features, name: str) -> Int[np.nda
 
 def _pairs(keys: UInt64[np.ndarray, " n"], names: np.ndarray) -> Iterator[tuple[str, str]]:
     """Yield the pairs of names of each content key that has more than one."""
-    order = np.argsort(keys, kind="stable")
-    values, starts = np.unique(keys[order], return_index=True)
-    for group in np.split(order, starts[1:]) if len(values) < len(keys) else ():
+    _, which, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    several = np.flatnonzero(counts[which] > 1)
+    order = several[np.argsort(which[several], kind="stable")]
+    for group in np.split(order, np.flatnonzero(np.diff(which[order])) + 1):
         under = list(dict.fromkeys(names[group]))
         yield from ((under[0], other) for other in under[1:])
 

@@ -36,10 +36,25 @@ def test_forgetting_is_that_of_fresh_old_samples(blurred: tuple, method: str) ->
     wider, report = extend.add_classes(clf, (x, NAMES[y]), on_existing="update", method=method)
     true = clf.score(x_test, y_test) - wider.score(x_test, y_test)
     assert report.forgetting == pytest.approx(true, abs=0.03)
-    assert report.new < report.old_after - 0.1  # Half of the rows of now are of the bad camera.
-    assert any("held out before and still are" in note for note in report.notes)
-    assert "old samples before" in str(report) and "updated classes" in str(report)
+    assert "old samples before" in str(report)
     assert report.forgetting_since_learnt is not None and abs(report.forgetting_since_learnt - true) < 0.03
+
+
+def test_old_samples_and_updated_classes_are_two_figures() -> None:
+    """Without `held_out=`, of what is held out now a half is of the bad camera."""
+    rng = np.random.default_rng(0)
+    (x, y), (x_bad, y_bad) = domain(rng, 300, 0.5), domain(rng, 300, 0.04)
+    clf = extend.wrap(identity, list("abcd"), (x, y))
+    wider, report = extend.add_classes(clf, (x_bad, NAMES[y_bad]), on_existing="update", method="lda")
+    assert report.before is not None and report.same_rows is not None and report.new is not None
+    assert report.before.n == report.same_rows.n < report.n_measured and report.classes == tuple("abcd")
+    assert report.old_after is not None and report.new < report.old_after - 0.1
+    assert any(f"on the {report.before.n} features that were held out before" in note for note in report.notes)
+    text = str(report)
+    assert "old samples before" in text and "updated classes" in text and "overall" in text
+    x_test, y_test = domain(rng, 2000, 0.5)
+    true = clf.score(x_test, y_test) - wider.score(x_test, y_test)
+    assert report.forgetting == pytest.approx(true, abs=0.06)
 
 
 def test_a_true_forgetting_is_told(blurred: tuple) -> None:
@@ -68,3 +83,17 @@ def test_old_and_new_classes_in_one_step(plain: Classifier, fourth: np.ndarray) 
     assert report.action == "add" and report.old == plain.classes
     assert report.before is not None and report.same_rows is not None
     assert report.before.n == report.same_rows.n and "new" not in report.same_rows.by_class
+
+
+@pytest.mark.xfail(strict=True, reason="the memory does not tell given rows from its own candidates yet")
+def test_rows_given_to_measure_with_are_never_fitted_on(blurred: tuple) -> None:
+    """More samples of a class come with held-out candidates of their own, which do not take the given rows' places."""
+    clf, (x, y), _, held = blurred
+    wider, _ = extend.add_classes(clf, (x, NAMES[y]), on_existing="update", method="lda")
+    assert clf.memory is not None and wider.memory is not None
+    now = {row.tobytes() for row in wider.memory.held_out[0]}
+    assert all(row.tobytes() in now for row in held)
+    merged = wider.memory + extend.wrap(identity, list("abcd"), (x, y), held_out=(x + 1, y)).memory
+    now = {row.tobytes() for row in merged.held_out[0]}
+    assert all(row.tobytes() in now for row in (*held, *(x + 1)))
+    assert merged.statistics.count.sum() + len(merged.held_out[0]) == merged.total.sum()
