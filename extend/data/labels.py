@@ -188,7 +188,8 @@ def _matrix_words(given: np.ndarray) -> str:
     shape = list(given.shape)
     if given.dtype.kind in "biuf" and np.isin(given, (0, 1)).all():
         if (given.sum(axis=1) == 1).all():
-            return f"labels are a one-hot matrix {shape}; expected one label a sample: pass labels.argmax(axis=1)"
+            how = "pass np.asarray(classes)[labels.argmax(axis=1)]"
+            return f"labels are a one-hot matrix {shape}; expected one label a sample: {how}"
         return (
             f"labels are a matrix {shape} of 0 and 1, several classes a sample; expected one label a sample; {SEVERAL}"
         )

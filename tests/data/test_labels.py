@@ -137,7 +137,10 @@ SIGMOID = 'activation="sigmoid"'
         (np.array([[1, 1], [0, 1]]), rf"a matrix \[2, 2\] of 0 and 1, several classes a sample.*{SIGMOID}"),
         (pd.DataFrame([[1.0, 1.0], [0.0, 0.0]]), f"several classes a sample.*{SIGMOID}"),
         ([["a", "b"], ["b", "c"]], rf"labels have shape \[2, 2\].*{SIGMOID}"),
-        (np.array([[1, 0], [0, 1]]), r"one-hot matrix \[2, 2\].* pass labels.argmax\(axis=1\)"),
+        (
+            np.array([[1, 0], [0, 1]]),
+            r"a one-hot matrix .* pass np.asarray\(classes\)\[labels.argmax\(axis=1\)\]",
+        ),
         (np.array([[1], [0]]), r"labels have shape \[2, 1\].*pass labels.ravel\(\)"),
         ({"a", "b"}, "labels are a set, which has no order"),
         ("ab", "labels is 'ab'; expected one for each of 2 samples"),
