@@ -94,7 +94,7 @@ def based(
     """LDA on the old classes, all rows in the statistics and `held` held out: `extend.wrap` with the method fixed."""
 
     def rows_of(rows: np.ndarray) -> Features:
-        samples = data.read((x[rows], place[rows]), backbone.inputs, names=classes)
+        samples = data.read((x[rows], np.asarray(classes)[place[rows]]), backbone.inputs, names=classes)
         return extract(backbone, samples)
 
     rows, kept = rows_of(seen), rows_of(held)

@@ -14,7 +14,7 @@ from extend.backbone.base import Arrays, BaseBackbone, Outputs
 from extend.backbone.feature_space import Space
 from extend.backbone.function import host_shape
 from extend.core.errors import ArgumentError, FormatError
-from extend.data import Array, Batch, InputSpec, Tree
+from extend.data import Array, Batch, InputSpec, Tree, class_names
 from extend.formats import DenseHead, DenseNetwork, Foreign, Input, to_keras_h5, to_mat, to_pmml
 from extend.heads import Head, LinearHead, Origin, link_named
 
@@ -194,7 +194,7 @@ def column_names(model: Foreign, classes: Sequence[str] | None = None) -> tuple[
         return model.classes or tuple(map(str, range(k)))
     if len(classes) != k:
         raise ArgumentError(f"{len(classes)} classes are named; the head of this {model.format} model has {k} outputs")
-    return tuple(map(str, classes))
+    return class_names(classes)
 
 
 def inputs_of(model: Foreign) -> InputSpec:

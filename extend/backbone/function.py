@@ -85,10 +85,11 @@ class FunctionBackbone(BaseBackbone):
                 return function(x), ()
             return function(jax.tree.unflatten(structure, [arrays[name] for name in names]), x), ()
 
-        traced = _traced_shape(run, network, spec, traceable)
-        shape = host_shape(run, network, spec) if traced is None else traced
-        if len(shape) != 2 or shape[0] != 2:
-            raise ArgumentError(f"the function returned shape {list(shape)} for 2 inputs; expected features [2, p]")
+        n = min(2, batch_size)
+        traced = _traced_shape(run, network, spec, traceable, n)
+        shape = host_shape(run, network, spec, n) if traced is None else traced
+        if len(shape) != 2 or shape[0] != n:
+            raise ArgumentError(f"the function returned shape {list(shape)} for {n} inputs; expected features [{n}, p]")
         space = replace(space_of((), transform, width), keep=head is not None)
         kind = {"kind": "function", "class": getattr(function, "__name__", type(function).__name__), "head": None}
         if params is not None:
@@ -108,18 +109,46 @@ class FunctionBackbone(BaseBackbone):
         )
 
 
-def host_shape(run: Run, network: Arrays, inputs: InputSpec) -> tuple[int, ...]:
-    """Return the shape of the features of two inputs of zeros, by calling the function with NumPy arrays."""
-    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), inputs.structs(2))
-    return np.shape(run(network, zeros)[0])
+def host_shape(run: Run, network: Arrays, inputs: InputSpec, n: int = 2) -> tuple[int, ...]:
+    """Return the shape of the features of n inputs of zeros, by calling the function with NumPy arrays.
+
+    Raises
+    ------
+    ArgumentError
+        The function takes one input at a time, and not n.
+    """
+
+    def shape_of(count: int) -> tuple[int, ...]:
+        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), inputs.structs(count))
+        return np.shape(run(network, zeros)[0])
+
+    try:
+        return shape_of(n)
+    except Exception as error:  # The user's function raises what it likes.
+        if n > 1 and _succeeds(shape_of, 1):
+            raise ArgumentError(
+                f"the model takes a batch of 1 input, but fails on one of {n} ({error}): let it take batches, or pass "
+                "extend.FunctionBackbone.of(function, inputs, batch_size=1) as the model"
+            ) from error
+        raise
 
 
-def _traced_shape(run: Run, network: Arrays, inputs: InputSpec, traceable: bool | None) -> tuple[int, ...] | None:
-    """The shape of the features of two inputs, as JAX traces them; None if it cannot, or is not to."""
+def _succeeds(function: Callable[[int], Any], count: int) -> bool:
+    try:
+        function(count)
+    except Exception:  # The user's function raises what it likes.
+        return False
+    return True
+
+
+def _traced_shape(
+    run: Run, network: Arrays, inputs: InputSpec, traceable: bool | None, n: int
+) -> tuple[int, ...] | None:
+    """The shape of the features of n inputs, as JAX traces them; None if it cannot, or is not to."""
     if traceable is False:
         return None
     try:
-        shape: tuple[int, ...] = jax.eval_shape(lambda p, x: run(p, x)[0], network, inputs.structs(2)).shape
+        shape: tuple[int, ...] = jax.eval_shape(lambda p, x: run(p, x)[0], network, inputs.structs(n)).shape
     except Exception:  # Foreign runtimes raise errors of their own when they meet a tracer.
         if traceable:
             raise

@@ -2,24 +2,19 @@
 
 from extend.classifier import serialise
 from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import (
-    Evaluation,
-    before_and_after,
-    evaluate,
-    evaluate_features,
-    held_out_evaluation,
-    since_learnt,
-)
+from extend.classifier.comparison import Comparison, compare, since_learnt
+from extend.classifier.evaluation import Evaluation, evaluate, evaluate_features, held_out_evaluation
 from extend.classifier.history import Event
 from extend.classifier.recipe import Recipe
 from extend.classifier.serialise import load
 
 __all__ = [
     "Classifier",
+    "Comparison",
     "Evaluation",
     "Event",
     "Recipe",
-    "before_and_after",
+    "compare",
     "evaluate",
     "evaluate_features",
     "held_out_evaluation",

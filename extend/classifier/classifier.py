@@ -110,7 +110,7 @@ class Classifier:
         x
             Inputs ``[n, *input shape]``.
         y
-            The true classes ``[n]``: names, or integer places in `classes`.
+            The true classes ``[n]``: names, or integers: the names or, where names are no integers, places.
 
         Raises
         ------

@@ -5,8 +5,8 @@ Confusion matrix, log-loss and calibration error are gathered on the device by a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, TypedDict
 
@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from extend import data
 from extend.backbone import batches, replicated
 from extend.classifier.classifier import Classifier
-from extend.data import Progress, Samples
+from extend.data import Progress
 from extend.heads import Head, head_scores
 from extend.memory import Memory
 
@@ -152,7 +152,8 @@ def evaluate(
     classifier
         The classifier to measure.
     samples
-        Labelled data in any form that `extend.add_classes` takes. Integer labels are places in ``classifier.classes``.
+        Labelled data in any form that `extend.add_classes` takes. Integer labels mean the names
+        or, where names are no integers, places in ``classifier.classes``.
     skip_broken
         Whether images that cannot be read are left out.
     progress
@@ -259,66 +260,6 @@ def held_out_evaluation(memory: Memory | None, head: Head, classes: tuple[str, .
     if not known.any():
         return None
     return evaluate_features(head, classes, rows if known.all() else rows[known], place[known])
-
-
-def before_and_after(
-    old: Classifier, new: Classifier, check: Samples | None
-) -> tuple[Evaluation | None, Evaluation | None]:
-    """Measure the classifier before an action on its own classes, and the one after it on all of its classes.
-
-    Parameters
-    ----------
-    old, new
-        The classifier before and after the action.
-    check
-        The samples to measure on; None for the held-out features of the memories.
-
-    Returns
-    -------
-    tuple[Evaluation | None, Evaluation | None]
-        The evaluations before and after; None where there is nothing to measure on.
-    """
-    if check is None:
-        memory = old.memory if old.memory is not None else new.memory
-        return (
-            held_out_evaluation(memory, old.head, old.classes),
-            held_out_evaluation(new.memory, new.head, new.classes),
-        )
-    rows = np.isin(np.asarray(check.classes)[check.labels], old.classes)
-    before = None
-    if rows.any():
-        known = tuple(name for name in check.classes if name in old.classes)
-        place = np.asarray([known.index(n) if n in known else 0 for n in check.classes])
-        part = check.take(rows)
-        before = evaluate(old, replace(part, labels=place[part.labels], classes=known))
-    return before, evaluate(new, check)
-
-
-def since_learnt(learnt: Mapping[str, float], after: Evaluation | None) -> float | None:
-    """Return the accuracy of all classes when each was learnt, minus their accuracy now, averaged over samples.
-
-    Parameters
-    ----------
-    learnt
-        The accuracy on each class when it was learnt.
-    after
-        The evaluation of the classifier as it is now. Classes without samples in it are left out.
-
-    Returns
-    -------
-    float | None
-        The forgetting; None where no class is known in both.
-
-    Examples
-    --------
-    >>> since_learnt({"a": 1.0, "gone": 1.0}, Evaluation(("a", "b"), np.array([[3, 1], [0, 4]]), 0.2, 0.05))
-    0.25
-    """
-    if after is None:
-        return None
-    then = [(value, *after.counts([name])) for name, value in learnt.items() if name in after.by_class]
-    total = sum(count for _, _, count in then)
-    return sum(value * count - right for value, right, count in then) / total if total else None
 
 
 Tally = dict[str, Any]

@@ -20,7 +20,7 @@ from extend.classifier.history import Event
 from extend.classifier.recipe import Recipe
 from extend.core import checkpoint, orbax
 from extend.core.errors import ArgumentError, CheckpointError
-from extend.data import spec_from_dict
+from extend.data import class_names, spec_from_dict
 from extend.heads import LinearHead
 from extend.heads import serialise as heads
 from extend.memory import serialise as memories
@@ -133,7 +133,7 @@ def load_orbax(
     ArgumentError
         The model is no Flax module, or its head is not found.
     """
-    names = tuple(map(str, classes))
+    names = class_names(classes)
     backbone = FlaxBackbone.of(model, len(names), inputs, head=head, call=call, variables=variables)
     wanted = {name: (np.shape(leaf), leaf.dtype) for name, leaf in backbone.params["network"].items()}
     backbone = _with_arrays(path, backbone, orbax.restore(path, wanted))
@@ -163,7 +163,13 @@ def _function(path: Path_, tree: Json, saved: Json, model: Any) -> Any:
         params = filled(network["params"], params or {})
     own = LinearHead.of(np.zeros((1, 1)), np.zeros(1)) if space.keep else None
     return FunctionBackbone.of(
-        model, spec_from_dict(saved["input"]), params, own, transform=space.transform, width=space.width
+        model,
+        spec_from_dict(saved["input"]),
+        params,
+        own,
+        transform=space.transform,
+        width=space.width,
+        batch_size=saved["batch_size"],
     )
 
 

@@ -4,7 +4,8 @@ from extend.data.features import Features
 from extend.data.files import read_images, read_pictures
 from extend.data.images import Image
 from extend.data.input_spec import HOW_TO_SAY, Array, Batch, InputSpec, Tree, input_spec, spec_from_dict
-from extend.data.labelled import Labelled, class_names
+from extend.data.labelled import Labelled
+from extend.data.labels import class_names, rows_in_words
 from extend.data.reader import read, read_into, unlabelled
 from extend.data.samples import Progress, Samples, content_key, shown
 
@@ -26,6 +27,7 @@ __all__ = [
     "read_images",
     "read_into",
     "read_pictures",
+    "rows_in_words",
     "shown",
     "spec_from_dict",
     "unlabelled",

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from extend.core.errors import ArgumentError, DataError
+from extend.data.labels import rows_in_words
 
 if TYPE_CHECKING:
     from extend.data.images import Image
@@ -23,6 +24,9 @@ HOW_TO_SAY = (
     "extend.Image(height, width, ...) for pictures, extend.Array(shape, dtype) for arrays, or inputs as an "
     "example, such as x[:1]"
 )
+
+ONE_SHAPE = "bring them to one shape first: cut or pad signals to one length, resize pictures"
+NO_TEXTS = "a backbone takes arrays of numbers: pass token ids, or features of the texts from an embedding model"
 
 
 class InputSpec(Protocol):
@@ -211,12 +215,14 @@ def input_spec(given: object) -> InputSpec:
         return cast(InputSpec, given)
     if isinstance(given, jax.ShapeDtypeStruct):
         return Array(given.shape, given.dtype)
-    if isinstance(given, Mapping | tuple | list) and given and not _is_plain_numbers(given):
+    if isinstance(given, Mapping | tuple | list) and given and not _is_plain_numbers(given) and not _is_list(given):
         return Tree(dict(given) if isinstance(given, Mapping) else tuple(given))
     try:
         array = np.asarray(given) if given is not None else np.zeros(())
     except ValueError as error:
-        raise ArgumentError(f"inputs are of different shapes; expected {HOW_TO_SAY}") from error
+        raise ArgumentError(f"inputs are of different shapes; {ONE_SHAPE}; expected {HOW_TO_SAY}") from error
+    if array.ndim and is_text(array):
+        raise ArgumentError(f"inputs are texts; {NO_TEXTS}")
     if array.ndim < 1 or array.dtype.kind not in "biuf":
         raise ArgumentError(f"inputs is {type(given).__name__}; expected {HOW_TO_SAY}")
     return Array(array.shape[1:], np.dtype(np.float32) if array.dtype.kind == "f" else array.dtype)
@@ -239,10 +245,13 @@ def spec_from_dict(saved: Json) -> InputSpec:
 def checked_shape(given: object, shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.ndarray:
     """Return the inputs as an array ``[n, *shape]`` of numbers, n at least 1."""
     wanted = ", ".join(map(str, ("n", *shape)))
+    refuse_masked(given, what)
     try:
         array = np.asarray(given)
     except ValueError as error:
-        raise DataError(f"{what}: samples of different shapes; expected [{wanted}]") from error
+        raise DataError(f"{what}: samples of different shapes; expected [{wanted}]; {ONE_SHAPE}") from error
+    if is_text(array):
+        raise DataError(f"{what}: texts given (dtype {array.dtype} given; expected {dtype.name}); {NO_TEXTS}")
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
         raise DataError(f"{what}: dtype {array.dtype} given; expected {dtype.name}")
     if array.ndim and len(array) == 0:
@@ -253,6 +262,26 @@ def checked_shape(given: object, shape: tuple[int, ...], dtype: np.dtype, what: 
     return array
 
 
+def refuse_masked(given: object, what: str) -> None:
+    """Refuse a masked array, or a list of such, of which values are masked: what lies under a mask is no value."""
+    if isinstance(given, np.ma.MaskedArray):
+        masked = np.ma.getmaskarray(given)
+        rows = np.asarray(masked.reshape(len(masked) if masked.ndim else 1, -1).any(axis=1))
+    elif isinstance(given, list | tuple) and any(isinstance(part, np.ma.MaskedArray) for part in given):
+        rows = np.asarray([bool(np.any(np.ma.getmaskarray(part))) for part in given])
+    else:
+        return
+    if rows.any():
+        many = f"{rows.sum()} samples hold" if rows.sum() > 1 else "1 sample holds"
+        raise DataError(f"{what}: {many} masked values, {rows_in_words(rows)}: fill them, or leave these samples out")
+
+
+def is_text(array: np.ndarray) -> bool:
+    """Whether inputs are texts."""
+    first = array.flat[0] if array.dtype.kind == "O" and array.size else None
+    return array.dtype.kind in "UST" or isinstance(first, str | bytes)
+
+
 def converted(array: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:
     """Return the array in this dtype; refuse NaN, infinity, and fractions where integers are expected."""
     if dtype.kind in "iu" and array.dtype.kind == "f":
@@ -261,6 +290,13 @@ def converted(array: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:
         bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
         raise DataError(f"{what}: {len(bad)} samples hold NaN or infinity, the first at row {bad[0]}")
     return np.ascontiguousarray(array, dtype)
+
+
+def _is_list(given: object) -> bool:
+    """Whether this is a list of samples, and not of several inputs each: vectors, or arrays of different lengths."""
+    if not isinstance(given, list) or not all(isinstance(part, np.ndarray) and part.ndim for part in given):
+        return False
+    return all(part.ndim == 1 for part in given) or len({len(part) for part in given}) > 1
 
 
 def _is_plain_numbers(given: object) -> bool:

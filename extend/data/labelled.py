@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -10,25 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
 
-from extend.core.errors import ArgumentError, DataError
-
-
-def class_names(given: object, what: str = "classes") -> tuple[str, ...]:
-    """Return class names as a tuple of texts.
-
-    Raises
-    ------
-    ArgumentError
-        These are no names; `what` they should be stands in the message.
-
-    Examples
-    --------
-    >>> class_names(["cat", 7])
-    ('cat', '7')
-    """
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise ArgumentError(f"{what} is {given!r}; expected names, such as ['cat', 'dog']")
-    return tuple(map(str, given))
+from extend.core.errors import DataError
 
 
 class Labelled:

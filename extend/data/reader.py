@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from extend.core.errors import DataError
 from extend.data.files import read_images, read_npz
 from extend.data.input_spec import InputSpec
+from extend.data.labels import mapping_names, read_labels
 from extend.data.samples import Progress, Samples, array_keys
 
 
@@ -21,6 +22,7 @@ def read(
     spec: InputSpec,
     *,
     names: Sequence[str] | None = None,
+    known: Sequence[str] = (),
     skip_broken: bool = False,
     progress: Progress | None = None,
 ) -> Samples:
@@ -30,12 +32,14 @@ def read(
     ----------
     data
         `Samples`; ``{name: inputs}``, or the path of an .npz file with one array for each class; ``(inputs, labels)``
-        with class names as labels, or integers into `names`; ``(inputs, labels, names)``; or the path of a folder or
-        archive that holds one folder of images for each class.
+        with class names as labels, or integers of `names` (`extend.data.labels` says what an integer means);
+        ``(inputs, labels, names)``; or the path of a folder or archive that holds one folder of images for each class.
     spec
         What one input is. Inputs are ``[n, *shape]``; where they are pictures, uint8 arrays are normalised later.
     names
-        What integer labels mean.
+        The classes that labels are of; None where the labels name them.
+    known
+        The classes of a classifier that the data's classes join.
     skip_broken
         Leave out images that cannot be read, and list them in `Samples.skipped`.
     progress
@@ -44,8 +48,8 @@ def read(
     Raises
     ------
     DataError
-        Wrong shape or dtype, NaN or infinity, no samples, integer labels without names, a folder without images, an
-        image that cannot be read. The message says what was given and what was expected.
+        Wrong shape or dtype, NaN or infinity, no samples, missing labels, integer labels without names, a folder
+        without images, an image that cannot be read. The message says what was given and what was expected.
 
     Examples
     --------
@@ -62,13 +66,16 @@ def read(
     if isinstance(data, Mapping):
         if not data:
             raise DataError("no classes given: the mapping of names to samples is empty")
+        classes = mapping_names(data)
         parts = [spec.check(inputs, f"class {name!r}") for name, inputs in data.items()]
         labels = np.repeat(np.arange(len(parts)), [_count(part) for part in parts])
         inputs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-        return Samples(inputs, labels, _names(data), array_keys(inputs))
+        return Samples(inputs, labels, classes, array_keys(inputs))
     if isinstance(data, tuple) and len(data) in (2, 3):
         inputs = spec.check(data[0], "the samples")
-        labels, classes = _labels(data[1], data[2] if len(data) == 3 else names, _count(inputs))
+        listed = len(data) == 3
+        given = data[2] if listed else names
+        labels, classes = read_labels(data[1], _count(inputs), given, known=known, listed=listed)
         return Samples(inputs, labels, classes, array_keys(inputs))
     raise DataError(
         f"data is a {type(data).__name__}; expected {{name: array}}, (inputs, labels) with class names as labels, "
@@ -86,7 +93,9 @@ def read_into(
     skip_broken: bool = False,
     progress: Progress | None = None,
 ) -> Samples:
-    """Read a user's data, labelled into `classes`; integer labels are places in them.
+    """Read a user's data, labelled into `classes`.
+
+    Integer labels mean the classes of these names or, where names are no integers, places: see `extend.data.labels`.
 
     Parameters
     ----------
@@ -119,34 +128,6 @@ def unlabelled(inputs: Any, spec: InputSpec) -> Samples:
     checked = spec.check(inputs, "the inputs")
     count = _count(checked)
     return Samples(checked, np.zeros(count, np.int64), ("",), np.zeros(count, np.uint64))
-
-
-def _names(names: Iterable[Any]) -> tuple[str, ...]:
-    result = tuple(str(name) for name in names)
-    if doubled := sorted({name for name in result if result.count(name) > 1}):
-        raise DataError(f"class {doubled[0]!r} is named twice; names must differ")
-    return result
-
-
-def _labels(labels: Any, names: Sequence[str] | None, count: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    given = np.asarray(labels)
-    if given.shape != (count,):
-        raise DataError(f"labels have shape {list(given.shape)}; expected one a sample, [{count}]")
-    if given.dtype.kind in "UOS":
-        text = [label.decode() if isinstance(label, bytes) else str(label) for label in given.tolist()]
-        classes = _names(names) if names is not None else tuple(dict.fromkeys(text))
-        index = {name: number for number, name in enumerate(classes)}
-        if unknown := sorted(set(text) - set(index)):
-            raise DataError(f"label {unknown[0]!r} is not one of the classes {', '.join(classes)}")
-        return np.asarray([index[label] for label in text], np.int64), classes
-    if given.dtype.kind not in "iub":
-        raise DataError(f"labels are {given.dtype}; expected class names, or integers with names")
-    if names is None:
-        raise DataError("integer labels without names: pass (inputs, labels, names), names[i] being what label i means")
-    classes = _names(names)
-    if given.min() < 0 or given.max() >= len(classes):
-        raise DataError(f"labels run from {given.min()} to {given.max()}, but there are {len(classes)} names")
-    return given.astype(np.int64), classes
 
 
 def _count(inputs: Any) -> int:

@@ -15,7 +15,7 @@ from extend.data import Progress, class_names, read_into
 from extend.heads import Activation, LinearHead, link_named
 from extend.methods import Auto, ClosedForm, checked_head, retrain, settings_of
 from extend.operations.load_any import as_classifier
-from extend.report import Report, held_out_words
+from extend.report import Report, held_out_words, twice_named
 from extend.training import Training
 
 ONCE = Training(learning_rate=1e-3, frozen_statistics=False, balanced=False)
@@ -42,8 +42,8 @@ def adapt(
     Parameters
     ----------
     data
-        Samples of every class of the classifier, in any form that `extend.add_classes` takes; integer labels are places
-        in its classes.
+        Samples of every class of the classifier, in any form that `extend.add_classes` takes; integer labels mean
+        the names or, where names are no integers, places in its classes.
     training
         Which parameters move, and how.
     head
@@ -100,7 +100,7 @@ def adapt(
         fit_seconds=seconds,
         samples=len(samples),
         bytes=memory.nbytes,
-        notes=found.notes,
+        notes=(*found.notes, *twice_named(samples, None)),
     )
     return Classifier(found.backbone, fitted, names, memory, (*classifier.history, event), recipe), report
 

@@ -13,14 +13,14 @@ from typing import Any, Literal
 import numpy as np
 
 from extend import data
-from extend.classifier import Classifier, Evaluation, Event, before_and_after, held_out_evaluation, since_learnt
+from extend.classifier import Classifier, Comparison, Event, compare, held_out_evaluation, since_learnt
 from extend.core.errors import ArgumentError, DataError
 from extend.data import Progress, Samples
 from extend.heads import checked_limit
 from extend.memory import Memory, check_limit, with_exemplars
 from extend.methods import Extended, Method, covers, extend_within, named
 from extend.operations.load_any import as_classifier
-from extend.report import Action, Report, fine_tuning_advice, measured_on
+from extend.report import Action, Report, fine_tuning_advice, hardly_told_apart, measured_on, twice_named
 
 
 def add_classes(
@@ -47,6 +47,7 @@ def add_classes(
     new, labels
         ``{name: inputs}``, ``(inputs, names)``, ``(inputs, integer labels, names)``, or the path of a folder or archive
         with one folder of images for each class; inputs are ``[n, *input shape]``. Or inputs, and a name for each.
+        Integer labels are names where the classifier's are integers.
     method
         The name of a method (``"auto"``, ``"lda"``, ...), or one of `extend.methods`: the class, or an instance.
     old
@@ -108,7 +109,7 @@ def _reported(
 ) -> tuple[Classifier, Report]:
     """Measure the wider classifier beside the old one, and write the step into its recipe and its history."""
     added, memory = wider.classes[len(clf.classes) :], wider.memory
-    before, after = before_and_after(replace(clf, memory=got.before), wider, check)
+    found = compare(replace(clf, memory=got.before), wider, check)
     learnt, cost = _learnt(wider, added), _cost(got)
     trained_on = wider.classes if how.trains_backbone else ()
     recipe = clf.recipe.after_adding(got.method, got.settings, learnt, added, cost, trained_on, got.chosen)
@@ -119,15 +120,16 @@ def _reported(
         classes=event.classes,
         method=got.method,
         reason=got.reason,
-        before=before,
-        after=after,
-        forgetting_since_learnt=since_learnt(clf.recipe.learnt, after) if check is None else None,
-        measured_on=measured_on(wider, after, validated=check is not None),
+        before=found.before,
+        after=found.after,
+        same_rows=found.same_rows,
+        forgetting_since_learnt=None if check is not None else _since_learnt(clf, found),
+        measured_on=measured_on(wider, found.after, validated=check is not None),
         seconds=seconds,
         fit_seconds=got.fit_seconds if got.fit_seconds is not None else seconds,
         samples=len(samples),
         bytes=memory.nbytes if memory is not None else 0,
-        notes=_notes(clf, got, how, samples, real, added, (before, after)),
+        notes=_notes(clf, got, how, samples, real, wider, found),
         budget=got.budget,
         forgetting_total=recipe.forgetting_total if cost is not None else None,
     )
@@ -138,6 +140,10 @@ def _learnt(wider: Classifier, added: tuple[str, ...]) -> dict[str, float]:
     """The held-out accuracy of each new class."""
     measured = held_out_evaluation(wider.memory, wider.head, wider.classes)
     return {} if measured is None else {name: value for name, value in measured.by_class.items() if name in added}
+
+
+def _since_learnt(clf: Classifier, found: Comparison) -> float | None:
+    return since_learnt(clf.recipe.learnt, found.after, found.same_rows)
 
 
 def _check_arguments(
@@ -163,7 +169,7 @@ def _read_new(
     if isinstance(labels, str):
         raise ArgumentError(f"labels is {labels!r}; expected a class name for each input, or method={labels!r}")
     given = new if labels is None else (new, labels)
-    samples = data.read(given, clf.backbone.inputs, skip_broken=skip_broken, progress=progress)
+    samples = data.read(given, clf.backbone.inputs, known=clf.classes, skip_broken=skip_broken, progress=progress)
     counts = dict(zip(samples.classes, samples.counts.tolist(), strict=True))
     existing = [name for name in samples.classes if name in clf.classes]
     if existing and on_existing == "error":
@@ -174,10 +180,10 @@ def _read_new(
     for name, count in counts.items():
         if count == 0:
             raise DataError(f"class {name!r} has no samples; at least one is needed")
-        if count == 1:
+        if count == 1 and name not in clf.classes:
             warnings.warn(
-                f"class {name!r} has one sample: its spread is taken from the other classes, and nothing of it can be "
-                "held out to measure on; add more samples with on_existing='update' when you have them",
+                f"class {name!r} has one sample: its own spread is not known, and nothing of it can be held out to "
+                "measure on; add more samples with on_existing='update' when you have them",
                 stacklevel=3,
             )
     return samples
@@ -240,11 +246,11 @@ def _notes(
     asked: Method,
     samples: Samples,
     real: Samples | None,
-    added: tuple[str, ...],
-    measured: tuple[Evaluation | None, Evaluation | None],
+    wider: Classifier,
+    found: Comparison,
 ) -> tuple[str, ...]:
     """What the report says beside its figures."""
-    notes, (before, after) = list(got.notes), measured
+    notes, before, added = list(got.notes), found.before, wider.classes[len(clf.classes) :]
     if samples.skipped:
         notes.append(f"{len(samples.skipped)} broken images left out: {', '.join(samples.skipped)}")
     if clf.backbone.own_format is not None and before is not None and before.accuracy < 1.5 / len(clf.classes):
@@ -257,7 +263,14 @@ def _notes(
     existing = [name for name in samples.classes if name in clf.classes]
     if added and existing:
         notes.append(f"more samples joined {', '.join(existing)}")
+    if found.before is not None and found.same_rows is not None and found.after is not None:
+        notes.append(
+            f"old classes before and after are measured on the {found.before.n} features that were held out before and "
+            f"still are; the other figures on all {found.after.n} that are held out now"
+        )
+    notes += twice_named(samples, clf.memory)
+    notes += hardly_told_apart(wider, got.fresh, added, found.after)
     if asked.chooses and got.backbone.can_train and added and got.budget is None:
-        advice = fine_tuning_advice(before, after, added, got.embedding_seconds, covers(real, clf.classes))
+        advice = fine_tuning_advice(before, found.after, added, got.embedding_seconds, covers(real, clf.classes))
         notes += [advice] if advice else []
     return tuple(notes)

@@ -13,6 +13,7 @@ from jaxtyping import Bool
 
 from extend.classifier import Classifier, Evaluation, Event, evaluate_features, held_out_evaluation
 from extend.core.errors import ArgumentError
+from extend.data import class_names
 from extend.heads import Calibrated, Head, align_weights, bias_correction, temperature
 from extend.memory import Memory
 from extend.operations.load_any import as_classifier
@@ -111,7 +112,7 @@ def _checked(
         )
     if new is None:
         new = classifier.recipe.newest
-    new = (new,) if isinstance(new, str) else tuple(new)
+    new = class_names([new] if isinstance(new, str) else new, "new")
     if unknown := [name for name in new if name not in classifier.classes]:
         raise ArgumentError(f"no class {unknown[0]!r}; there are {', '.join(classifier.classes)}")
     fresh = np.isin(classifier.classes, list(new))

@@ -25,7 +25,8 @@ def evaluate(
     classifier
         The classifier, or the path of one.
     data
-        Samples in any form that `extend.add_classes` takes; integer labels are places in the classifier's classes.
+        Samples in any form that `extend.add_classes` takes; integer labels mean the classes' names or, where names are
+        no integers, places in the classifier's classes.
     skip_broken
         Leave out images that cannot be read.
     progress

@@ -12,7 +12,7 @@ from extend.backbone import FileBackbone, memory_folder
 from extend.classifier import Classifier, serialise
 from extend.core import checkpoint
 from extend.core.errors import ArgumentError, CheckpointError, FormatError
-from extend.data import Progress, input_spec, spec_from_dict
+from extend.data import Progress, class_names, input_spec, spec_from_dict
 from extend.operations.foreign import Pixels, open_backbone, picture
 from extend.operations.wrap import wrap
 
@@ -168,8 +168,8 @@ def _from_file(
     pixels, size = options.pop("pixels"), options.pop("size")
     if inputs is not None and pixels is not None:
         raise ArgumentError("pixels= describes pictures, and so does inputs=: give one of them")
-    if classes is not None and tuple(classes) != named:
-        raise ArgumentError(f"{beside} names the classes {', '.join(named)}; {', '.join(classes)} are given")
+    if classes is not None and class_names(classes) != named:
+        raise ArgumentError(f"{beside} names the classes {', '.join(named)}; {', '.join(map(str, classes))} are given")
     opened = open_backbone(path, inputs=saved, model=model, **options)
     said = (
         picture(opened.model, pixels, size) if pixels is not None else saved if inputs is None else input_spec(inputs)

@@ -6,8 +6,9 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 
-from extend.classifier import Classifier, Event, Recipe, before_and_after
+from extend.classifier import Classifier, Event, Recipe, compare
 from extend.core.errors import ArgumentError
 from extend.data import class_names
 from extend.heads import Calibrated, Head
@@ -18,7 +19,7 @@ from extend.report import Report, measured_on
 
 
 def remove_classes(
-    classifier: Classifier | str | os.PathLike[str], names: str | Sequence[str]
+    classifier: Classifier | str | os.PathLike[str], names: str | int | Sequence[str | int]
 ) -> tuple[Classifier, Report]:
     """Take classes away: exactly for the memory and for closed-form heads, which are fitted anew.
 
@@ -66,14 +67,15 @@ def remove_classes(
     classes = tuple(name for name in old.classes if name not in gone)
     history = (*_scrubbed(old.history, gone), Event("remove", (), how, 0, {}, settings))
     smaller = Classifier(old.backbone, head, classes, memory, history, recipe)
-    before, after = before_and_after(old, smaller, None)
+    found = compare(old, smaller)
     report = Report(
         action="remove",
         classes=gone,
         method=how,
-        before=before,
-        after=after,
-        measured_on=measured_on(smaller, after, validated=False),
+        before=found.before,
+        after=found.after,
+        same_rows=found.same_rows,
+        measured_on=measured_on(smaller, found.after, validated=False),
         seconds=seconds,
         fit_seconds=seconds,
         bytes=memory.nbytes if memory is not None else 0,
@@ -82,16 +84,21 @@ def remove_classes(
     return smaller, report
 
 
-def _checked(classifier: Classifier, names: str | Sequence[str]) -> tuple[str, ...]:
+def _checked(classifier: Classifier, names: str | int | Sequence[str | int]) -> tuple[str, ...]:
     """The classes to remove, each once."""
-    gone = tuple(dict.fromkeys((names,) if isinstance(names, str) else class_names(names, "names")))
+    one = isinstance(names, str | bytes | Integral)
+    gone = tuple(dict.fromkeys(class_names([names] if one else names, "names")))
     if unknown := [name for name in gone if name not in classifier.classes]:
         raise ArgumentError(f"no class {unknown[0]!r}; there are {', '.join(classifier.classes)}")
     if not gone:
         raise ArgumentError("names is empty; expected a class, or several")
     if len(classifier.classes) - len(gone) < 2:
-        what = f"class {gone[0]!r} cannot" if len(gone) == 1 else f"{len(gone)} classes cannot"
-        raise ArgumentError(f"{what} be removed: a classifier keeps at least two")
+        listed = ", ".join(map(repr, gone[:10])) + (", ..." if len(gone) > 10 else "")
+        what = f"class {listed} cannot" if len(gone) == 1 else f"classes {listed} cannot"
+        left = len(classifier.classes) - len(gone)
+        raise ArgumentError(
+            f"{what} be removed: {left} of {len(classifier.classes)} would be left, and a classifier keeps at least two"
+        )
     return gone
 
 

@@ -51,8 +51,8 @@ def wrap(
     classes
         The names in the order of the head's columns; left out where a model of another framework names them itself.
     data
-        Labelled samples of the classes, in any form that `extend.add_classes` takes; integer labels are places in
-        `classes`. The memory is measured from them; without them the classifier has none.
+        Labelled samples, in any form that `extend.add_classes` takes; integer labels mean the names or, where names are
+        no integers, places in `classes`. The memory is measured from them; without them the classifier has none.
     held_out
         Samples that the model was **not** trained on, to measure with. None: some of `data` are held out by their
         content hash, and figures are marked as optimistic. A number: how many of each class, or 0.

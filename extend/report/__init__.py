@@ -2,6 +2,7 @@
 
 from extend.report.figures import draw_confusion
 from extend.report.notes import fine_tuning_advice, held_out_words, measured_on
+from extend.report.overlap import hardly_told_apart, twice_named
 from extend.report.report import Action, Report
 
 __all__ = [
@@ -9,6 +10,8 @@ __all__ = [
     "Report",
     "draw_confusion",
     "fine_tuning_advice",
+    "hardly_told_apart",
     "held_out_words",
     "measured_on",
+    "twice_named",
 ]

@@ -64,7 +64,8 @@ def save_picture(report: Report, path: str | os.PathLike[str]) -> None:
     FigureCanvasAgg(figure)
     bars, matrix, *rest = figure.subplots(1, 2 if curve is None else 3)
     before = report.before.by_class if report.before is not None else {}
-    draw_accuracy(bars, before, after.by_class, report.subjects, report.subject_words)
+    now = after.by_class | (report.same_rows.by_class if report.same_rows is not None else {})
+    draw_accuracy(bars, before, now, report.subjects, report.subject_words)
     draw_confusion(matrix, after)
     if report.budget is not None and rest:
         draw_trade_off(rest[0], report.budget)

@@ -33,7 +33,7 @@ class _Words(NamedTuple):
 
 _WORDS: dict[Action, _Words] = {
     "add": _Words("added", "old classes", "new classes"),
-    "update": _Words("updated", "old classes", "updated classes"),
+    "update": _Words("updated", "old samples", "updated classes"),
     "remove": _Words("removed", "other classes"),
     "rename": _Words("renamed", "other classes", "renamed classes"),
     "merge": _Words("merged", "other classes", "merged classes"),
@@ -92,6 +92,9 @@ class Report:
         The evaluation of the classifier as it was; None where that was not measured.
     after
         The evaluation of the classifier as it is now; None where that was not measured.
+    same_rows
+        The evaluation of the classifier as it is now on the very rows of `before`, where `after` holds other rows of
+        the old classes too; None where it does not. What was forgotten is told by it.
     forgetting_since_learnt
         The forgetting of all classes since each was learnt; None where that was not measured.
     measured_on
@@ -129,6 +132,7 @@ class Report:
     reason: str = ""
     before: Evaluation | None = None
     after: Evaluation | None = None
+    same_rows: Evaluation | None = None
     forgetting_since_learnt: float | None = None
     measured_on: str = "nothing"
     seconds: float
@@ -167,8 +171,13 @@ class Report:
 
     @property
     def old_after(self) -> float | None:
-        """The accuracy on the `old` classes after the action."""
-        return _measured(self.after, self.old)
+        """The accuracy on the `old` classes after the action, on the rows of before."""
+        return _measured(self.old_now, self.old)
+
+    @property
+    def old_now(self) -> Evaluation | None:
+        """The evaluation after the action whose rows of the `old` classes are those of before."""
+        return self.same_rows if self.same_rows is not None else self.after
 
     @property
     def new(self) -> float | None:
@@ -208,7 +217,7 @@ class Report:
         groups = {"old_before": (self.before, self.old)}
         if self.after is not None:
             groups |= {
-                "old_after": (self.after, self.old),
+                "old_after": (self.old_now, self.old),
                 "new": (self.after, self.subjects),
                 "overall": (self.after, self.after.classes),
             }
@@ -293,7 +302,7 @@ class Report:
             (words.subjects, "new", self.new),
             ("overall", "overall", self.overall),
         ]
-        if self.after is not None and set(self.old) == set(self.after.by_class):
+        if self.old_now is self.after is not None and set(self.old) == set(self.after.by_class):
             rows.pop()  # It would repeat the accuracy after.
         lines = []
         for label, key, value in rows:

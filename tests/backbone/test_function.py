@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import extend
 from extend.backbone import FunctionBackbone
 from extend.core.errors import ArgumentError
 from extend.heads import LinearHead
@@ -22,6 +23,32 @@ def test_any_function_is_a_backbone() -> None:
     assert np.allclose(with_params.apply(with_params.params, X), X[:, :3])
     with pytest.raises(ValueError, match=r"returned shape \[2, 2, 2\] for 2 inputs"):
         FunctionBackbone.of(lambda x: x.reshape(2, 2, 2), spec(4))
+
+
+def one_at_a_time(x: np.ndarray) -> np.ndarray:
+    """A model that was exported for batches of one."""
+    if len(x) != 1:
+        raise TypeError(f"too many: {len(x)}")
+    return np.asarray(x) * 2
+
+
+def test_a_model_of_batches_of_one(tmp_path: Path) -> None:
+    with pytest.raises(
+        ArgumentError, match=r"takes a batch of 1 input, but fails on one of 2 \(too many: 2\): .*batch_size=1"
+    ):
+        extend.wrap(one_at_a_time, ["a", "b"], (X, [0, 1, 0, 1, 0]))
+    backbone = FunctionBackbone.of(one_at_a_time, spec(4), batch_size=1)
+    clf = extend.wrap(backbone, ["a", "b"], (X, [0, 1, 0, 1, 0]))
+    assert np.array_equal(clf.transform(X), 2 * X)
+    clf, _ = extend.add_classes(clf, {"c": X + 9})
+    back = extend.load(extend.save(clf, tmp_path / "clf"), one_at_a_time)
+    assert back.backbone.batch_size == 1 and np.array_equal(back.decision_function(X), clf.decision_function(X))
+    with pytest.raises(ValueError, match="broken"):
+        FunctionBackbone.of(broken, spec(4))
+
+
+def broken(x: np.ndarray) -> np.ndarray:
+    raise ValueError("broken")
 
 
 def test_what_a_function_can_do_is_asked_of_it(tmp_path: Path) -> None:

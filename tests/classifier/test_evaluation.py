@@ -1,7 +1,5 @@
 """Evaluation against scikit-learn's metrics."""
 
-from dataclasses import replace
-
 import jax
 import numpy as np
 import pytest
@@ -9,9 +7,8 @@ from scipy.special import softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
 import extend
-from extend.classifier import Classifier, Evaluation, before_and_after, evaluate_features, since_learnt
+from extend.classifier import Classifier, Evaluation, evaluate_features
 from extend.classifier.evaluation import BINS
-from extend.data import read_into
 from extend.heads import LinearHead
 from tests.conftest import blobs, names
 
@@ -83,23 +80,3 @@ def test_classes_that_are_not_there_have_no_samples() -> None:
     found = Evaluation(("a", "b"), np.array([[3, 1], [0, 4]]), 0.2, 0.05)
     assert found.counts(["b", "gone"]) == (4, 4) and found.counts(["gone"]) == (0, 0)
     assert np.isnan(found.of(["gone"])) and found.interval(["gone"]) == (0.0, 1.0)
-
-
-def test_before_and_after_a_step(plain: Classifier, fourth: np.ndarray) -> None:
-    wider, _ = extend.add_classes(plain, {"new": fourth}, method="lda")
-    before, after = before_and_after(plain, wider, None)
-    assert before is not None and after is not None and plain.memory is not None and wider.memory is not None
-    assert before.classes == plain.classes and before.n == len(plain.memory.held_out[0])
-    assert after.classes == wider.classes and after.n == len(wider.memory.held_out[0])
-    x, y = blobs(4, 40, 5)
-    check = read_into(wider.classes, (x, y), plain.backbone.inputs, "the data")
-    before, after = before_and_after(plain, wider, check)
-    assert before is not None and after is not None and (before.n, after.n) == (120, 160)
-    assert before_and_after(plain, wider, check.take(y == 3))[0] is None
-    assert before_and_after(replace(plain, memory=None), replace(wider, memory=None), None) == (None, None)
-
-
-def test_forgetting_since_each_class_was_learnt() -> None:
-    now = Evaluation(("a", "b", "c"), np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]), 0.2, 0.05)
-    assert since_learnt({"a": 1.0, "b": 0.5, "c": 1.0, "gone": 1.0}, now) == pytest.approx((1 - 2) / 8)
-    assert since_learnt({}, now) is None and since_learnt({"a": 1.0}, None) is None

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image as Picture
 
 from extend import data
+from extend.core.errors import ArgumentError, DataError
 from extend.data import Image
 from tests.conftest import spec
 
@@ -115,8 +116,10 @@ def test_two_folders_of_one_name_are_not_mixed(photos: Path) -> None:
         ({"a": []}, "no samples given"),
         ({"a": np.zeros((2, 4))}, r"shape \[2, 4\] given; expected \[n, 3\]"),
         ({"a": np.zeros(3)}, "add a leading axis"),
-        ({"a": [[1, 2, 3], [1, 2]]}, r"different shapes; expected \[n, 3\]"),
-        ({"a": np.array([["x", "y", "z"]])}, "dtype <U1 given; expected float32"),
+        ({"a": [[1, 2, 3], [1, 2]]}, r"different shapes; expected \[n, 3\]; bring them to one shape first: cut or pad"),
+        ({"a": np.array([["x", "y", "z"]])}, "texts given .dtype <U1 given; expected float32.; .* pass token ids"),
+        ({"a": ["hello", "you"]}, "class 'a': texts given .*pass token ids"),
+        ({"a": np.array(["hello", "you"], object)}, "class 'a': texts given .*pass token ids"),
         ({"a": np.array([[0, np.nan, 0], [1, 1, 1]])}, "1 samples hold NaN or infinity, the first at row 0"),
         ({"a": np.array([[0, 0, 0], [1, np.inf, 1]])}, "the first at row 1"),
         ((np.zeros((2, 3)), [0, 1]), "integer labels without names"),
@@ -131,6 +134,39 @@ def test_two_folders_of_one_name_are_not_mixed(photos: Path) -> None:
 def test_bad_input_is_named(given: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         data.read(given, spec(3), skip_broken=False) if given != "no/such/folder" else data.read(given, SMALL)
+
+
+@pytest.mark.parametrize("wanted", [spec(3), data.Array((3,), np.dtype(np.int32)), data.Tree({"x": spec(3)})])
+def test_masked_values_are_refused_with_their_rows(wanted: data.InputSpec) -> None:
+    masked = np.ma.MaskedArray(np.ones((4, 3), int), np.zeros((4, 3), bool))
+    if isinstance(wanted, data.Array):
+        assert data.read({"a": masked}, wanted).inputs.tolist() == np.ones((4, 3)).tolist()
+    masked.mask[1, 2] = masked.mask[3] = True
+    for given in (masked, list(masked)):
+        if isinstance(given, list) and isinstance(wanted, data.Tree):
+            continue  # A list is four arrays there.
+        with pytest.raises(DataError, match="class 'a': 2 samples hold masked values, at rows 1, 3: fill them"):
+            data.read({"a": given}, wanted)
+    with pytest.raises(DataError, match="the inputs: 1 sample holds masked values, at row 0"):
+        data.unlabelled(masked[1:2], wanted)
+
+
+def test_masked_pictures_are_refused() -> None:
+    pictures = np.ma.MaskedArray(np.zeros((2, 6, 8, 3), np.uint8), np.zeros((2, 6, 8, 3), bool))
+    pictures.mask[1, 0, 0, 0] = True
+    with pytest.raises(DataError, match="1 sample holds masked values, at row 1"):
+        data.read({"a": pictures}, SMALL)
+
+
+def test_what_an_example_cannot_say() -> None:
+    for signals in ([np.zeros(16), np.zeros(9)], [np.zeros((16, 40)), np.zeros((9, 40))], [[1, 2, 3], [1, 2]]):
+        with pytest.raises(ArgumentError, match="inputs are of different shapes; bring them to one shape first"):
+            data.input_spec(signals)
+    assert data.input_spec([np.zeros(16), np.zeros(16)]) == spec(16)
+    assert isinstance(data.input_spec([np.zeros((2, 16)), np.zeros((2, 9))]), data.Tree)
+    for texts in (np.array(["hi", "you"]), np.array(["hi", "you"], object)):
+        with pytest.raises(ArgumentError, match=r"inputs are texts; .* pass token ids, or features of the texts"):
+            data.input_spec(texts)
 
 
 def test_images_for_a_classifier_of_arrays(photos: Path) -> None:

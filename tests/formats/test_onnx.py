@@ -703,7 +703,7 @@ def test_a_text_direction_classifier_learns_two_more_directions(tmp_path: Path) 
     backbone = extend.FunctionBackbone.of(
         opened.features, spec, head=LinearHead.of(opened.head.kernel, opened.head.bias)
     )
-    clf = extend.wrap(backbone, ["0", "180"], data=(x[y < 2], y[y < 2]))
+    clf = extend.wrap(backbone, ["0", "180"], data=(x[y < 2], [("0", "180")[label] for label in y[y < 2]]))
     for method, keeps, enough in (("lda", False, 0.8), ("ridge", False, 0.65), ("new_units", True, 0.8)):
         longer, _ = extend.add_classes(clf, {"90": x[y == 2], "270": x[y == 3]}, method=method)
         head = longer.head

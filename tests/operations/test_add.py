@@ -95,7 +95,7 @@ def test_bad_samples_leave_everything_as_it_was(plain: Classifier, new: object, 
 
 
 def test_one_sample_is_enough_with_a_warning(plain: Classifier, fourth: np.ndarray) -> None:
-    with pytest.warns(UserWarning, match="class 'one' has one sample: its spread is taken from the other classes"):
+    with pytest.warns(UserWarning, match="class 'one' has one sample: its own spread is not known"):
         wider, _ = extend.add_classes(plain, {"one": fourth[:1]})
     assert (wider.predict(fourth) == "one").mean() > 0.9
 

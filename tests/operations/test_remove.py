@@ -24,6 +24,25 @@ def test_removing(plain: Classifier, fourth: np.ndarray) -> None:
         extend.remove_classes(two, "class 1")
 
 
+def test_removing_several(plain: Classifier, fourth: np.ndarray) -> None:
+    wider, _ = extend.add_classes(plain, {"new": fourth}, method="lda")
+    smaller, report = extend.remove_classes(wider, ["class 0", "class 2"])
+    one_by_one = extend.remove_classes(extend.remove_classes(wider, "class 0")[0], "class 2")[0]
+    assert smaller.classes == ("class 1", "new") == one_by_one.classes and report.classes == ("class 0", "class 2")
+    assert np.allclose(smaller.decision_function(fourth), one_by_one.decision_function(fourth), atol=1e-5)
+    with pytest.raises(ValueError, match="classes 'class 1', 'new' cannot be removed: 0 of 2 would be left"):
+        extend.remove_classes(smaller, ["class 1", "new"])
+
+
+def test_integers_are_names(fourth: np.ndarray) -> None:
+    x, y = blobs(4, 40, 5)
+    clf = extend.wrap(lambda x: x, [5, 0, 7, 1], (x, np.array([5, 0, 7, 1])[y]))
+    assert extend.remove_classes(clf, 7)[0].classes == ("5", "0", "1")
+    assert extend.remove_classes(clf, [7, np.int64(5)])[0].classes == ("0", "1")
+    with pytest.raises(ValueError, match="no class '9'; there are 5, 0, 7, 1"):
+        extend.remove_classes(clf, 9)
+
+
 def test_removing_what_the_fisher_diagonal_never_saw_leaves_it(fourth: np.ndarray) -> None:
     x, y = blobs(3, 40, 5)
     clf = extend.wrap(MLP(3, inputs=5, hidden=(8,), rngs=nnx.Rngs(0)), names(3), (x, y), fisher=True)

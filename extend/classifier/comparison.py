@@ -1,0 +1,146 @@
+"""What an action changed: the classifier before and the one after, measured on the very same rows.
+
+An action may change what is held out: more samples of a class come with rows of their own, and of a class's candidates
+only some stay. Accuracy before minus accuracy after is forgetting only on rows that both memories hold out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, UInt64
+
+from extend.classifier.classifier import Classifier
+from extend.classifier.evaluation import Evaluation, evaluate, evaluate_features, held_out_evaluation
+from extend.data import Samples
+from extend.memory import Memory
+
+MIX = np.uint64(0x9E3779B97F4A7C15)
+"""An odd number, by which a class's number is spread over 64 bits."""
+
+
+class Comparison(NamedTuple):
+    """The evaluations of an action; None where there was nothing to measure on.
+
+    Parameters
+    ----------
+    before
+        The classifier before the action, on rows of its own classes.
+    after
+        The classifier after it, on all rows of all of its classes.
+    same_rows
+        The classifier after it, on the rows of `before`; None where `after` holds no other rows of these classes.
+    """
+
+    before: Evaluation | None
+    after: Evaluation | None
+    same_rows: Evaluation | None = None
+
+    @property
+    def old_after(self) -> Evaluation | None:
+        """The evaluation after the action whose rows of the old classes are those of `before`."""
+        return self.same_rows if self.same_rows is not None else self.after
+
+
+def compare(old: Classifier, new: Classifier, check: Samples | None = None) -> Comparison:
+    """Measure the classifier before an action and the one after it.
+
+    Parameters
+    ----------
+    old, new
+        The classifier before and after the action.
+    check
+        The samples to measure on; None for the held-out features of the memories.
+
+    Examples
+    --------
+    >>> import extend
+    >>> x = np.random.default_rng(0).normal(size=(400, 2)).astype("float32")
+    >>> clf = extend.wrap(lambda x: x, ["a", "b"], (x[:200], np.repeat([0, 1], 100)))
+    >>> more, _ = extend.add_classes(clf, {"b": x[200:]}, on_existing="update")
+    >>> found = compare(clf, more)
+    >>> found.before.n == found.same_rows.n, found.same_rows.n < found.after.n
+    (True, True)
+    """
+    if check is not None:
+        return _on_samples(old, new, check)
+    was = old.memory if old.memory is not None else new.memory
+    after = held_out_evaluation(new.memory, new.head, new.classes)
+    if was is None or new.memory is None or after is None:
+        return Comparison(held_out_evaluation(was, old.head, old.classes), after)
+    left, still = _shared(was, new.memory)
+    known, rows = _shared(new.memory, was)
+    if still.sum() == left.sum() == known.sum() == rows.sum():
+        return Comparison(held_out_evaluation(was, old.head, old.classes), after)
+    return Comparison(_on_rows(old, was, still | ~left), after, _on_rows(new, new.memory, rows))
+
+
+def since_learnt(
+    learnt: Mapping[str, float], after: Evaluation | None, same_rows: Evaluation | None = None
+) -> float | None:
+    """Return the accuracy of all classes when each was learnt, minus their accuracy now, averaged over samples.
+
+    Parameters
+    ----------
+    learnt
+        The accuracy on each class when it was learnt.
+    after
+        The evaluation of the classifier as it is now. Classes without samples in it are left out.
+    same_rows
+        The same on rows of before alone, which stands for `after` in the classes that it holds.
+
+    Returns
+    -------
+    float | None
+        The forgetting; None where no class is known in both.
+
+    Examples
+    --------
+    >>> since_learnt({"a": 1.0, "gone": 1.0}, Evaluation(("a", "b"), np.array([[3, 1], [0, 4]]), 0.2, 0.05))
+    0.25
+    """
+    if after is None:
+        return None
+    kept = same_rows.by_class if same_rows is not None else {}
+    now = {name: same_rows if same_rows is not None and name in kept else after for name in after.by_class}
+    then = [(value, *now[name].counts([name])) for name, value in learnt.items() if name in now]
+    total = sum(count for _, _, count in then)
+    return sum(value * count - right for value, right, count in then) / total if total else None
+
+
+def _on_samples(old: Classifier, new: Classifier, check: Samples) -> Comparison:
+    """Both classifiers on samples that the user gave."""
+    rows = np.isin(np.asarray(check.classes)[check.labels], old.classes)
+    before = None
+    if rows.any():
+        known = tuple(name for name in check.classes if name in old.classes)
+        place = np.asarray([known.index(n) if n in known else 0 for n in check.classes])
+        part = check.take(rows)
+        before = evaluate(old, replace(part, labels=place[part.labels], classes=known))
+    return Comparison(before, evaluate(new, check))
+
+
+def _on_rows(classifier: Classifier, memory: Memory, which: Bool[np.ndarray, " h"]) -> Evaluation | None:
+    """A classifier on some held-out rows of a memory of its own classes, equal ones counted once."""
+    if not which.any():
+        return None
+    features, labels = memory.held_out
+    _, first = np.unique(_mixed(memory.held_out_keys, labels)[which], return_index=True)
+    rows = np.flatnonzero(which)[first]
+    return evaluate_features(classifier.head, classifier.classes, features[rows], labels[rows])
+
+
+def _shared(memory: Memory, other: Memory) -> tuple[Bool[np.ndarray, " h"], Bool[np.ndarray, " h"]]:
+    """Which held-out rows of a memory are of classes of the other, and which the other holds out too."""
+    place = {name: number for number, name in enumerate(other.classes)}
+    labels = np.asarray([place.get(name, -1) for name in memory.classes])[memory.held_out[1]]
+    there = _mixed(other.held_out_keys, other.held_out[1])
+    return labels >= 0, (labels >= 0) & np.isin(_mixed(memory.held_out_keys, labels), there)
+
+
+def _mixed(keys: UInt64[np.ndarray, " h"], labels: np.ndarray) -> UInt64[np.ndarray, " h"]:
+    """Content keys that also tell the class."""
+    return keys ^ (labels.astype(np.uint64) * MIX)
