@@ -7,6 +7,7 @@ from extend.data.input_spec import HOW_TO_SAY, Array, Batch, InputSpec, Tree, in
 from extend.data.labelled import Labelled, class_names
 from extend.data.reader import read, read_into, unlabelled
 from extend.data.samples import Progress, Samples, content_key, shown
+from extend.data.tables import is_table
 
 __all__ = [
     "HOW_TO_SAY",
@@ -22,6 +23,7 @@ __all__ = [
     "class_names",
     "content_key",
     "input_spec",
+    "is_table",
     "read",
     "read_images",
     "read_into",

@@ -33,7 +33,8 @@ def read(
         with class names as labels, or integers into `names`; ``(inputs, labels, names)``; or the path of a folder or
         archive that holds one folder of images for each class.
     spec
-        What one input is. Inputs are ``[n, *shape]``; where they are pictures, uint8 arrays are normalised later.
+        What one input is. Inputs are ``[n, *shape]``; where they are pictures, uint8 arrays are normalised later. A
+        sparse SciPy matrix or a pandas DataFrame of numbers stands for ``[n, columns]``.
     names
         What integer labels mean.
     skip_broken

@@ -20,7 +20,7 @@ from extend.heads import checked_limit
 from extend.memory import Memory, check_limit, with_exemplars
 from extend.methods import Extended, Method, covers, extend_within, named
 from extend.operations.load_any import as_classifier
-from extend.report import Action, Report, fine_tuning_advice, measured_on
+from extend.report import Action, Report, fine_tuning_advice, measured_on, wide_feature_note
 
 
 def add_classes(
@@ -127,7 +127,7 @@ def _reported(
         fit_seconds=got.fit_seconds if got.fit_seconds is not None else seconds,
         samples=len(samples),
         bytes=memory.nbytes if memory is not None else 0,
-        notes=_notes(clf, got, how, samples, real, added, (before, after)),
+        notes=_notes(clf, wider, got, how, samples, real, (before, after)),
         budget=got.budget,
         forgetting_total=recipe.forgetting_total if cost is not None else None,
     )
@@ -236,15 +236,15 @@ def _cost(got: Extended) -> float | None:
 
 def _notes(
     clf: Classifier,
+    wider: Classifier,
     got: Extended,
     asked: Method,
     samples: Samples,
     real: Samples | None,
-    added: tuple[str, ...],
     measured: tuple[Evaluation | None, Evaluation | None],
 ) -> tuple[str, ...]:
     """What the report says beside its figures."""
-    notes, (before, after) = list(got.notes), measured
+    notes, (before, after), added = list(got.notes), measured, wider.classes[len(clf.classes) :]
     if samples.skipped:
         notes.append(f"{len(samples.skipped)} broken images left out: {', '.join(samples.skipped)}")
     if clf.backbone.own_format is not None and before is not None and before.accuracy < 1.5 / len(clf.classes):
@@ -255,6 +255,8 @@ def _notes(
     if got.memory is None:
         notes.append("there is no memory of the old classes: what was forgotten is measured on validation= only")
     existing = [name for name in samples.classes if name in clf.classes]
+    if (wide := wide_feature_note(wider)) is not None:
+        notes.append(wide)
     if added and existing:
         notes.append(f"more samples joined {', '.join(existing)}")
     if asked.chooses and got.backbone.can_train and added and got.budget is None:
