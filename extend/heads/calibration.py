@@ -103,7 +103,7 @@ def align_weights(head: Head, new: Bool[np.ndarray, " k"]) -> Calibrated:
     if new.all() or not new.any():
         raise ArgumentError("weight alignment needs both old and new classes")
     kernel, _ = linear.dense(linear.rows[1])
-    norms = np.linalg.norm(kernel, axis=0) * np.abs(calibrated.scale)
+    norms = np.linalg.norm(kernel.astype(np.float64), axis=0) * np.abs(calibrated.scale)
     gamma = norms[~new].mean() / (norms[new].mean() or 1.0)
     scale = np.where(new, np.asarray(calibrated.scale) * gamma, calibrated.scale).astype(np.float32)
     return Calibrated(calibrated.head, scale, calibrated.offset, calibrated.temperature)

@@ -82,10 +82,8 @@ def wrap(
 
     Raises
     ------
-    ArgumentError
-        The model is no such thing, its head is not found, or an argument is missing or does not apply to it.
-    DataError
-        Bad samples, or a class without samples.
+    ArgumentError, DataError
+        The model is no such thing, its head is not found, an argument is missing or does not apply to it; bad samples.
     FormatError
         A model of another framework has a part that is not supported.
 
