@@ -111,12 +111,13 @@ class Space:
         params = self.init(joined.shape[1])
         rows = np.asarray(joined, np.float64)
         spread = rows.std(axis=0)
-        floor = max(1e-6, 1e-3 * float(np.median(spread)))
+        moving = spread[spread > 1e-12 * np.abs(rows.mean(axis=0))]
+        floor = 1e-3 * float(np.median(spread)) or (float(np.median(moving)) if len(moving) else 1.0)
         params["mean"] = rows.mean(axis=0).astype(np.float32)
         params["scale"] = (1 / np.maximum(spread, floor)).astype(np.float32)
         edges = np.cumsum(parts)
         for start, stop in pairwise(edges):
-            params["tap_scale"][start:stop] = 1 / max(float(np.sqrt((spread[start:stop] ** 2).mean())), 1e-6)
+            params["tap_scale"][start:stop] = 1 / (float(np.sqrt((spread[start:stop] ** 2).mean())) or 1.0)
         return params
 
     def map(self, params: Any, joined: jax.Array, penultimate: int) -> jax.Array:
@@ -129,7 +130,10 @@ class Space:
         if self.transform == "sqrt":
             features = jnp.sign(features) * _root(jnp.abs(features))
         elif self.transform == "l2":
-            features = features / jnp.maximum(_root((features**2).sum(axis=1, keepdims=True)), 1e-12)
+            peak = jnp.abs(features).max(axis=1, keepdims=True)  # Squares of tiny or huge numbers are no float32.
+            features = features / jnp.where(peak > 0, peak, 1)
+            length = _root((features**2).sum(axis=1, keepdims=True))
+            features = features / jnp.where(length > 0, length, 1)
         elif self.transform == "standardise":
             features = (joined - params["mean"]) * params["scale"]
         if self.width is not None:

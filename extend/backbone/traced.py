@@ -10,7 +10,7 @@ from extend.backbone.base import Backbone
 from extend.core.errors import FormatError
 from extend.data import Batch
 from extend.formats import to_onnx, to_stablehlo
-from extend.heads import Head, LinearHead
+from extend.heads import Head
 
 
 def write_traced(backbone: Backbone, head: Head, classes: tuple[str, ...], target: Path) -> None:
@@ -22,7 +22,7 @@ def write_traced(backbone: Backbone, head: Head, classes: tuple[str, ...], targe
         The suffix is neither .onnx nor .stablehlo, or the network holds an operation that the format cannot.
     """
     if (linear := head.as_linear()) is not None:  # One matrix for all columns: one layer in the file.
-        head = LinearHead.of(*linear.dense(backbone.feature_dim), link=head.link)
+        head = linear.in_one_block(backbone.feature_dim)
 
     def score(x: Batch) -> tuple[jax.Array, jax.Array]:
         logits = head.logits(backbone.apply(backbone.params, x))

@@ -8,6 +8,7 @@ from extend.data.labelled import Labelled
 from extend.data.labels import class_names, rows_in_words
 from extend.data.reader import read, read_into, unlabelled
 from extend.data.samples import Progress, Samples, content_key, shown
+from extend.data.tables import is_table
 
 __all__ = [
     "HOW_TO_SAY",
@@ -23,6 +24,7 @@ __all__ = [
     "class_names",
     "content_key",
     "input_spec",
+    "is_table",
     "read",
     "read_images",
     "read_into",

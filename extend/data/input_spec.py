@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 
 from extend.core.errors import ArgumentError, DataError
 from extend.data.labels import rows_in_words
+from extend.data.tables import from_table, is_table
 
 if TYPE_CHECKING:
     from extend.data.images import Image
@@ -199,7 +200,7 @@ def input_spec(given: object) -> InputSpec:
     ----------
     given
         `Array`, `Image` or `Tree`; ``jax.ShapeDtypeStruct``; a dict, tuple or list of these; or inputs ``[n, ...]`` as
-        an example, of which the batch axis is left out.
+        an example, of which the batch axis is left out. A sparse matrix or a DataFrame stands for rows of float32.
 
     Raises
     ------
@@ -215,6 +216,8 @@ def input_spec(given: object) -> InputSpec:
         return cast(InputSpec, given)
     if isinstance(given, jax.ShapeDtypeStruct):
         return Array(given.shape, given.dtype)
+    if is_table(given):
+        return Array(cast(Any, given).shape[1:])
     if isinstance(given, Mapping | tuple | list) and given and not _is_plain_numbers(given) and not _is_list(given):
         return Tree(dict(given) if isinstance(given, Mapping) else tuple(given))
     try:
@@ -245,6 +248,8 @@ def spec_from_dict(saved: Json) -> InputSpec:
 def checked_shape(given: object, shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.ndarray:
     """Return the inputs as an array ``[n, *shape]`` of numbers, n at least 1."""
     wanted = ", ".join(map(str, ("n", *shape)))
+    if is_table(given):
+        given = from_table(given, dtype, what)
     refuse_masked(given, what)
     try:
         array = np.asarray(given)

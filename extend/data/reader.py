@@ -35,7 +35,8 @@ def read(
         with class names as labels, or integers of `names` (`extend.data.labels` says what an integer means);
         ``(inputs, labels, names)``; or the path of a folder or archive that holds one folder of images for each class.
     spec
-        What one input is. Inputs are ``[n, *shape]``; where they are pictures, uint8 arrays are normalised later.
+        What one input is. Inputs are ``[n, *shape]``; where they are pictures, uint8 arrays are normalised later. A
+        sparse SciPy matrix or a pandas DataFrame of numbers stands for ``[n, columns]``.
     names
         The classes that labels are of; None where the labels name them.
     known

@@ -88,7 +88,7 @@ class Calibrated:
             else:
                 kernel = np.asarray(block.kernel) * gain[mine]
                 bias = np.asarray(block.bias) * gain[mine] + offset[mine]
-                blocks.append(Block(kernel, bias, block.start))
+                blocks.append(Block(kernel, bias, block.start, centre=block.centre))
         return LinearHead(tuple(blocks), self.link)
 
     def plain(self) -> Head:
@@ -97,7 +97,7 @@ class Calibrated:
         return self if changes else self.head
 
     def dense(self, feature_dim: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return kernel float32 ``[feature_dim, k]`` and bias ``[k]`` of the whole; only of a linear head.
+        """Return kernel and bias of the whole, as `LinearHead.dense` does; only of a linear head.
 
         Raises
         ------
@@ -108,7 +108,14 @@ class Calibrated:
             raise ArgumentError("a head of Gaussians is no kernel")
         return linear.dense(feature_dim)
 
-    def append(self, kernel: AnyArray, bias: AnyArray, start: int = 0, origin: Origin = "solved") -> Calibrated:
+    def append(
+        self,
+        kernel: AnyArray,
+        bias: AnyArray,
+        start: int = 0,
+        origin: Origin = "solved",
+        centre: AnyArray | None = None,
+    ) -> Calibrated:
         """Return this head with new columns that give these scores; only where the head below is linear."""
         linear = self.head.as_linear()
         if linear is None:
@@ -116,7 +123,7 @@ class Calibrated:
         t, k = np.float32(self.temperature), len(bias)
         scale = np.concatenate([np.asarray(self.scale), np.ones(k, np.float32)])
         offset = np.concatenate([np.asarray(self.offset), np.zeros(k, np.float32)])
-        return Calibrated(linear.append(kernel * t, bias * t, start, origin), scale, offset, self.temperature)
+        return Calibrated(linear.append(kernel * t, bias * t, start, origin, centre), scale, offset, self.temperature)
 
     def drop(self, columns: Sequence[int]) -> Calibrated:
         """Return this head without these columns and their corrections."""

@@ -40,12 +40,14 @@ def temperature(scores: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"])
     True
     """
     target, weights = _target(scores, labels), class_weights(labels)
+    apart = scores - scores.mean(axis=1, keepdims=True)
+    unit = float(apart.std()) or 1.0
 
     def loss(log_temperature: float) -> float:
-        return _loss(scores / np.exp(log_temperature), target, weights)
+        return _loss(apart / (unit * np.exp(log_temperature)), target, weights)
 
-    found = minimize_scalar(loss, bounds=(-8.0, 8.0), method="bounded", options={"xatol": 1e-3})
-    return float(np.exp(found.x)), float(found.fun)
+    found = minimize_scalar(loss, bounds=(-10.0, 10.0), method="bounded", options={"xatol": 1e-3})
+    return float(unit * np.exp(found.x)), float(found.fun)
 
 
 def bias_correction(
@@ -101,8 +103,8 @@ def align_weights(head: Head, new: Bool[np.ndarray, " k"]) -> Calibrated:
     if new.all() or not new.any():
         raise ArgumentError("weight alignment needs both old and new classes")
     kernel, _ = linear.dense(linear.rows[1])
-    norms = np.linalg.norm(kernel, axis=0) * np.abs(calibrated.scale)
-    gamma = norms[~new].mean() / max(norms[new].mean(), 1e-12)
+    norms = np.linalg.norm(kernel.astype(np.float64), axis=0) * np.abs(calibrated.scale)
+    gamma = norms[~new].mean() / (norms[new].mean() or 1.0)
     scale = np.where(new, np.asarray(calibrated.scale) * gamma, calibrated.scale).astype(np.float32)
     return Calibrated(calibrated.head, scale, calibrated.offset, calibrated.temperature)
 

@@ -40,7 +40,7 @@ def to_tree(head: Head) -> tuple[dict[str, Any], dict[str, Any]]:
     assert isinstance(head, LinearHead)
     if not all(block.kernel.size for block in head.blocks):
         raise ArgumentError("the head has a block without columns")
-    arrays["head"] = {str(i): {"kernel": b.kernel, "bias": b.bias} for i, b in enumerate(head.blocks)}
+    arrays["head"] = {str(i): _arrays(block) for i, block in enumerate(head.blocks)}
     rest |= {"starts": [b.start for b in head.blocks], "origins": [b.origin for b in head.blocks]}
     return arrays, {"kind": "linear", **rest}
 
@@ -59,9 +59,11 @@ def from_tree(tree: Mapping[str, Any], saved: Mapping[str, Any], origin_of: Orig
     if saved.get("kind", "linear") == "quadratic":
         head = QuadraticHead(**tree["head"], start=saved["start"], link=link_named(saved["activation"]))
     else:
-        parts = [(*_arrays(tree, i), start) for i, start in enumerate(saved["starts"])]
+        arrays = [tree["head"][str(i)] for i in range(len(saved["starts"]))]
+        parts = [(a["kernel"], a["bias"], start) for a, start in zip(arrays, saved["starts"], strict=True)]
         origins = saved.get("origins") or [origin_of(*part) for part in parts]
-        blocks = tuple(Block(*part, origin) for part, origin in zip(parts, origins, strict=True))
+        found = zip(parts, origins, arrays, strict=True)
+        blocks = tuple(Block(*part, origin, a.get("centre")) for part, origin, a in found)
         head = LinearHead(blocks, link_named(saved["activation"]))
     old = float(tree.get("temperature", [1.0])[0])  # Before heads were calibrated apart, a temperature was all.
     if saved.get("calibrated"):
@@ -70,6 +72,6 @@ def from_tree(tree: Mapping[str, Any], saved: Mapping[str, Any], origin_of: Orig
     return head if old == 1 else replace(Calibrated.of(head), temperature=np.float32(old))
 
 
-def _arrays(tree: Mapping[str, Any], block: int) -> tuple[np.ndarray, np.ndarray]:
-    arrays = tree["head"][str(block)]
-    return arrays["kernel"], arrays["bias"]
+def _arrays(block: Block) -> dict[str, Any]:
+    held = {} if block.centre is None else {"centre": block.centre}
+    return {"kernel": block.kernel, "bias": block.bias, **held}

@@ -222,7 +222,9 @@ def trade_off(
     offset, forgetting, right, new = (np.asarray(part) for part in found)
     _, first = np.unique(offset, return_index=True)
     keep = first[np.isfinite(offset[first])]
-    low = offset[keep].min(initial=0.0) - max(1.0, 1e-2 * float(np.abs(offset[keep]).max(initial=0.0)))
+    size = max(float(np.abs(part).max(initial=0.0)) for part in (scores, fresh_scores))
+    below = max(min(1.0, size) or 1.0, 1e-2 * float(np.abs(offset[keep]).max(initial=0.0)))
+    low = offset[keep].min(initial=0.0) - below
     if not len(fresh_labels):
         new = np.full(len(new), np.nan)
     return Curve(np.concatenate([[low], offset[keep]]), *(_with_first(p, keep) for p in (forgetting, right, new)))
@@ -258,7 +260,7 @@ def _sweep(
         theirs.argmax(axis=1) == fresh_labels, ours.max(axis=1) - fresh_scores[fresh, fresh_labels], jnp.inf
     )
     # Off the thresholds by so much that float32 scores fall on the same side.
-    slack = 1e-6 * jnp.maximum(1.0, jnp.abs(scores).max())
+    slack = 1e-6 * jnp.abs(scores).max()
     counted = jnp.where(weights > 0, lead - slack, jnp.inf)
     gained = jnp.where(fresh_weights > 0, need + slack, jnp.inf)
     ends = jnp.array([-jnp.inf]), jnp.array([jnp.inf])

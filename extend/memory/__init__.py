@@ -9,7 +9,7 @@ from extend.memory.inverse import Inverse
 from extend.memory.memory import Memory
 from extend.memory.rows import FEWEST, MOST, choosing, held_out_rows
 from extend.memory.statistics import Statistics, full
-from extend.memory.strengths import gcv, moments
+from extend.memory.strengths import gcv, held_centre, moments, spreads, unit_scatter, wide_feature
 
 __all__ = [
     "FEWEST",
@@ -29,9 +29,13 @@ __all__ = [
     "fit_drift",
     "full",
     "gcv",
+    "held_centre",
     "held_out_rows",
     "in_turns",
     "moments",
     "serialise",
+    "spreads",
+    "unit_scatter",
+    "wide_feature",
     "with_exemplars",
 ]

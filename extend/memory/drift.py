@@ -93,8 +93,9 @@ class Translation:
     sigma: float
 
     def rows(self, features: np.ndarray) -> np.ndarray:
-        x = np.asarray(features, np.float64)
-        apart = (x**2).sum(axis=1)[:, None] - 2 * x @ self.before.T + (self.before**2).sum(axis=1)
+        x, centre = np.asarray(features, np.float64), self.before.mean(axis=0)
+        near, known = x - centre, self.before - centre
+        apart = (near**2).sum(axis=1)[:, None] - 2 * near @ known.T + (known**2).sum(axis=1)
         nearness = -np.maximum(apart, 0) / (2 * self.sigma**2)
         weight = np.exp(nearness - nearness.max(axis=1, keepdims=True))
         return x + weight @ self.drift / weight.sum(axis=1, keepdims=True)
@@ -152,7 +153,7 @@ def fit_drift(
     drift = after - before
     if kind == "translation":
         spread = np.sqrt(before.var(axis=0).sum())
-        return Translation(before, drift, max(0.5 * float(spread), 1e-9))
+        return Translation(before, drift, 0.5 * float(spread) or 1.0)
     share = np.full(len(before), 1 / len(before)) if weights is None else weights / weights.sum()
     centre, shift = share @ before, share @ drift
     x, y = before - centre, drift - shift
@@ -192,7 +193,7 @@ def _ridge(x: np.ndarray, y: np.ndarray, share: np.ndarray) -> tuple[np.ndarray,
     with one_thread(x.size * min(x.shape)):
         if len(x) < x.shape[1]:
             values, turned = eigh(gram(xs.T))  # Of the smaller of the two Gram matrices.
-            kept = values > 1e-12 * max(float(values[-1]), 1e-300)
+            kept = values > 1e-12 * float(values[-1])
             values, vectors = values[kept], xs.T @ turned[:, kept] / np.sqrt(values[kept])
         else:
             values, vectors = eigh(gram(xs))
@@ -218,7 +219,7 @@ def _directions(x: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarra
     size = min(512, max(128, x.shape[1]))
     directions = rng.standard_normal((x.shape[1], size))
     spread = np.sqrt(share @ (x @ directions) ** 2)
-    return directions / np.maximum(spread, 1e-12), rng.uniform(-1, 1, size)
+    return directions / np.where(spread > 0, spread, 1.0), rng.uniform(-1, 1, size)
 
 
 def _bent(x: np.ndarray, bend: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:

@@ -19,7 +19,8 @@ def herd(features: Float[np.ndarray, "n d"], count: int) -> Int[np.ndarray, " m"
     Features are scaled to unit length, as in iCaRL. It costs O(count n d).
     """
     rows = np.asarray(features, np.float64)
-    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = rows / np.where(length > 0, length, 1.0)
     mean, running = rows.mean(axis=0), np.zeros(rows.shape[1])
     squares, left = (rows**2).sum(axis=1), np.ones(len(rows), bool)
     chosen = []

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from extend.core.errors import ArgumentError
 from extend.core.linalg import one_thread
 from extend.heads import QuadraticHead
-from extend.memory import FEWEST, Memory, Statistics, full
+from extend.memory import FEWEST, Memory, Statistics, full, unit_scatter
 from extend.methods.base import ClosedForm
 from extend.methods.lda import few_sample_terms, mean_noise
 
@@ -31,7 +31,8 @@ class Gaussian(ClosedForm):
     for as there, without the step that keeps LDA linear.
 
     ``form="fecam"``: ``C_c = S_c / (n_c - 1) + g1 V1 I + g2 V2 (1 - I)``, V1 and V2 the average variance and
-    covariance, scaled to unit diagonal, without the determinant. It is meant for features after ``transform="sqrt"``.
+    covariance, scaled to unit diagonal, without the determinant; features are divided by their average spread. It is
+    meant for features after ``transform="sqrt"``.
 
     A class with fewer samples than features is kept as its exact low-rank factor. The cost is O(d^3 + n_c^2 d) a class,
     O(d^3) where n_c >= d, and ``4 d min(n_c, d)`` bytes a class in the head. Do not use it for thousands of classes or
@@ -102,6 +103,8 @@ def _posterior(memory: Memory, scatters: Sequence[np.ndarray], weight: float | N
     if noise:
         keep, wider, _ = few_sample_terms(known.count, (means**2).sum(axis=1), noise)
         means *= keep[:, None]
+    held = _rounded(centre)
+    means += (centre - held) @ whiten
     samples = weight if weight is not None else 4.0 * d
     fewest = max(1, int(known.count[known.count > 0].min(initial=n)))
     parts = [
@@ -114,7 +117,7 @@ def _posterior(memory: Memory, scatters: Sequence[np.ndarray], weight: float | N
     square = np.broadcast_to(plain, (d, len(plain)))
     factors = [part.factor for part in parts]
     moved = determinants - determinants.mean()
-    return _head(centre, whiten, means, square, factors, signs, moved, memory.offset)
+    return _head(held, whiten, means, square, factors, signs, moved, memory.offset)
 
 
 def _whitening(memory: Memory, n: int) -> Float[np.ndarray, "d d"]:
@@ -157,17 +160,21 @@ def _one_class(scatter: np.ndarray, whiten: Float[np.ndarray, "d d"], count: int
 
 
 def _fecam(known: Statistics, scatters: Sequence[np.ndarray], gamma: tuple[float, float], start: int) -> QuadraticHead:
-    """``C_c`` is ``alpha I`` plus the class's factor and a constant direction; scaled to unit diagonal."""
-    centre = known.count @ known.mean / max(1, known.count.sum())
-    d = known.mean.shape[1]
+    """``C_c`` is ``alpha I`` plus the class's factor and a constant direction; scaled to unit diagonal.
+
+    Features are divided by one number for all, their spread, so that the scores do not follow their scale.
+    """
+    n = max(1, int(known.count.sum()))
+    centre = _rounded(known.count @ known.mean / n)
+    d, unit = known.mean.shape[1], float(np.sqrt(unit_scatter(known) / n))
     square, factors = np.zeros((d, len(known.mean))), []
     for label, (count, scatter) in enumerate(zip(known.count, scatters, strict=True)):
         rows = scatter if scatter.ndim == 2 else scipy.linalg.cholesky(_at_least(full(scatter)))
-        rows = rows / np.sqrt(max(1, count - 1))
+        rows = rows / (unit * np.sqrt(max(1, count - 1)))
         variance = float((rows**2).sum() / d)
         covariance = (float((rows.sum(axis=1) ** 2).sum()) - variance * d) / max(1, d * d - d)
         both = max(gamma[1] * covariance, 0.0)
-        alpha = max(gamma[0] * variance - both, 1e-6 * variance, 1e-12)
+        alpha = max(gamma[0] * variance - both, 1e-6 * variance, 1e-12)  # In units of the spread.
         rows = np.concatenate([rows, np.full((1, d), np.sqrt(both))])
         scale = np.sqrt(alpha + (rows**2).sum(axis=0))
         inner = rows @ rows.T
@@ -176,14 +183,20 @@ def _fecam(known: Statistics, scatters: Sequence[np.ndarray], gamma: tuple[float
         factors.append(scipy.linalg.solve_triangular(lower, rows * scale, lower=True) / np.sqrt(alpha))
         square[:, label] = scale**2 / alpha
     signs = [-1.0] * len(factors)
-    return _head(centre, np.eye(d), known.mean - centre, square, factors, signs, np.zeros(len(factors)), start)
+    means = (known.mean - centre) / unit
+    return _head(centre, np.eye(d) / unit, means, square, factors, signs, np.zeros(len(factors)), start)
 
 
 def _at_least(scatter: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
     """A scatter that rounding cannot make indefinite."""
     scatter = scatter.copy()
-    scatter.flat[:: len(scatter) + 1] += 1e-10 * max(float(np.trace(scatter)) / len(scatter), 1e-12)
+    scatter.flat[:: len(scatter) + 1] += 1e-10 * (float(np.trace(scatter)) / len(scatter) or np.finfo(float).tiny)
     return scatter
+
+
+def _rounded(centre: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
+    """The centre as a head holds it, so that means are taken about the very point that rows are."""
+    return centre.astype(np.float32).astype(np.float64)
 
 
 def _head(

@@ -12,11 +12,13 @@ from scipy.special import logsumexp
 from extend.core.errors import ArgumentError
 from extend.data import Features
 from extend.heads import Calibrated, Head
-from extend.memory import Memory
+from extend.memory import Memory, held_centre
 from extend.methods.base import Appending, Need
 
 EDGE = 0.05
 """The share of new samples that may lie on the far side of the edge that the offset is set by."""
+FARTHEST = 1e3
+"""How far an old class is moved along its column at most, in nats above the mean of all scores."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Imprint(Appending):
         centred, level = kernel - kernel.mean(axis=1, keepdims=True), bias - bias.mean()
         logits = means @ centred + level
         directions = centred @ logits.T
-        gain = np.linalg.norm(centred, axis=0).mean() / np.maximum(np.linalg.norm(directions, axis=0), 1e-12)
+        gain = np.linalg.norm(centred, axis=0).mean() / _above_zero(np.linalg.norm(directions, axis=0))
         # The old columns' common part is in all scores alike.
         columns, shift = gain * directions + kernel.mean(axis=1, keepdims=True), gain * (logits @ level)
         spread = points - means[labels - old.num_classes]
@@ -99,7 +101,10 @@ class Imprint(Appending):
         own = (points @ columns + shift)[np.arange(len(points)), labels - old.num_classes]
         spare = np.quantile(own + offset - (points @ kernel + bias).max(axis=1), EDGE)
         offset -= max(spare, 0.0) / 2
-        return old.append(columns, shift + np.nextafter(offset, -np.inf) - 1e-4 * (1 + abs(offset)), start)
+        room = 1e-4 * (min(1.0, float(np.abs(before - before.mean(axis=1, keepdims=True)).max())) + abs(offset))
+        held = held_centre(points.mean(axis=0), points.std(axis=0))
+        bias = shift + np.nextafter(offset, -np.inf) - room + held @ columns
+        return old.append(columns, bias, start, centre=held)
 
     def _pseudo(
         self,
@@ -116,9 +121,10 @@ class Imprint(Appending):
         plain = mean - np.linalg.pinv(centred.T, rcond=0.1) @ (mean @ centred + level)  # Where no old class leads.
         rows = []
         for label in range(k):
-            direction = centred[:, label] / max(np.linalg.norm(centred[:, label]), 1e-12)
+            length = float(np.linalg.norm(centred[:, label])) or 1.0
+            direction = centred[:, label] / length
             start, slope = plain @ kernel + bias, direction @ kernel
-            low, high = 0.0, 1e3
+            low, high = 0.0, FARTHEST / length
             for _ in range(60):
                 middle = (low + high) / 2
                 scores = start + middle * slope
@@ -126,3 +132,8 @@ class Imprint(Appending):
                 low, high = (low, middle) if ahead else (middle, high)
             rows.append(plain + high * direction + spread[rng.integers(0, len(spread), self.draws)])
         return np.concatenate(rows), np.repeat(np.arange(k), self.draws)
+
+
+def _above_zero(length: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    """The lengths to divide by: 1 in place of 0."""
+    return np.where(length > 0, length, 1.0)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from extend.core.errors import ArgumentError
 from extend.core.linalg import one_thread, solve, solve_and_trace
 from extend.heads import LinearHead
-from extend.memory import Memory, Statistics
+from extend.memory import Memory, Statistics, held_centre, spreads, unit_scatter
 from extend.methods.base import ClosedForm
 
 
@@ -67,23 +67,26 @@ class LDA(ClosedForm):
         known = memory.statistics
         n = max(1, int(known.count.sum()))
         if self.shrinkage == 1:
-            directions = known.mean.T / max(float(np.trace(known.within)) / known.within.shape[0] / n, 1e-12)
+            directions = known.mean.T * (n / unit_scatter(known))
             noise = 0.0
         else:
             strength, share = memory.shared_strength(self.shrinkage)
             product, noise = _solved(memory, strength, share, self.empirical_bayes)
             directions = product * (n / (1 - share))
-        if noise:
-            with one_thread(4 * directions.size):  # Threads woken here would spin into the next solve: 120 ms, not 45.
-                centre, towards, length = _centred(known, directions)
+        with one_thread(4 * directions.size):  # Threads woken here would spin into the next solve: 120 ms, not 45.
+            centre, towards, length = _centred(known, directions)
+            held = held_centre(centre, spreads(known))
+            if noise:
                 keep, wider, constant = few_sample_terms(known.count, length, noise)
                 kernel = (directions - towards[:, None]) * (keep / (1 + wider))
-                bias = constant - 0.5 * length * keep**2 / (1 + wider) - centre @ kernel
-        else:
-            kernel, bias = directions, -0.5 * (known.mean.T * directions).sum(axis=0)
+                bias = constant - 0.5 * length * keep**2 / (1 + wider) - (centre - held) @ kernel
+            elif held.any():  # The same scores, less what all classes have in common.
+                kernel, bias = directions - towards[:, None], -0.5 * length
+            else:
+                kernel, bias = directions, -0.5 * (known.mean.T * directions).sum(axis=0)
         if self.priors == "empirical":
             bias = bias + np.log(np.maximum(known.count, 1e-3) / n)
-        return LinearHead.of(kernel, bias, memory.offset)
+        return LinearHead.of(kernel, bias, memory.offset, centre=held)
 
     def leave_one_out(
         self, memory: Memory, rows: Float[np.ndarray, "m d"], labels: Int[np.ndarray, " m"]

@@ -100,10 +100,11 @@ def first_head(classifier: Classifier, memory: Memory) -> LinearHead:
 def lda_head(memory: Memory) -> LinearHead:
     """Return LDA on the memory, of one block, at the temperature that fits the held-out rows best."""
     head = LDA().fit(memory)
-    (block,) = head.blocks
+    start, stop = head.rows
+    kernel, bias = head.dense(stop)  # Training knows no centre.
     held, labels = memory.held_out
     factor = temperature(head.scores(held), labels)[0] if len(held) else 1.0
-    return LinearHead.of(np.asarray(block.kernel) / factor, np.asarray(block.bias) / factor, block.start)
+    return LinearHead.of(kernel[start:] / factor, bias / factor, start)
 
 
 def _widened(classifier: Classifier, k: int) -> LinearHead:

@@ -87,7 +87,7 @@ class NewUnits(Appending):
         scaled, mean, spread = standardise(points[:, start:])
         weights = 1 / np.bincount(labels)[labels] / len(np.unique(labels))
         old_scores = np.asarray(before.logits(jnp.asarray(points)), np.float32)
-        scale = max(1e-3, float(old_scores.std()))  # New columns learn in units of the old scores' spread.
+        scale = float(old_scores.std()) or 1.0  # New columns learn in units of the old scores' spread.
         if self.old == "samples" and before.rows[0] < start:
             scale = SURE  # That spread is not known of draws, and a sigmoid's new columns do not depend on it.
         size = 1 << (len(points) - 1).bit_length()  # Powers of two: few shapes, few compilations.
@@ -103,8 +103,8 @@ class NewUnits(Appending):
             scale,
             before.link,
         )
-        kernel, bias = raw_units(np.asarray(kernel), np.asarray(bias), mean, spread)
-        return before.append(kernel * scale, bias * scale, start)
+        kernel, bias, centre = raw_units(np.asarray(kernel), np.asarray(bias), mean, spread)
+        return before.append(kernel * scale, bias * scale, start, centre=centre)
 
     def _training_rows(
         self, head: Calibrated, memory: Memory | None, known: Features, seed: int

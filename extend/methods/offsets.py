@@ -27,8 +27,8 @@ def with_offsets(head: Head, old: Head, memory: Memory | None) -> Head:
     if len(rows):
         k = old.num_classes
         both = before.scores(rows) - np.asarray(before.offset), now.scores(rows)[:, :k]
-        spreads = [max(float((s - s.mean(axis=1, keepdims=True)).std()), 1e-12) for s in both]
-        ratio = spreads[1] / spreads[0]
+        spreads = [float((s - s.mean(axis=1, keepdims=True)).std()) for s in both]
+        ratio = spreads[1] / spreads[0] if all(spreads) else 1.0
     kept = np.asarray(before.offset) * np.float32(ratio if not 0.8 < ratio < 1.25 else 1.0)
     padded = np.concatenate([kept, np.zeros(now.num_classes - len(kept), np.float32)])
     return replace(now, offset=np.asarray(now.offset) + padded)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from extend.core.errors import ArgumentError
 from extend.core.linalg import solve
 from extend.heads import LinearHead
-from extend.memory import Inverse, Memory, Statistics, gcv, moments
+from extend.memory import Inverse, Memory, Statistics, gcv, held_centre, moments, spreads, unit_scatter
 from extend.methods.base import ClosedForm
 
 
@@ -77,13 +77,14 @@ class Ridge(ClosedForm):
         kept = memory.inverse_at(strength) if self.intercept and not self.balanced else None
         if kept is not None and _shorter(*known.mean.shape):
             kernel = _through(kept, known)
-            centre = known.count @ known.mean / known.count.sum()
-            return LinearHead.of(kernel, known.count / known.count.sum() - centre @ kernel, memory.offset)
+            share = known.count / known.count.sum()
+            return _about(share @ known.mean, kernel, share, memory)
         total, cross, centre, share = self._moments(known)
         total.flat[:: len(total) + 1] += strength
         kernel = solve(total, cross)
-        bias = share - centre @ kernel if self.intercept else np.zeros(len(share))
-        return LinearHead.of(kernel, bias, memory.offset)
+        if not self.intercept:
+            centre, share = np.zeros(len(kernel)), np.zeros(len(share))
+        return _about(centre, kernel, share, memory)
 
     def leave_one_out(
         self, memory: Memory, rows: Float[np.ndarray, "m d"], labels: Int[np.ndarray, " m"]
@@ -110,7 +111,7 @@ class Ridge(ClosedForm):
         if strength is None:
             strength = gcv(known)
         # A strength of nothing leaves a singular scatter singular.
-        return max(strength, 1e-10 * float(np.trace(known.within)) / known.within.shape[0], 1e-12)
+        return max(strength, 1e-10 * unit_scatter(known))
 
     def _weights(self, known: Statistics) -> Float[np.ndarray, " k"]:
         """The weight of each sample of a class."""
@@ -123,6 +124,13 @@ class Ridge(ClosedForm):
         if self.balanced and known.scatters is None:
             raise ArgumentError('ridge(balanced=True) needs a scatter a class: wrap with scatter="class"')
         return moments(known, self._weights(known), centred=self.intercept, weighted=self.balanced)
+
+
+def _about(centre: np.ndarray, kernel: np.ndarray, bias: np.ndarray, memory: Memory) -> LinearHead:
+    """A head of these scores about a centre; it holds the mean of all samples where they lie far from 0."""
+    known = memory.statistics
+    held = held_centre(known.count @ known.mean / known.count.sum(), spreads(known))
+    return LinearHead.of(kernel, bias - (centre - held) @ kernel, memory.offset, centre=held)
 
 
 def _shorter(k: int, d: int) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from extend.data import Features
-from extend.memory import Memory
+from extend.memory import Memory, held_centre
 
 MOST_DRAWS = 500
 
@@ -45,7 +45,7 @@ def training_rows(
         else:
             near = there[np.argmin(((mean[there] - mean[label]) ** 2).sum(axis=1))]
             moved = part[known.labels == near]
-            drawn = (moved - moved.mean(axis=0) + mean[label]).astype(np.float32)
+            drawn = (moved - moved.mean(axis=0, dtype=np.float64) + mean[label]).astype(np.float32)
         rows.append(drawn)
         labels.append(np.full(len(drawn), label))
     return np.concatenate(rows), np.concatenate(labels)
@@ -56,10 +56,13 @@ def standardise(
 ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
     """Return rows with mean 0 and variance 1 in each column, and the mean and spread that they had.
 
-    Constant columns keep a spread of 1.
+    Constant columns, whose spread is below a millionth of the median or no more than rounding, count as one of median
+    spread.
     """
     mean, spread = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
-    spread = np.where(spread > 1e-6, spread, 1.0)
+    moving = spread > 1e-12 * np.abs(mean)
+    usual = float(np.median(spread[moving])) if moving.any() else 1.0
+    spread = np.where(moving & (spread > 1e-6 * usual), spread, usual)
     return ((rows - mean) / spread).astype(np.float32), mean, spread
 
 
@@ -68,7 +71,7 @@ def raw_units(
     bias: Float[np.ndarray, " k"],
     mean: Float[np.ndarray, " d"],
     spread: Float[np.ndarray, " d"],
-) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, " k"]]:
-    """Return the kernel and bias for the rows themselves that do what these do for standardised rows."""
-    kernel = np.asarray(kernel, np.float64) / spread[:, None]
-    return kernel, bias - mean @ kernel
+) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, " k"], Float[np.ndarray, " d"]]:
+    """Return the kernel, bias and centre for the rows themselves that do what these do for standardised rows."""
+    kernel, held = np.asarray(kernel, np.float64) / spread[:, None], held_centre(mean, spread)
+    return kernel, bias - (mean - held) @ kernel, held

@@ -78,5 +78,5 @@ class SVM(OnFeatures):
             kernel, bias = machine.coef_.T, machine.intercept_
         if kernel.shape[1] == 1:  # Two classes: scikit-learn gives one column, positive for the second.
             kernel, bias = np.hstack([-kernel, kernel]), np.hstack([-bias, bias])
-        kernel, bias = raw_units(kernel, bias, mean, spread)
-        return LinearHead.of(kernel, bias, memory.offset)
+        kernel, bias, centre = raw_units(kernel, bias, mean, spread)
+        return LinearHead.of(kernel, bias, memory.offset, centre=centre)

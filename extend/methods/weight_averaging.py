@@ -54,7 +54,7 @@ class Average:
         """
         averaged, old, new = self.network(before, after), trust.mean(), distrust.mean()
         for name in averaged.keys() & old.keys() & new.keys():
-            floor = FLOOR * max(float(old[name].mean()), float(new[name].mean())) + 1e-12
+            floor = FLOOR * max(float(old[name].mean()), float(new[name].mean())) or 1.0
             averaged[name] = self.mix(before[name], after[name], old[name] + floor, new[name] + floor)
         return averaged
 

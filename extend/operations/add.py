@@ -20,7 +20,15 @@ from extend.heads import checked_limit
 from extend.memory import Memory, check_limit, with_exemplars
 from extend.methods import Extended, Method, covers, extend_within, named
 from extend.operations.load_any import as_classifier
-from extend.report import Action, Report, fine_tuning_advice, hardly_told_apart, measured_on, twice_named
+from extend.report import (
+    Action,
+    Report,
+    fine_tuning_advice,
+    hardly_told_apart,
+    measured_on,
+    twice_named,
+    wide_feature_note,
+)
 
 
 def add_classes(
@@ -129,7 +137,7 @@ def _reported(
         fit_seconds=got.fit_seconds if got.fit_seconds is not None else seconds,
         samples=len(samples),
         bytes=memory.nbytes if memory is not None else 0,
-        notes=_notes(clf, got, how, samples, real, wider, found),
+        notes=_notes(clf, wider, got, how, samples, real, found),
         budget=got.budget,
         forgetting_total=recipe.forgetting_total if cost is not None else None,
     )
@@ -242,11 +250,11 @@ def _cost(got: Extended) -> float | None:
 
 def _notes(
     clf: Classifier,
+    wider: Classifier,
     got: Extended,
     asked: Method,
     samples: Samples,
     real: Samples | None,
-    wider: Classifier,
     found: Comparison,
 ) -> tuple[str, ...]:
     """What the report says beside its figures."""
@@ -261,6 +269,8 @@ def _notes(
     if got.memory is None:
         notes.append("there is no memory of the old classes: what was forgotten is measured on validation= only")
     existing = [name for name in samples.classes if name in clf.classes]
+    if (wide := wide_feature_note(wider)) is not None:
+        notes.append(wide)
     if added and existing:
         notes.append(f"more samples joined {', '.join(existing)}")
     if found.before is not None and found.same_rows is not None and found.after is not None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from extend.backbone import FileBackbone, inputs_in_words
 from extend.core.errors import ArgumentError
-from extend.data import Array, Image, InputSpec, Tree, input_spec
+from extend.data import Array, Image, InputSpec, Tree, input_spec, is_table
 from extend.formats import Foreign, Input, read
 
 Pixels: TypeAlias = Literal["raw", "unit", "symmetric", "imagenet", "caffe"]
@@ -95,6 +95,8 @@ def _input_of_data(data: Any, pictures: bool, size: int | None) -> Input | Mappi
     """The same, from arrays ``(inputs, labels)`` or the size of pictures, where that tells it."""
     if pictures and size is not None:
         return Input((3, size, size), np.dtype(np.float32), channels_first=True)
+    if isinstance(data, tuple) and data and is_table(data[0]):
+        return module_input(input_spec(data[0]))
     shape = np.shape(data[0])[1:] if isinstance(data, tuple) and hasattr(data[0], "shape") else ()
     if pictures and len(shape) == 3:
         return Input((shape[2], *shape[:2]), np.dtype(np.float32), channels_first=True)

@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from extend.backbone import Backbone, Taps, Transform, Width, embed, extract, finish
 from extend.classifier import Classifier, Event, Recipe, held_out_evaluation
 from extend.core.errors import ArgumentError
 from extend.data import Features, Progress, Samples, read_into
 from extend.heads import Activation, Head, Link, link_named
-from extend.memory import MOST, Exemplars, Memory, with_exemplars
+from extend.memory import MOST, Exemplars, Memory, wide_feature, with_exemplars
 from extend.methods import Auto, Chosen
-from extend.operations.adopt import Adopted, adopt
+from extend.operations.adopt import Adopted, Build, adopt
 from extend.operations.feature_search import choose
 from extend.operations.foreign import Pixels
 from extend.training import measure_fisher
@@ -61,7 +63,8 @@ def wrap(
     pixels, size
         In place of `inputs`, for a model of another framework; see `extend.load`.
     taps, transform, width
-        The feature space; see `extend.Tap` and `extend.Width`. ``"auto"`` chooses by held-out samples.
+        The feature space; see `extend.Tap`, `extend.Width`. ``"auto"`` chooses by held-out samples. Left out, a
+        function's features are standardised where one spreads 100 times as wide as the median.
     scatter
         ``"class"`` keeps a scatter matrix for each class, ``"pooled"`` one for all.
     recursive
@@ -79,10 +82,8 @@ def wrap(
 
     Raises
     ------
-    ArgumentError
-        The model is no such thing, its head is not found, or an argument is missing or does not apply to it.
-    DataError
-        Bad samples, or a class without samples.
+    ArgumentError, DataError
+        The model is no such thing, its head is not found, an argument is missing or does not apply to it; bad samples.
     FormatError
         A model of another framework has a part that is not supported.
 
@@ -137,7 +138,8 @@ def _wrapped(
         chosen = choose(model.build, base.samples, base.held_out, taps, transform, width, progress)
         backbone = model.build(taps=chosen.taps, transform=chosen.transform, width=chosen.width)
         tried = chosen.tried
-    return _measured(backbone, own, base, keep, tried, progress)
+    as_it_is = own is None and not (automatic or model.has_space) and backbone.space.plain
+    return _measured(backbone, own, base, keep, tried, progress, model.build if as_it_is else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,11 +178,24 @@ def _own_head(backbone: Backbone, activation: Activation | Link | None, *, has_d
 
 
 def _measured(
-    backbone: Backbone, own: Head | None, base: Base, keep: Keep, tried: tuple[str, ...], progress: Progress | None
+    backbone: Backbone,
+    own: Head | None,
+    base: Base,
+    keep: Keep,
+    tried: tuple[str, ...],
+    progress: Progress | None,
+    build: Build | None,
 ) -> Classifier:
-    """The classifier with a memory of the base data, and with a head fitted to it where there is none."""
+    """The classifier with a memory of the base data, and with a head fitted to it where there is none.
+
+    `build` makes the backbone with another feature space, where the user left it open.
+    """
     samples, names = base.samples, base.samples.classes
     joined = embed(backbone, samples, progress=progress)
+    scaled = ""
+    if build is not None and (wide := wide_feature(joined.std(axis=0, dtype=np.float64))) is not None:
+        backbone = build(transform="standardise")
+        scaled = f"feature {wide[0]} spreads {wide[1]:,.0f} times as wide as the median"
     backbone = backbone.with_space(backbone.space.fit(joined, backbone.parts))
     rows = Features(finish(backbone, joined), samples.labels, names, samples.keys)
     memory = Memory.of(
@@ -195,7 +210,8 @@ def _measured(
     memory = replace(memory.with_strengths(), held_out_used=bool(tried))
     if keep.recursive:
         memory = memory.recursive()
-    how, settings = "own head", {"tried": list(tried)} if tried else {}
+    how, settings = "own head", {"tried": [*tried, *([f"transform standardise: {scaled}"] if scaled else [])]}
+    settings = settings if settings["tried"] else {}
     choice = Auto().choose(memory)
     if own is None:
         own, how, settings = choice.head, choice.method.name, choice.method.settings() | settings

@@ -1,7 +1,7 @@
 """What an operation did, in words, numbers and pictures."""
 
 from extend.report.figures import draw_confusion
-from extend.report.notes import fine_tuning_advice, held_out_words, measured_on
+from extend.report.notes import fine_tuning_advice, held_out_words, measured_on, wide_feature_note
 from extend.report.overlap import hardly_told_apart, twice_named
 from extend.report.report import Action, Report
 
@@ -14,4 +14,5 @@ __all__ = [
     "held_out_words",
     "measured_on",
     "twice_named",
+    "wide_feature_note",
 ]

@@ -6,7 +6,7 @@ import numpy as np
 
 from extend.classifier import Classifier, Evaluation
 from extend.heads import Head
-from extend.memory import Memory
+from extend.memory import Memory, spreads, wide_feature
 
 PASSES = 22
 """The forward passes that five epochs of fine-tuning cost: three a step, one for distillation, and two around it."""
@@ -64,6 +64,37 @@ def held_out_words(memory: Memory, head: Head) -> str:
     if any(memory.classes[label] in memory.transported for label in present):
         words += " (of a backbone that moved since: estimated)"
     return words + _likeliest(head)
+
+
+def wide_feature_note(classifier: Classifier) -> str | None:
+    """Say which feature spreads so much wider than the others that it drowns them, and what to do about it.
+
+    Returns
+    -------
+    str | None
+        The note; None where no feature does, or where there is no memory.
+
+    Examples
+    --------
+    >>> import extend
+    >>> x = np.random.default_rng(0).normal(size=(80, 3)).astype("float32")
+    >>> clf = extend.wrap(lambda x: x, ["a", "b"], (x, np.repeat([0, 1], 40)))
+    >>> wider, _ = extend.add_classes(clf, {"c": x * [1, 1, 1e5]})
+    >>> wide_feature_note(wider)[:52]
+    'feature 2 (counted from 0) spreads 81,354 times as w'
+    """
+    memory, backbone = classifier.memory, classifier.backbone
+    if memory is None or (wide := wide_feature(spreads(memory.statistics))) is None:
+        return None
+    found = (
+        f"feature {wide[0] + memory.offset} (counted from 0) spreads {wide[1]:,.0f} times as wide as the median one, "
+        "and shrinkage treats all alike, so that the others may not count"
+    )
+    if backbone.own_format is not None:
+        return f"{found}: method='svm' or 'new_units' standardises features by itself"
+    if backbone.space.transform == "standardise":
+        return f"{found}: it did not when the model was wrapped, so look at the new samples, or wrap with all of them"
+    return f"{found}: wrap the model with transform='standardise'"
 
 
 def _likeliest(head: Head) -> str:

@@ -136,7 +136,7 @@ def _kept(memory: Memory) -> tuple[UInt64[np.ndarray, " m"], Int[np.ndarray, " m
 def _predicted(classifier: Classifier, fresh: Features, name: str) -> Int[np.ndarray, " k"]:
     """How many of a class's own samples are taken for each class."""
     rows = fresh.features[fresh.labels == fresh.classes.index(name)]
-    scores = head_scores(classifier.head, rows, classifier.backbone.batch_size)
+    scores = head_scores(classifier.head, rows)
     return np.bincount(scores.argmax(axis=1), minlength=len(classifier.classes))
 
 

@@ -168,7 +168,8 @@ class Objective:
             return
         before = jax.lax.stop_gradient(self._features(fixed.network, fixed, batch["x"], None)[0])
         if how.features:
-            yield how.features * ((rows - before) ** 2).mean() / (before.var(axis=0).mean() + 1e-12)
+            variance = before.var(axis=0).mean()
+            yield how.features * ((rows - before) ** 2).mean() / jnp.where(variance > 0, variance, 1)
         if distilled:
             teacher, student = (part[:, : self.old] for part in (self._scores(before, fixed.head), scores))
             yield how.distillation * self.link.distil(teacher, student, how.temperature)

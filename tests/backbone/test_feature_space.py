@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from extend.backbone import Space, Tap, Width
+from extend.backbone import Space, Tap, Transform, Width
 
 
 def test_taps_are_pooled_to_a_grid() -> None:
@@ -73,3 +73,24 @@ def test_unknown_settings_are_named() -> None:
         Space(transform="log")
     with pytest.raises(ValueError, match="width is"):
         Space(width=Width(0))
+
+
+@pytest.mark.parametrize("transform", ["l2", "standardise"])
+@pytest.mark.parametrize("power", [-66, -27, 27, 60])
+def test_transforms_follow_the_scale(transform: Transform, power: int) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    rows[:, 4] = 3  # A column that does not move.
+    space, scale = Space(transform=transform, keep=False), np.float32(2.0**power)
+    one, two = (np.asarray(space.map(space.fit(x, (5,)), jnp.asarray(x), 5)) for x in (rows, rows * scale))
+    np.testing.assert_allclose(two, one, rtol=1e-6, atol=1e-6)
+    wide = rows.astype(np.float64)
+    if transform == "l2":
+        expected = wide / np.linalg.norm(wide, axis=1, keepdims=True)
+    else:
+        expected = (wide - wide.mean(axis=0)) / np.append(wide[:, :4].std(axis=0), 1)
+    np.testing.assert_allclose(one, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_row_of_zeros_has_no_direction() -> None:
+    space = Space(transform="l2", keep=False)
+    assert np.array_equal(space.map(space.init(3), jnp.zeros((2, 3)), 3), np.zeros((2, 3)))

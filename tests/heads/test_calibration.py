@@ -13,7 +13,7 @@ def noisy(seed: int = 0, n: int = 3000, k: int = 4) -> tuple[np.ndarray, np.ndar
     return scores, (p.cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
 
 
-@pytest.mark.parametrize("factor", [0.2, 1.0, 5.0])
+@pytest.mark.parametrize("factor", [1e-20, 0.2, 1.0, 5.0, 1e20])
 def test_temperature_finds_the_factor_that_was_put_on(factor: float) -> None:
     scores, labels = noisy()
     found, loss = temperature(scores * factor, labels)
@@ -51,3 +51,9 @@ def test_bias_correction_of_scores_of_any_size() -> None:
     new = np.array([False, False, False, True])
     alpha, beta = bias_correction(scores / 50, labels, new)
     assert alpha == pytest.approx(1.0, rel=0.15) and beta == pytest.approx(0.0, abs=0.005)
+
+
+def test_weights_of_tiny_columns_are_aligned_too() -> None:
+    head = LinearHead.of(1e-20 * np.eye(3), np.zeros(3)).append(4e-20 * np.ones((3, 1)) / np.sqrt(3), np.zeros(1))
+    aligned = align_weights(head, np.array([False, False, False, True]))
+    assert np.asarray(aligned.scale) == pytest.approx([1, 1, 1, 0.25])

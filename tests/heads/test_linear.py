@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from extend.heads import Calibrated, LinearHead, QuadraticHead
+from extend.heads import Calibrated, LinearHead, QuadraticHead, serialise
 
 
 def head_of(*widths: int, dim: int = 4) -> LinearHead:
@@ -104,3 +104,54 @@ def test_bad_shapes_are_named() -> None:
         head_of(2).drop([0, 1])
     with pytest.raises(ValueError, match="not a permutation"):
         head_of(2).permute([0, 0])
+
+
+def centred(k: int = 3) -> tuple[LinearHead, np.ndarray, np.ndarray]:
+    """A head about a centre, features that lie around it, and their scores in float64."""
+    rng = np.random.default_rng(3)
+    centre = 1e6 + rng.normal(size=4)  # Float32 cannot hold it.
+    kernel, bias = rng.normal(size=(4, k)).astype(np.float32), rng.normal(size=k)
+    x = (centre + 3 * rng.normal(size=(50, 4))).astype(np.float32)
+    expected = (x.astype(np.float64) - centre) @ kernel.astype(np.float64) + bias
+    return LinearHead.of(kernel, bias, centre=centre), x, expected
+
+
+def test_a_centre_keeps_the_digits_of_scores() -> None:
+    head, x, expected = centred()
+    assert np.allclose(head.logits(x), expected, atol=1e-5) and np.allclose(head.scores(x), expected, atol=1e-5)
+    kernel, bias = head.dense(4)
+    plain = LinearHead.of(kernel, bias)
+    assert np.abs(np.asarray(plain.logits(x)) - expected).max() > 0.05  # What float32 does without one.
+    assert bias.dtype == np.float64 and np.allclose(x.astype(np.float64) @ kernel + bias, expected, atol=1e-5)
+    assert plain.dense(4)[1].dtype == np.float32
+
+
+def test_columns_about_a_centre_are_dropped_moved_calibrated_and_joined() -> None:
+    head, x, expected = centred()
+    assert np.allclose(head.drop([1]).logits(x), expected[:, [0, 2]], atol=1e-5)
+    assert np.allclose(head.permute([2, 0, 1]).logits(x), expected[:, [2, 0, 1]], atol=1e-5)
+    corrected = Calibrated(head, np.float32([1, 2, 3]), np.float32([0, 1, 0]), np.float32(2))
+    wanted = expected * [1, 2, 3] / 2 + [0, 1, 0]
+    linear = corrected.as_linear()
+    assert linear is not None and np.allclose(linear.logits(x), wanted, atol=1e-5)
+    other = 2e6 + np.arange(4.0)
+    appended = corrected.append(np.full((4, 1), 1e-3), np.zeros(1), centre=other)
+    wanted = np.column_stack([wanted, ((x.astype(np.float64) - other) * np.float32(1e-3)).sum(axis=1)])
+    assert np.allclose(appended.logits(x), wanted, atol=1e-3)
+    linear = appended.as_linear()
+    assert linear is not None
+    one = linear.in_one_block(4)
+    assert len(one.blocks) == 1 and np.allclose(one.logits(x), wanted, atol=1e-3)
+
+
+def test_a_centre_is_saved_bit_for_bit() -> None:
+    head, x, _ = centred()
+    whole = head.append(np.ones((4, 1)), np.zeros(1))
+    arrays, saved = serialise.to_tree(whole)
+    again = serialise.from_tree(arrays, saved, lambda *_: "solved")
+    assert np.array_equal(whole.logits(x), again.logits(x)) and "centre" not in arrays["head"]["1"]
+
+
+def test_a_centre_of_another_length_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"centre \[3\] given; expected \[4\]"):
+        LinearHead.of(np.zeros((4, 2)), np.zeros(2), centre=np.ones(3))

@@ -98,3 +98,14 @@ def test_the_upper_bound_holds_in_95_of_100_runs() -> None:
 def test_what_is_no_share(asked: object) -> None:
     with pytest.raises(ValueError, match="share of the old examples from 0 to 1"):
         checked_limit(asked)
+
+
+@pytest.mark.parametrize("scale", [2.0**-60, 2.0**40])
+def test_offsets_follow_the_size_of_the_scores(scale: float) -> None:
+    scores, labels, was_right, fresh, fresh_labels, old = case(0, 400)
+    one = place(0.05, scores, labels, was_right, fresh, fresh_labels, old, True)
+    two = place(0.05, scores * scale, labels, was_right, fresh * scale, fresh_labels, old, True)
+    assert two.offset == pytest.approx(one.offset * scale, rel=1e-9)
+    assert two.forgetting == one.forgetting and two.guaranteed == one.guaranteed
+    assert one.curve is not None and two.curve is not None
+    assert np.array_equal(one.curve.new, two.curve.new) and np.array_equal(one.curve.forgetting, two.curve.forgetting)

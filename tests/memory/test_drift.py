@@ -116,3 +116,12 @@ def test_bad_input() -> None:
         fit_drift(np.zeros((3, 2)), np.zeros((3, 2)), "cubic")
     still = fit_drift(np.ones((5, 3)), np.ones((5, 3)))
     assert np.array_equal(still.rows(np.ones((2, 3))), np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("kind", ["linear", "weak", "translation"])
+@pytest.mark.parametrize(("scale", "offset"), [(2.0**-60, 0.0), (2.0**40, 0.0), (1.0, 1e6)])
+def test_a_drift_follows_scale_and_offset(kind: str, scale: float, offset: float) -> None:
+    before, after = moved(60, 4, noise=0.1)
+    one = fit_drift(before, after, kind).rows(before[:9])
+    two = fit_drift(before * scale + offset, after * scale + offset, kind).rows(before[:9] * scale + offset)
+    np.testing.assert_allclose((two - offset) / scale, one, atol=1e-6)

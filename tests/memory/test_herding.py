@@ -67,3 +67,9 @@ def test_a_closed_form_addition_keeps_exemplars_too(network: extend.Classifier, 
     assert report.bytes > 12 * 20
     with pytest.raises(ValueError, match="less than one input a class"):
         extend.wrap(network.backbone, names(3), (x[y < 3], y[y < 3]), exemplars=30)
+
+
+def test_herding_follows_the_scale() -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 4)) + 1
+    assert np.array_equal(herd(rows * 2.0**-70, 8), herd(rows, 8))
+    assert len(herd(np.zeros((3, 2)), 3)) == 3

@@ -9,7 +9,9 @@ import jax.export
 import numpy as np
 import onnxruntime
 import pytest
+import skops.io
 from flax import nnx
+from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
 import extend
@@ -73,3 +75,26 @@ def test_a_dense_network_is_written_in_another_format(tmp_path: Path) -> None:
     for suffix in (".pmml", ".mat", ".h5"):
         again = extend.load(extend.save(clf, tmp_path / f"model{suffix}"), classes=clf.classes)
         np.testing.assert_allclose(again.predict_proba(x), model.predict_proba(x), atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_features_far_from_0_keep_their_scores_in_files(tmp_path: Path) -> None:
+    """A solved head holds a centre: ONNX takes it from the features, a dense layer of doubles has it in its bias."""
+    x, y = blobs(4, 60, 5)
+    x += np.float32(2.0**16)
+    old, named = y < 3, np.asarray(names(4))[y]
+    clf = extend.wrap(identity, names(3), (x[old], named[old]))
+    clf, _ = extend.add_classes(clf, {"class 3": x[~old]}, method="lda")
+    extend.save(clf, tmp_path / "head.onnx")
+    given = onnxruntime.InferenceSession(tmp_path / "head.onnx").run(["logits"], {"inputs": x})[0]
+    np.testing.assert_allclose(given, clf.decision_function(x), atol=1e-3)
+
+    wide = x.astype(np.float64)
+    own = LogisticRegression(max_iter=5).fit(wide[old], named[old])
+    foreign = extend.wrap(own, data=(wide[old], named[old]))
+    foreign, _ = extend.add_classes(foreign, {"class 3": wide[~old]}, method="lda")
+    extend.save(foreign, tmp_path / "model.skops")
+    model = skops.io.load(tmp_path / "model.skops")
+    assert (model.predict(wide) == foreign.predict(wide)).all() and (model.predict(wide) == named).mean() > 0.95
+    again = extend.load(tmp_path / "model.skops")
+    assert (again.predict(wide) == foreign.predict(wide)).all()
