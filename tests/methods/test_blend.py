@@ -20,7 +20,7 @@ def measured() -> tuple[Keeping, np.ndarray]:
 
 @pytest.mark.parametrize(
     ("closed", "part", "kind"),
-    [("gaussian", Gaussian(), QuadraticHead), ("lda", LDA(), LinearHead), ("ridge", Ridge(), LinearHead)],
+    [("gaussian", Gaussian(weight=6.0), QuadraticHead), ("lda", LDA(), LinearHead), ("ridge", Ridge(), LinearHead)],
 )
 def test_one_head_with_the_sum_of_both_parts(closed: str, part: object, kind: type) -> None:
     memory, x = measured()
