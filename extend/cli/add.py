@@ -18,7 +18,20 @@ if TYPE_CHECKING:
     from extend.methods import FineTune, Joint
     from extend.report import Report
 
-METHODS = ("auto", "lda", "ridge", "gaussian", "nearest_mean", "svm", "new_units", "imprint", "fine_tune", "joint")
+METHODS = (
+    "auto",
+    "lda",
+    "ridge",
+    "gaussian",
+    "nearest_mean",
+    "logistic",
+    "blend",
+    "svm",
+    "new_units",
+    "imprint",
+    "fine_tune",
+    "joint",
+)
 """The methods' names, repeated here because help must not import the methods; a test compares them."""
 TRAINING = ("epochs", "select", "learning_rate", "flip", "padding", "state")
 """The options of the methods that train the backbone."""

@@ -97,6 +97,20 @@ class QuadraticHead:
             owner=np.asarray(self.owner)[mine][:, stay],
         )
 
+    def plus(self, own: float, kernel: Float[np.ndarray, "d k"], bias: Float[np.ndarray, " k"]) -> QuadraticHead:
+        """Return the head with scores ``own * these + x @ kernel + bias``, x the features that this head reads."""
+        centre, whiten, square, linear, shift, owner = (
+            np.asarray(part, np.float64)
+            for part in (self.centre, self.whiten, self.square, self.linear, self.bias, self.owner)
+        )
+        return replace(
+            self,
+            square=(own * square).astype(np.float32),
+            linear=(own * linear + np.linalg.solve(whiten, kernel)).astype(np.float32),  # x = z / whiten + centre.
+            bias=(own * shift + bias + centre @ kernel).astype(np.float32),
+            owner=(own * owner).astype(np.float32),
+        )
+
     def as_linear(self) -> None:
         """Return None: covariances of their own are no linear head."""
 

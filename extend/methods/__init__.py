@@ -2,6 +2,7 @@
 
 from extend.methods.auto import Auto, pick
 from extend.methods.base import Appending, ClosedForm, Method, OnFeatures, settings_of
+from extend.methods.blend import Blend
 from extend.methods.budget import extend_within
 from extend.methods.choice import Choice, Chosen, Score
 from extend.methods.extended import Extended
@@ -10,6 +11,7 @@ from extend.methods.gaussian import Gaussian
 from extend.methods.imprint import Imprint
 from extend.methods.joint import Joint, retrain
 from extend.methods.lda import LDA
+from extend.methods.logistic import Logistic, fit_logistic, training_of
 from extend.methods.moved_backbone import checked_head, covers
 from extend.methods.names import NAMED, closed_form, named
 from extend.methods.nearest_mean import NearestMean
@@ -23,6 +25,7 @@ __all__ = [
     "SVM",
     "Appending",
     "Auto",
+    "Blend",
     "Choice",
     "Chosen",
     "ClosedForm",
@@ -32,6 +35,7 @@ __all__ = [
     "Gaussian",
     "Imprint",
     "Joint",
+    "Logistic",
     "Method",
     "NearestMean",
     "NewUnits",
@@ -42,8 +46,10 @@ __all__ = [
     "closed_form",
     "covers",
     "extend_within",
+    "fit_logistic",
     "named",
     "pick",
     "retrain",
     "settings_of",
+    "training_of",
 ]

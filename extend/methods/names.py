@@ -10,11 +10,13 @@ from typing import Any
 from extend.core.errors import ArgumentError
 from extend.methods.auto import Auto
 from extend.methods.base import ClosedForm, Method
+from extend.methods.blend import Blend
 from extend.methods.fine_tune import FineTune
 from extend.methods.gaussian import Gaussian
 from extend.methods.imprint import Imprint
 from extend.methods.joint import Joint
 from extend.methods.lda import LDA
+from extend.methods.logistic import Logistic
 from extend.methods.nearest_mean import NearestMean
 from extend.methods.new_units import NewUnits
 from extend.methods.ridge import Ridge
@@ -22,11 +24,13 @@ from extend.methods.svm import SVM
 
 _DEFAULTS: tuple[Method, ...] = (
     Auto(),
+    Blend(),
     FineTune(),
     Gaussian(),
     Imprint(),
     Joint(),
     LDA(),
+    Logistic(),
     NearestMean(),
     NewUnits(),
     Ridge(),

@@ -24,9 +24,9 @@ def test_case_and_separators_do_not_matter(given: str, meant: object) -> None:
     [
         ("ldaa", "method 'ldaa' is unknown; there are auto, .*; did you mean 'lda'?"),
         ("fine_tuning", "did you mean 'fine_tune'?"),
-        ("magic", "method 'magic' is unknown; there are auto, fine_tune, gaussian"),
-        ("", "method '' is unknown; there are auto, fine_tune, gaussian"),
-        (None, "method is None; expected one of auto, fine_tune, gaussian"),
+        ("magic", "method 'magic' is unknown; there are auto, blend, fine_tune, gaussian"),
+        ("", "method '' is unknown; there are auto, blend, fine_tune, gaussian"),
+        (None, "method is None; expected one of auto, blend, fine_tune, gaussian"),
         (5, "method is 5; expected one of auto"),
         (int, "method is <class 'int'>; expected one of auto"),
         (np.zeros(2), "method is array.*; expected one of auto"),
