@@ -6,7 +6,7 @@ from extend.memory.exemplars import Exemplars, exemplars_each
 from extend.memory.fisher import Fisher
 from extend.memory.herding import check_limit, exemplar_samples, in_turns, with_exemplars
 from extend.memory.inverse import Inverse
-from extend.memory.memory import Memory
+from extend.memory.memory import Memory, TrainingRows
 from extend.memory.rows import FEWEST, MOST, choosing, held_out_rows
 from extend.memory.statistics import Statistics, full
 from extend.memory.strengths import gcv, held_centre, moments, spreads, unit_scatter, wide_feature
@@ -21,6 +21,7 @@ __all__ = [
     "Linear",
     "Memory",
     "Statistics",
+    "TrainingRows",
     "Translation",
     "check_limit",
     "choosing",

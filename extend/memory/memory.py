@@ -5,9 +5,9 @@ others. What is beyond them is folded into statistics (count, mean and scatter).
 closed-form head, and they add: the memory of two data sets together is the sum of their memories, by the pairwise
 update of Chan, Golub & LeVeque 1979. They are float64; an input is never kept.
 
-A sample is a *candidate* for holding out when its content key (uint64) lies in the lowest tenth; of a class's
-candidates the 50 with the smallest keys are held out, but at most half of its different samples, and none where it has
-fewer than 10. All this depends on the class's own samples alone, so merging is exact.
+A sample is a *candidate* for holding out when its content key (uint64) lies in the lowest tenth, or is the smallest of
+its class; of a class's candidates the 50 with the smallest keys are held out, but at most half of its different
+samples, and none where it has fewer than 10. All this depends on the class's own samples alone, so merging is exact.
 """
 
 from __future__ import annotations

@@ -118,11 +118,12 @@ class Rows:
         return Rows((self.features[order[starts]],), labels[starts], keys[starts], copies, given)
 
     def candidates(self, most: int) -> Bool[np.ndarray, " m"]:
-        """Return which rows would be held out of large classes: the first `most` of the lowest tenth.
+        """Return which rows would be held out of large classes: the first `most` of the lowest tenth, or the first.
 
         A class of which the user gave rows to measure with has none.
         """
-        low = (self.keys < LOWEST) & ~self.given & (_rank(self.labels) < most)
+        rank = _rank(self.labels)
+        low = ((self.keys < LOWEST) | (rank == 0)) & (rank < most) & ~self.given
         return low & ~np.isin(self.labels, self.labels[self.given]) if self.given.any() else low
 
     def excess(self, most: int, kept: int) -> Bool[np.ndarray, " m"]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -11,6 +12,7 @@ from jaxtyping import Bool, Int
 from extend.heads import Calibrated, Head, class_weights, temperature
 from extend.memory import Memory
 from extend.methods.base import ClosedForm, Need, OnFeatures
+from extend.methods.blend import Blend
 from extend.methods.choice import Choice, Chosen, Score
 from extend.methods.frozen import thawed
 from extend.methods.gaussian import Gaussian
@@ -18,6 +20,7 @@ from extend.methods.imprint import Imprint
 from extend.methods.increment import Increment
 from extend.methods.judging import Judges
 from extend.methods.lda import LDA
+from extend.methods.logistic import Logistic
 from extend.methods.nearest_mean import NearestMean
 from extend.methods.new_units import NewUnits
 from extend.methods.ridge import Ridge
@@ -55,7 +58,7 @@ class Auto(ClosedForm):
     --------
     >>> from extend.methods import Auto
     >>> len(Auto().candidates)
-    6
+    8
     """
 
     candidates: tuple[ClosedForm, ...] = (
@@ -65,6 +68,8 @@ class Auto(ClosedForm):
         Gaussian(),
         Ridge(balanced=True),
         NearestMean("cosine"),
+        Logistic(),
+        Blend(),
     )
     name: ClassVar[str] = "auto"
     linear: ClassVar[bool] = False
@@ -98,7 +103,7 @@ class Auto(ClosedForm):
             return kept, ""
         return able, ""
 
-    def choose(self, memory: Memory, use: Bool[np.ndarray, " m"] | None = None) -> Choice:
+    def choose(self, memory: Memory, use: Bool[np.ndarray, " m"] | None = None, tried: Sequence[Choice] = ()) -> Choice:
         """Fit candidates, score them, and take one.
 
         Parameters
@@ -111,29 +116,31 @@ class Auto(ClosedForm):
             first, name = self.candidates[0], memory.classes[judges.unseen[0]]
             reason = f"the first of the fixed order, as nothing of {name!r} is there to judge by"
             return Choice(first, first.fit(memory), (), reason)
-        truth, tried = judges.truth, list[_Tried]()
+        truth, found = judges.truth, list[_Tried]()
         weights = class_weights(truth)
         for method in self.candidates:
             if not method.comparable(memory):
                 continue
-            fitted = Calibrated.of(method.fit(memory))
-            scores = judges.scores(method, fitted)
+            own = method.choose(memory, use, [one.choice for one in found])
+            fitted = Calibrated.of(own.head)
+            scores = judges.scores(cast(ClosedForm, own.method), fitted)
             right = scores.argmax(axis=1) == truth
             best, loss = temperature(scores, truth)
             head = replace(fitted, temperature=np.float32(best))
-            tried.append(_Tried(Score(method, float(weights @ right), loss), head, right))
+            found.append(_Tried(own, Score(own.method, float(weights @ right), loss), head, right))
             if right.all() and len(truth) >= ENOUGH:
                 break  # Nothing can be more accurate.
-        taken, near = pick([one.score for one in tried], [one.right for one in tried], truth)
+        taken, near = pick([one.score for one in found], [one.right for one in found], truth)
         why = f"lowest log-loss of the {len(near)} within one standard error of the best, on {len(truth)} rows"
-        best_method, head = tried[taken].score.method, tried[taken].head
+        best_method, head = found[taken].score.method, found[taken].head
         chosen = Chosen(best_method, float(head.temperature), len(memory.classes))
-        return Choice(best_method, head, tuple(one.score for one in tried), why, chosen)
+        return Choice(best_method, head, tuple(one.score for one in found), why, chosen)
 
 
 class _Tried(NamedTuple):
-    """A candidate's score and head, and on which rows it was right."""
+    """A candidate, its score and its head at the best temperature, and on which rows it was right."""
 
+    choice: Choice
     score: Score
     head: Calibrated
     right: Bool[np.ndarray, " n"]

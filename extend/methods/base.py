@@ -9,6 +9,7 @@ Methods that train the backbone derive from `extend.training.settings.Training` 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -197,8 +198,16 @@ class ClosedForm(OnFeatures, Protocol):
         """Return the head for the classes of a memory."""
         ...
 
-    def choose(self, memory: Memory, use: Bool[np.ndarray, " m"] | None = None) -> Choice:
-        """Return the head as a choice: this method itself, without a reason."""
+    def choose(self, memory: Memory, use: Bool[np.ndarray, " m"] | None = None, tried: Sequence[Choice] = ()) -> Choice:
+        """Return the head as a choice: this method, with what it chose for itself, and without a reason.
+
+        Parameters
+        ----------
+        use
+            Which held-out rows may choose; None for the half that may.
+        tried
+            What other methods gave on the same memory, for methods that build on them.
+        """
         return Choice(self, self.fit(memory))
 
     def solve(self, increment: Increment, seed: int, use: Bool[np.ndarray, " m"] | None = None) -> Choice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -95,28 +96,32 @@ class Blend(ClosedForm):
         return PARTS[self.closed].needs_class_scatter
 
     def comparable(self, memory: Memory) -> bool:
-        return PARTS[self.closed].comparable(memory)
+        return PARTS[self.closed].comparable(memory) and self._logistic().comparable(memory)
 
     def fit(self, memory: Memory) -> Head:
         return self.chosen(memory)[1]
 
-    def choose(self, memory: Memory, use: Bool[np.ndarray, " m"] | None = None) -> Choice:
-        method, head = self.chosen(memory, use)
+    def choose(self, memory: Memory, use: Bool[np.ndarray, " m"] | None = None, tried: Sequence[Choice] = ()) -> Choice:
+        method, head = self.chosen(memory, use, tried)
         return Choice(method, head)
 
     def frozen(self, memory: Memory) -> Blend:
         """Return this method with all that it chooses on a memory, for later fits."""
         return self.chosen(memory)[0]
 
-    def chosen(self, memory: Memory, use: Bool[np.ndarray, " m"] | None = None) -> tuple[Blend, Head]:
+    def chosen(
+        self, memory: Memory, use: Bool[np.ndarray, " m"] | None = None, tried: Sequence[Choice] = ()
+    ) -> tuple[Blend, Head]:
         """Return this method with what it chooses on a memory, and the head that it has then.
 
         Parameters
         ----------
         use
             Which held-out rows may choose; None for the half that may.
+        tried
+            What other methods gave on this memory; logistic regression is not fitted again if it is among them.
         """
-        logistic, linear = self._logistic().chosen(memory, use)
+        logistic, linear = self._fitted(memory, use, tried)
         closed = self._part(memory).fit(memory)
         assert isinstance(closed, (LinearHead, QuadraticHead))
         if self.closed_factor is None or self.logistic_factor is None:
@@ -137,6 +142,15 @@ class Blend(ClosedForm):
             temperature=logistic.temperature,
         )
         return method, mixed(closed, linear, *factors, memory.offset, memory.dim)
+
+    def _fitted(
+        self, memory: Memory, use: Bool[np.ndarray, " m"] | None, tried: Sequence[Choice]
+    ) -> tuple[Logistic, LinearHead]:
+        """Logistic regression with what it chooses, and its head."""
+        for choice in tried if self.strength is None else ():
+            if isinstance(choice.method, Logistic) and (linear := choice.head.as_linear()) is not None:
+                return choice.method, linear
+        return self._logistic().chosen(memory, use)
 
     def _part(self, memory: Memory) -> ClosedForm:
         """The closed form, with the settings that suit a blend."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -41,7 +41,7 @@ class Frozen(ClosedForm):
     def fit(self, memory: Memory) -> Head:
         return replace(Calibrated.of(self.method.fit(memory)), temperature=np.float32(self.temperature)).plain()
 
-    def choose(self, memory: Memory, use: Bool[np.ndarray, " m"] | None = None) -> Choice:
+    def choose(self, memory: Memory, use: Bool[np.ndarray, " m"] | None = None, tried: Sequence[Choice] = ()) -> Choice:
         return Choice(self.method, self.fit(memory), reason=f"as for the first {self.classes} classes")
 
     def fixed(self) -> OnFeatures:
@@ -55,7 +55,9 @@ def thawed(chosen: Mapping[str, Any], candidates: tuple[ClosedForm, ...], classe
     """
     if classes >= 2 * chosen["classes"]:
         return None
+    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in chosen["settings"].items()}
     for method in candidates:
-        if (method.name, method.settings()) == (chosen["method"], dict(chosen["settings"])):
-            return Frozen(method, chosen["temperature"], chosen["classes"], candidates[0])
+        if method.name == chosen["method"]:
+            own: ClosedForm = replace(method, **settings)  # type: ignore[type-var]  # Every method is a dataclass.
+            return Frozen(own, chosen["temperature"], chosen["classes"], candidates[0])
     return None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -11,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from extend.core.errors import ArgumentError
 from extend.core.softmax_fit import SoftmaxProblem
 from extend.heads import LinearHead, temperature
-from extend.memory import Memory
+from extend.memory import FEWEST, Memory, TrainingRows
 from extend.methods.base import ClosedForm, Need
 from extend.methods.choice import Choice
 from extend.methods.lda import LDA
@@ -22,6 +23,8 @@ USUAL = 10.0
 """The strength where nothing is held out to choose by."""
 JUDGED, FEWEST_JUDGES = 2000, 20
 """How many held-out rows choose a temperature or a strength at most, and at least."""
+DEAREST = 2e10
+"""Flops of a pass over all rows above which no choice tries it: some seconds."""
 STEPS, TOLERANCE = 12, 1e-5
 """Where a fit ends: so many steps, or a step that lowers the loss by less than this share."""
 LEAST_SPREAD = 0.1
@@ -33,14 +36,6 @@ Judges: TypeAlias = tuple[np.ndarray, np.ndarray]
 """Rows ``[h, d]`` that choose, float64, and their classes."""
 
 
-class TrainingRows(NamedTuple):
-    """Rows to train on: float32 ``[m, d]``, their classes, and how many samples of its class each stands for."""
-
-    features: Float[np.ndarray, "m d"]
-    labels: Int[np.ndarray, " m"]
-    weight: Float[np.ndarray, " m"]
-
-
 def training_of(memory: Memory) -> TrainingRows:
     """Return the rows of a memory that may train a head, of every class.
 
@@ -49,15 +44,15 @@ def training_of(memory: Memory) -> TrainingRows:
     ArgumentError
         The memory keeps no rows, or none of some class.
     """
-    rows = getattr(memory, "training", None)
-    labels = np.zeros(0, int) if rows is None else rows[1]
-    missing = np.setdiff1d(np.arange(len(memory.classes)), labels)
-    if rows is None or len(missing):
+    rows = memory.training
+    missing = np.setdiff1d(np.arange(len(memory.classes)), rows.labels)
+    if len(missing):
         raise ArgumentError(
             f"logistic regression needs rows of every class, and the memory keeps none of "
-            f"{memory.classes[missing[0]]!r}: let it keep some, or use method='lda', which needs statistics alone"
+            f"{memory.classes[missing[0]]!r}: wrap with keep=extend.Keep(rows=200), or use method='lda', which needs "
+            "statistics alone"
         )
-    return TrainingRows(*rows)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,8 @@ class Logistic(ClosedForm):
     count. A row weighs as many samples w as it stands for, on average over all rows 1: rows that are a sample of their
     class are not taken for more than they are. With much strength this is LDA, with none plain logistic regression.
     Without `prior` it is pulled toward 0, and is scikit-learn's ``LogisticRegression(C=1 / strength)`` on standardised
-    features.
+    features. Afterwards the log of each class's share of the samples is taken from its bias: a class of a few samples
+    is as likely beforehand as any other, as with LDA.
 
     A fit takes some ten steps of O(m k d) for m rows, after LDA's. It ends there, before the last digits of the loss,
     which cost two or three times as much and moved accuracy by less than 0.2 points where that was tried. Do not use it
@@ -117,6 +113,13 @@ class Logistic(ClosedForm):
     def needs(self) -> frozenset[Need]:
         return frozenset({"memory", "rows"})
 
+    def comparable(self, memory: Memory) -> bool:
+        """Whether comparing pays: not for classes of a few samples, nor where a pass over the rows takes seconds."""
+        known = memory.statistics.count
+        rows = memory.training.labels
+        every = len(np.unique(rows)) == len(known) and known.min() >= FEWEST - 1
+        return bool(every) and 4.0 * len(rows) * memory.dim * len(known) <= DEAREST
+
     def fit(self, memory: Memory, start: LinearHead | None = None) -> LinearHead:
         """Return the head for the classes of a memory.
 
@@ -127,7 +130,7 @@ class Logistic(ClosedForm):
         """
         return self.chosen(memory, start=start)[1]
 
-    def choose(self, memory: Memory, use: Bool[np.ndarray, " m"] | None = None) -> Choice:
+    def choose(self, memory: Memory, use: Bool[np.ndarray, " m"] | None = None, tried: Sequence[Choice] = ()) -> Choice:
         method, head = self.chosen(memory, use)
         return Choice(method, head)
 
@@ -155,18 +158,19 @@ class Logistic(ClosedForm):
         toward = kernel / heat, bias / heat
         point = toward if start is None else _continued(start, *toward, memory.offset)
         prior = toward if self.prior else (np.zeros(kernel.shape), np.zeros(len(bias)))
+        share = np.log(memory.statistics.count / memory.statistics.count.mean())
         tried: list[tuple[float, float, Columns]] = []
         several = self.strength is None and len(judges[1]) >= FEWEST_JUDGES
         for strength in STRENGTHS if several else (self.strength or USUAL,):
             point = fit_logistic(
                 *rows, strength, prior=prior, start=point, spread=scale, steps=self.steps, tolerance=self.tolerance
             )
-            loss = temperature(judges[0] @ point[0] + point[1], judges[1])[1] if several else 0.0
+            loss = temperature(judges[0] @ point[0] + point[1] - share, judges[1])[1] if several else 0.0
             tried.append((loss, strength, point))
             if loss > min(one[0] for one in tried):
                 break  # The loss has one valley along the strengths.
         _, strength, (kernel, bias) = min(tried, key=lambda one: one[0])
-        return replace(self, strength=strength, temperature=heat), LinearHead.of(kernel, bias, memory.offset)
+        return replace(self, strength=strength, temperature=heat), LinearHead.of(kernel, bias - share, memory.offset)
 
 
 def fit_logistic(
