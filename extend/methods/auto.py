@@ -113,9 +113,7 @@ class Auto(ClosedForm):
         """
         judges = Judges.of(memory, memory.choosing if use is None else use)
         if len(judges.unseen):
-            first, name = self.candidates[0], memory.classes[judges.unseen[0]]
-            reason = f"the first of the fixed order, as nothing of {name!r} is there to judge by"
-            return Choice(first, first.fit(memory), (), reason)
+            return self._unjudged(memory, memory.classes[judges.unseen[0]])
         truth, found = judges.truth, list[_Tried]()
         weights = class_weights(truth)
         for method in self.candidates:
@@ -135,6 +133,15 @@ class Auto(ClosedForm):
         best_method, head = found[taken].score.method, found[taken].head
         chosen = Chosen(best_method, float(head.temperature), len(memory.classes))
         return Choice(best_method, head, tuple(one.score for one in found), why, chosen)
+
+    def _unjudged(self, memory: Memory, name: str) -> Choice:
+        """What is taken where nothing of a class is there to judge by."""
+        cosine = NearestMean("cosine")
+        if memory.statistics.count.max() == 1 and cosine in self.candidates:
+            return Choice(cosine, cosine.fit(memory), (), "one sample of each class tells nothing of their spread")
+        first = self.candidates[0]
+        reason = f"the first of the fixed order, as nothing of {name!r} is there to judge by"
+        return Choice(first, first.fit(memory), (), reason)
 
 
 class _Tried(NamedTuple):

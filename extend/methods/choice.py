@@ -10,7 +10,7 @@ from extend.memory import Memory
 from extend.methods.offsets import with_offsets
 
 if TYPE_CHECKING:
-    pass
+    from extend.methods.base import OnFeatures
 
 
 @dataclass(frozen=True)
