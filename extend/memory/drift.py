@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from extend.core.errors import ArgumentError
 from extend.core.linalg import eigh, gram, one_thread, pack
-from extend.memory.statistics import Statistics
+from extend.memory.statistics import Scatters, Statistics
 
 Kind = Literal["linear", "weak", "translation"]
 DRAWS = 2048
@@ -183,7 +183,7 @@ def carry(core: Statistics, drift: Drift) -> Statistics:
             within += freedom * moved
             if scatters is not None:
                 scatters[label] = pack(freedom * moved)
-    return Statistics(core.count, mean, within, None if scatters is None else tuple(scatters))
+    return Statistics(core.count, mean, within, None if scatters is None else Scatters(scatters, mean.shape[1]))
 
 
 def _ridge(x: np.ndarray, y: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

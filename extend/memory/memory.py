@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
-from extend.core.errors import ArgumentError
+from extend.core.errors import ArgumentError, DataError
 from extend.data import Features
 from extend.memory.drift import Drift, carry
 from extend.memory.exemplars import Exemplars, united
@@ -136,16 +136,29 @@ class Memory:
     ) -> Memory:
         """Return this memory with held-out features that the user gives, whatever their keys.
 
-        They count as unseen by the backbone. What the memory held out of their classes is fitted on from now on.
+        They count as unseen by the backbone. What the memory held out of their classes is fitted on from now on; a
+        sample that is there too is fitted on no longer.
+
+        Raises
+        ------
+        DataError
+            Nothing of a class would be left to fit on.
         """
         given = Rows.of(as_stored(np.asarray(features, np.float32), self.dtype), labels, keys, given=True)
-        return replace(
+        found = replace(
             self,
             rows=self.rows.united(given, np.arange(len(self.classes))),
             trained_on=np.zeros(len(self.classes), bool),
+            max_held_out=max(self.max_held_out, int(np.bincount(given.labels, minlength=1).max())),
             inverses=(),
             summed=None,
         )._folded()
+        if len(gone := np.flatnonzero((found.statistics.count == 0) & (self.statistics.count > 0))):
+            raise DataError(
+                f"every sample of class {self.classes[gone[0]]!r} is held out as well: give held_out= samples that are "
+                "not in the data, or a number of samples to hold out"
+            )
+        return found
 
     @property
     def dim(self) -> int:
@@ -255,8 +268,9 @@ class Memory:
         """The bytes that this memory takes in a checkpoint, before compression."""
         k, d, (folded,), summed = len(self.classes), self.dim, np.nonzero(self.core.count), self.summed
         packed = 4 * d * (d + 1)
-        scatters = [] if self.core.scatters is None else [self.core.scatters[i] for i in folded.tolist()]
-        core = len(folded) * (16 + 8 * d) + sum(8 + scatter.nbytes for scatter in scatters) + packed * bool(len(folded))
+        scatters = self.core.scatters
+        own = 0 if scatters is None else sum(8 + scatters.nbytes(label) for label in folded.tolist())
+        core = len(folded) * (16 + 8 * d) + own + packed * bool(len(folded))
         inverses = sum(inverse.nbytes for inverse in self.inverses)
         exemplars = self.exemplars.nbytes if self.exemplars is not None else 0
         fisher = sum(value.nbytes for value in self.fisher.values.values()) if self.fisher is not None else 0

@@ -12,7 +12,7 @@ from extend.memory.fisher import Fisher
 from extend.memory.inverse import Inverse
 from extend.memory.memory import Memory
 from extend.memory.rows import MOST, Rows, decode, encode
-from extend.memory.statistics import Statistics
+from extend.memory.statistics import Scatters, Statistics
 
 SETTINGS = {
     "offset": "offset",
@@ -150,4 +150,4 @@ def _core_of(arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> Statistics:
         for label, rank in zip(folded.tolist(), arrays["rank"].tolist(), strict=True):
             scatters[label] = next(packed) if rank < 0 else factors[start : start + rank]
             start += max(rank, 0)
-    return Statistics(count, mean, unpack(arrays["within"]), None if scatters is None else tuple(scatters))
+    return Statistics(count, mean, unpack(arrays["within"]), None if scatters is None else Scatters(scatters, d))

@@ -42,14 +42,15 @@ class Statistics:
     count: Int[np.ndarray, " k"]
     mean: Float[np.ndarray, "k d"]
     pooled: Float[np.ndarray, "d d"] | None
-    scatters: Sequence[np.ndarray] | None
+    scatters: Scatters | None
     factor: Float[np.ndarray, "r d"] | None = None
 
     @classmethod
     def empty(cls, k: int, d: int, mode: str) -> Statistics:
         """Return the statistics of no samples of k classes."""
         nothing = np.zeros((0, d))
-        return cls(np.zeros(k, np.int64), np.zeros((k, d)), None, (nothing,) * k if mode == "class" else None, nothing)
+        scatters = Scatters((nothing,) * k, d) if mode == "class" else None
+        return cls(np.zeros(k, np.int64), np.zeros((k, d)), None, scatters, nothing)
 
     @cached_property
     def within(self) -> Float[np.ndarray, "d d"]:
@@ -105,9 +106,10 @@ class Statistics:
 
 
 class _Later:
-    """A scatter that is computed when it is asked for: few heads ask."""
+    """A scatter that is computed when it is asked for: few heads ask. It will have `rank` rows, or be packed (None)."""
 
-    def __init__(self, make: Callable[..., np.ndarray], *arguments: Any) -> None:
+    def __init__(self, rank: int | None, make: Callable[..., np.ndarray], *arguments: Any) -> None:
+        self.rank = rank
         self._make = partial(make, *arguments)
 
     @cached_property
@@ -118,8 +120,8 @@ class _Later:
 class Scatters(Sequence[np.ndarray]):
     """The scatter of each class, some of which are still to be computed."""
 
-    def __init__(self, parts: Sequence[np.ndarray | _Later]) -> None:
-        self._parts = tuple(parts)
+    def __init__(self, parts: Sequence[np.ndarray | _Later], dim: int) -> None:
+        self._parts, self._dim = tuple(parts), dim
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -128,6 +130,11 @@ class Scatters(Sequence[np.ndarray]):
         if isinstance(label, slice):
             raise TypeError("scatters are taken one at a time")
         return _value(self._parts[label])
+
+    def nbytes(self, label: int) -> int:
+        """Return the bytes of one scatter, whether it is computed yet or not."""
+        rank = _rank_of(self._parts[label])
+        return 4 * self._dim * (self._dim + 1) if rank is None else 8 * rank * self._dim
 
 
 def _value(part: np.ndarray | _Later) -> np.ndarray:
@@ -177,8 +184,10 @@ def measure(
         parts: list[np.ndarray | _Later] = [np.zeros((0, d))] * k
         for label in present:
             rows = slice(starts[label], starts[label + 1])
-            parts[label] = _Later(_own_scatter, features[rows], mean[label], weight[rows])
-        scatters = Scatters(parts)
+            parts[label] = _Later(
+                _rank(rows.stop - rows.start, d), _own_scatter, features[rows], mean[label], weight[rows]
+            )
+        scatters = Scatters(parts, d)
     return Statistics(count.astype(np.int64), mean, pooled, scatters, factor)
 
 
@@ -222,11 +231,15 @@ def merge(one: Statistics, two: Statistics, place: Int[np.ndarray, " k2"], k: in
     pooled, factor = _pooled_of_both(one, two, shifts[known])
     scatters = None
     if one.scatters is not None and two.scatters is not None:
-        parts: list[np.ndarray | _Later] = [*_parts(one.scatters), *(np.zeros((0, d)) for _ in range(pad))]
-        theirs = _parts(two.scatters)
+        parts: list[np.ndarray | _Later] = [*one.scatters._parts, *(np.zeros((0, d)) for _ in range(pad))]
+        theirs = two.scatters._parts
         for i, c, shift, met in zip(came.tolist(), at.tolist(), shifts, known.tolist(), strict=True):
-            parts[c] = _Later(_join, parts[c], theirs[i], shift[None]) if met else theirs[i]
-        scatters = Scatters(parts)
+            parts[c] = (
+                _Later(_rank_of_both(parts[c], theirs[i], d), _join, parts[c], theirs[i], shift[None])
+                if met
+                else theirs[i]
+            )
+        scatters = Scatters(parts, d)
     return Statistics(count, mean, pooled, scatters, factor)
 
 
@@ -243,12 +256,8 @@ def _pooled_of_both(
     return (within + gram(shifts) if len(shifts) else within), None
 
 
-def _kept(scatters: Sequence[np.ndarray], stay: Bool[np.ndarray, " k"]) -> Scatters:
-    return Scatters([part for part, keep in zip(_parts(scatters), stay, strict=True) if keep])
-
-
-def _parts(scatters: Sequence[np.ndarray]) -> Sequence[np.ndarray | _Later]:
-    return scatters._parts if isinstance(scatters, Scatters) else scatters
+def _kept(scatters: Scatters, stay: Bool[np.ndarray, " k"]) -> Scatters:
+    return Scatters([part for part, keep in zip(scatters._parts, stay, strict=True) if keep], scatters._dim)
 
 
 def _join(first: np.ndarray | _Later, second: np.ndarray | _Later, shift: np.ndarray) -> np.ndarray:
@@ -256,6 +265,20 @@ def _join(first: np.ndarray | _Later, second: np.ndarray | _Later, shift: np.nda
     if one.ndim == 2 and two.ndim == 2:
         return _smaller(np.concatenate([one, two, shift]))
     return sum((part if part.ndim == 1 else packed_gram(part) for part in (one, two)), packed_gram(shift))
+
+
+def _rank(rows: int, d: int) -> int | None:
+    """How many rows a scatter has, or None for a packed one; see `_smaller`."""
+    return rows if rows < (d + 1) / 2 else None
+
+
+def _rank_of(part: np.ndarray | _Later) -> int | None:
+    return part.rank if isinstance(part, _Later) else len(part) if part.ndim == 2 else None
+
+
+def _rank_of_both(one: np.ndarray | _Later, two: np.ndarray | _Later, d: int) -> int | None:
+    ranks = [_rank_of(part) for part in (one, two)]
+    return None if None in ranks else _rank(sum(rank or 0 for rank in ranks) + 1, d)
 
 
 def _smaller(factor: np.ndarray) -> np.ndarray:

@@ -46,10 +46,11 @@ def inputs(name: str) -> Any:
 @pytest.mark.parametrize("name", MODELS)
 def test_it_opens_and_predicts_as_it_did(name: str, tmp_path: Path) -> None:
     clf = extend.load(FOLDER / name, MODELS[name])
-    assert np.array_equal(clf.decision_function(inputs(name)), EXPECTED[name])
+    found = clf.decision_function(inputs(name))  # The first edition multiplied on the device.
+    assert np.allclose(found, EXPECTED[name], rtol=1e-5, atol=1e-5)
     clf.save(tmp_path / "again")
     again = extend.load(tmp_path / "again", MODELS[name])
-    assert np.array_equal(again.decision_function(inputs(name)), EXPECTED[name])
+    assert np.array_equal(again.decision_function(inputs(name)), found)
     assert again.recipe == clf.recipe and again.history == clf.history
 
 

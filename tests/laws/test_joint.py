@@ -130,7 +130,7 @@ def test_cosine_is_the_angle() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 5)).astype(np.float32) + 1
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    y, keys = np.repeat([0, 1, 2], 20), np.full(60, 2**63, np.uint64)
+    y, keys = np.repeat([0, 1, 2], 20), np.arange(60, dtype=np.uint64) + np.uint64(2**63)
     memory = Memory.of(Features(x, y, ("a", "b", "c"), keys))
     head = NearestMean("cosine").fit(memory)
     means = np.stack([x[y == c].mean(axis=0) for c in range(3)])

@@ -59,7 +59,7 @@ def test_among_equals_the_lowest_log_loss_then_the_order() -> None:
 
 def test_the_head_is_at_the_temperature_of_lowest_log_loss() -> None:
     head = Auto((NearestMean(),)).fit(MEMORY)
-    rows, labels = MEMORY.held_out
+    rows, labels = (part[MEMORY.choosing] for part in MEMORY.held_out)
 
     def loss(factor: float) -> float:
         scores = np.asarray(head.logits(rows), np.float64) / factor
@@ -79,7 +79,7 @@ def test_held_out_rows_that_are_all_right_do_not_ask_for_certainty() -> None:
 
 
 def test_without_held_out_rows_the_order_decides() -> None:
-    memory = Memory.of(Features(X, Y, CLASSES, np.full(len(Y), 2**63, np.uint64)))
+    memory = Memory.of(Features(X, Y, CLASSES, np.arange(len(Y), dtype=np.uint64) + np.uint64(2**63)))
     choice = Auto().choose(memory)
     assert choice.method == LDA() and "nothing of 'a' is there" in choice.reason
 

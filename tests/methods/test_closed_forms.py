@@ -17,7 +17,7 @@ from tests.conftest import blobs, spec
 
 def memory_of(x: np.ndarray, y: np.ndarray) -> Memory:
     k = int(y.max()) + 1
-    keys = np.full(len(y), 2**63, np.uint64)
+    keys = np.arange(len(y), dtype=np.uint64) + np.uint64(2**63)
     return Memory.of(Features(x, y, tuple(f"c{i}" for i in range(k)), keys))
 
 

@@ -15,7 +15,9 @@ HIGH = np.uint64(2**63)
 
 def memory_of(x: np.ndarray, y: np.ndarray, **options: object) -> Memory:
     names = tuple(f"c{i}" for i in range(y.max() + 1))
-    return Memory.of(Features(x, y, names, np.full(len(y), HIGH)), max_held_out=0, **options)  # any options
+    return Memory.of(
+        Features(x, y, names, np.arange(len(y), dtype=np.uint64) + HIGH), max_held_out=0, **options
+    )  # any options
 
 
 def fitted(memory: Memory, method: Gaussian) -> object:

@@ -25,7 +25,7 @@ METHODS = [
 
 
 def memory_of(x: np.ndarray, y: np.ndarray) -> Memory:
-    return Memory.of(Features(x, y, tuple("abcd"), np.full(len(y), HIGH)))
+    return Memory.of(Features(x, y, tuple("abcd"), np.arange(len(y), dtype=np.uint64) + HIGH))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)

@@ -151,7 +151,7 @@ def test_judges_are_even_over_classes() -> None:
 
 def test_a_memory_without_rows_says_what_to_do() -> None:
     x, y = blobs(3, 30, 4)
-    keys = np.full(len(y), 2**63, np.uint64)
+    keys = np.arange(len(y), dtype=np.uint64) + np.uint64(2**63)
     with pytest.raises(ArgumentError, match="keeps none of 'a': let it keep some, or use method='lda'"):
         Logistic().fit(Memory.of(Features(x, y, ("a", "b", "c"), keys)))
 

@@ -15,7 +15,7 @@ from tests.conftest import blobs, names
 
 X, Y = blobs(4, 60, 5, spread=1.5)
 CLASSES = ("a", "b", "c", "d")
-KEYS = np.full(len(Y), 2**63, np.uint64)
+KEYS = np.arange(len(Y), dtype=np.uint64) + np.uint64(2**63)
 EVERYTHING = Features(X, Y, CLASSES, KEYS)
 RNG = np.random.default_rng(0)
 HEAD = LinearHead.of(RNG.normal(size=(5, 3)), RNG.normal(size=3))

@@ -12,7 +12,7 @@ from tests.conftest import blobs
 
 X, Y = blobs(4, 60, 5, spread=1.0)
 CLASSES = ("a", "b", "c", "d")
-KEYS = np.full(len(Y), 2**63, np.uint64)
+KEYS = np.arange(len(Y), dtype=np.uint64) + np.uint64(2**63)
 MEMORY = Memory.of(Features(X, Y, CLASSES, KEYS))
 EVERYTHING = Features(X, Y, CLASSES, KEYS)
 NEW = EVERYTHING.take(Y == 3)

@@ -47,8 +47,10 @@ def test_a_network_is_adapted_to_labels_that_are_names(order: list[int]) -> None
     numbers = np.asarray(order)[PLACE]
     model = extend.wrap(MLP(4, inputs=4, hidden=(16,), rngs=nnx.Rngs(0)), order, inputs=extend.Array((4,)))
     how = extend.Training(epochs=15, batch_size=32, learning_rate=1e-2)
-    clf, _ = extend.adapt(model, (X, numbers), held_out=(X, numbers), training=how)
+    clf, _ = extend.adapt(model, (X[::2], numbers[::2]), held_out=(X[1::2], numbers[1::2]), training=how)
     assert (clf.predict(X) == numbers.astype(str)).mean() > 0.95
+    with pytest.raises(ValueError, match="is held out as well"):
+        extend.wrap(clf.backbone, order, (X, numbers), held_out=(X, numbers))
 
 
 @pytest.mark.parametrize("labels", [[5, 6], [1, 0], [-1, 1], [False, True], [5.0, 6.0], ["cat", "dog"]])
