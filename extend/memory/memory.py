@@ -136,7 +136,7 @@ class Memory:
     ) -> Memory:
         """Return this memory with held-out features that the user gives, whatever their keys.
 
-        They count as unseen by the backbone. What the memory held out of their classes is fitted on from now on; a
+        Their classes count as unseen by the backbone. What the memory held out of these is fitted on from now on; a
         sample that is there too is fitted on no longer.
 
         Raises
@@ -148,7 +148,7 @@ class Memory:
         found = replace(
             self,
             rows=self.rows.united(given, np.arange(len(self.classes))),
-            trained_on=np.zeros(len(self.classes), bool),
+            trained_on=self.trained_on & (np.bincount(given.labels, minlength=len(self.classes)) == 0),
             max_held_out=max(self.max_held_out, int(np.bincount(given.labels, minlength=1).max())),
             inverses=(),
             summed=None,

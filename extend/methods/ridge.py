@@ -14,6 +14,9 @@ from extend.heads import LinearHead
 from extend.memory import Inverse, Memory, Statistics, gcv, held_centre, moments, spreads, unit_scatter
 from extend.methods.base import ClosedForm
 
+UNEVEN = 4
+"""How many times as large as the smallest class the largest may be, for the plain form to be compared with others."""
+
 
 @dataclass(frozen=True)
 class Ridge(ClosedForm):
@@ -67,9 +70,15 @@ class Ridge(ClosedForm):
         return self.balanced
 
     def comparable(self, memory: Memory) -> bool:
-        """Whether there is a point in comparing: classes of one size make the balanced form the same as the plain."""
-        same = self.balanced and len(np.unique(memory.statistics.count)) == 1
-        return super().comparable(memory) and not same
+        """Whether there is a point in comparing.
+
+        For classes of one size the balanced form is the same as the plain; the plain one loses classes that are much
+        smaller than others.
+        """
+        count = memory.statistics.count
+        if self.balanced:
+            return super().comparable(memory) and len(np.unique(count)) > 1
+        return bool(count.max() <= UNEVEN * count.min())
 
     def fit(self, memory: Memory) -> LinearHead:
         known = memory.statistics

@@ -202,7 +202,7 @@ def _measured(
         rows,
         scatter=keep.scatter,
         max_held_out=base.max_held_out,
-        trained_on=base.held_out is None,
+        trained_on=True,
         offset=backbone.offset,
     )
     if (held := base.held_out) is not None:
