@@ -120,8 +120,7 @@ def base(wide: bool) -> Classifier:
             kept,
             held_out=held,
             scatter="pooled" if wide else "class",
-            exemplars=limit,
-            fisher=True,
+            keep=extend.Keep(exemplar_bytes=limit, fisher=True),
         )
         clf.save(folder)
     return extend.load(folder)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from extend.data.images import Image
     from extend.data.input_spec import Array, Tree
     from extend.heads.linear import LinearHead
+    from extend.memory.keep import Keep
     from extend.memory.memory import Memory
     from extend.operations.adapt import adapt, replace_head
     from extend.operations.add import add_classes
@@ -59,6 +60,7 @@ else:
         "ExtendError": "core.errors",
         "Array": "data.input_spec",
         "Image": "data.images",
+        "Keep": "memory.keep",
         "Tree": "data.input_spec",
         "FormatError": "core.errors",
         "LinearHead": "heads.linear",
@@ -104,6 +106,7 @@ __all__ = [
     "FormatError",
     "FunctionBackbone",
     "Image",
+    "Keep",
     "LinearHead",
     "Memory",
     "Report",

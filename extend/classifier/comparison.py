@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Bool, UInt64
 
 from extend.classifier.classifier import Classifier
-from extend.classifier.evaluation import Evaluation, evaluate, evaluate_features, held_out_evaluation
+from extend.classifier.evaluation import Evaluation, evaluate, evaluate_features, held_out_evaluation, rows_each
 from extend.data import Samples
+from extend.heads import Head
 from extend.memory import Memory
 
 MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -68,13 +70,14 @@ def compare(old: Classifier, new: Classifier, check: Samples | None = None) -> C
     if check is not None:
         return _on_samples(old, new, check)
     was = old.memory if old.memory is not None else new.memory
-    after = held_out_evaluation(new.memory, new.head, new.classes)
-    if was is None or new.memory is None or after is None:
-        return Comparison(held_out_evaluation(was, old.head, old.classes), after)
+    if was is None or new.memory is None:
+        return Comparison(_measured(was, old, None), _measured(new.memory, new, None))
+    each = rows_each(new.memory, len(new.classes))
+    after = _measured(new.memory, new, each)
     left, still = _shared(was, new.memory)
     known, rows = _shared(new.memory, was)
-    if still.sum() == left.sum() == known.sum() == rows.sum():
-        return Comparison(held_out_evaluation(was, old.head, old.classes), after)
+    if after is None or still.sum() == left.sum() == known.sum() == rows.sum():
+        return Comparison(_measured(was, old, each), after)
     return Comparison(_on_rows(old, was, still | ~left), after, _on_rows(new, new.memory, rows))
 
 
@@ -109,6 +112,21 @@ def since_learnt(
     then = [(value, *now[name].counts([name])) for name, value in learnt.items() if name in now]
     total = sum(count for _, _, count in then)
     return sum(value * count - right for value, right, count in then) / total if total else None
+
+
+_KNOWN: WeakKeyDictionary[Memory, tuple[Head, int | None, Evaluation | None]] = WeakKeyDictionary()
+"""What was measured last on a memory: one step's classifier after is the next one's before."""
+
+
+def _measured(memory: Memory | None, classifier: Classifier, each: int | None) -> Evaluation | None:
+    """A classifier on the held-out rows of a memory; not measured again if that was the last measurement on it."""
+    if memory is None:
+        return None
+    head, rows, found = _KNOWN.get(memory, (None, None, None))
+    if head is not classifier.head or rows != each or (found is not None and found.classes != classifier.classes):
+        found = held_out_evaluation(memory, classifier.head, classifier.classes, each)
+        _KNOWN[memory] = classifier.head, each, found
+    return found
 
 
 def _on_samples(old: Classifier, new: Classifier, check: Samples) -> Comparison:

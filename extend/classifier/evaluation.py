@@ -24,6 +24,8 @@ from extend.memory import Memory
 
 SIZE, BLOCK = 128, 1 << 20
 """Rows are measured by multiples of 128; a block of some million scores stays in the cache."""
+MOST_FLOPS = 4e9
+"""A measurement of an addition takes no more: some 40 ms."""
 BINS = 15
 """The calibration error is taken over this number of bins of confidence."""
 
@@ -83,8 +85,8 @@ class Evaluation:
     @cached_property
     def by_class(self) -> dict[str, float]:
         """The accuracy on each class that has samples."""
-        counts = self.confusion.sum(axis=1)
-        return {name: float(self.confusion[i, i] / counts[i]) for i, name in enumerate(self.classes) if counts[i]}
+        shares = np.diag(self.confusion) / np.maximum(self._totals, 1)
+        return {self.classes[i]: float(shares[i]) for i in np.flatnonzero(self._totals)}
 
     def of(self, names: Sequence[str]) -> float:
         """Return the accuracy on the samples of these classes; NaN without samples.
@@ -107,8 +109,17 @@ class Evaluation:
         >>> Evaluation(("a", "b"), np.array([[3, 1], [0, 4]]), 0.2, 0.05).counts(["a", "gone"])
         (3, 4)
         """
-        rows = [self.classes.index(name) for name in names if name in self.classes]
-        return int(self.confusion[rows, rows].sum()), int(self.confusion[rows].sum())
+        rows = [self._places[name] for name in names if name in self._places]
+        return int(self.confusion[rows, rows].sum()), int(self._totals[rows].sum())
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.classes)}
+
+    @cached_property
+    def _totals(self) -> Int[np.ndarray, " k"]:
+        """The number of samples of each class."""
+        return self.confusion.sum(axis=1)
 
     def interval(self, names: Sequence[str]) -> tuple[float, float]:
         """Return a 95 % interval of the accuracy on the samples of these classes (Wilson 1927)."""
@@ -226,7 +237,21 @@ def evaluate_features(
     return _evaluation(classes, tally)
 
 
-def held_out_evaluation(memory: Memory | None, head: Head, classes: tuple[str, ...]) -> Evaluation | None:
+def rows_each(memory: Memory, k: int) -> int:
+    """Return how many held-out rows of each class are measured: all, unless scoring them takes too long.
+
+    Parameters
+    ----------
+    k
+        The number of classes that there are scores of.
+    """
+    present = len(np.unique(memory.held_out[1]))
+    return max(1, int(MOST_FLOPS / (2 * memory.dim * k)) // max(1, present))
+
+
+def held_out_evaluation(
+    memory: Memory | None, head: Head, classes: tuple[str, ...], each: int | None = None
+) -> Evaluation | None:
     """Measure a head on the held-out features of a memory.
 
     Parameters
@@ -237,6 +262,8 @@ def held_out_evaluation(memory: Memory | None, head: Head, classes: tuple[str, .
         The head to measure.
     classes
         The names of the head's columns. Held-out features of other classes are left out.
+    each
+        How many rows of each class to measure, the ones of the smallest keys; None as `rows_each` says.
 
     Returns
     -------
@@ -256,7 +283,8 @@ def held_out_evaluation(memory: Memory | None, head: Head, classes: tuple[str, .
     rows, labels = memory.held_out
     at = {name: i for i, name in enumerate(classes)}
     place = np.asarray([at.get(name, -1) for name in memory.classes], int)[labels]
-    known = place >= 0
+    first = np.arange(len(labels)) - np.searchsorted(labels, labels)
+    known = (place >= 0) & (first < (rows_each(memory, len(classes)) if each is None else each))
     if not known.any():
         return None
     return evaluate_features(head, classes, rows if known.all() else rows[known], place[known])

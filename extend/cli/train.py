@@ -93,6 +93,7 @@ def _classifier(
     options: argparse.Namespace, model: nnx.Module, spec: Image, kept: Samples, held: Samples
 ) -> Classifier:
     """The trained network with a memory of the samples that it was trained on and of the held-out ones."""
+    from extend.memory import Keep
     from extend.operations import wrap
 
     return wrap(
@@ -103,5 +104,5 @@ def _classifier(
         inputs=spec,
         taps=("stage2", "stage3"),
         scatter="pooled" if options.pooled else "class",
-        exemplars=options.exemplars,
+        keep=Keep(exemplar_bytes=options.exemplars),
     )

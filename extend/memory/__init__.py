@@ -6,10 +6,12 @@ from extend.memory.exemplars import Exemplars, exemplars_each
 from extend.memory.fisher import Fisher
 from extend.memory.herding import check_limit, exemplar_samples, in_turns, with_exemplars
 from extend.memory.inverse import Inverse
-from extend.memory.memory import Memory, TrainingRows
+from extend.memory.keep import Keep, check_bytes
+from extend.memory.memory import Memory
 from extend.memory.rows import FEWEST, MOST, choosing, held_out_rows
 from extend.memory.statistics import Statistics, full
 from extend.memory.strengths import gcv, held_centre, moments, spreads, unit_scatter, wide_feature
+from extend.memory.views import TrainingRows
 
 __all__ = [
     "FEWEST",
@@ -17,12 +19,14 @@ __all__ = [
     "Exemplars",
     "Fisher",
     "Inverse",
+    "Keep",
     "Kind",
     "Linear",
     "Memory",
     "Statistics",
     "TrainingRows",
     "Translation",
+    "check_bytes",
     "check_limit",
     "choosing",
     "exemplar_samples",

@@ -12,10 +12,9 @@ samples, and none where it has fewer than 10. All this depends on the class's ow
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
@@ -26,24 +25,14 @@ from extend.memory.drift import Drift, carry
 from extend.memory.exemplars import Exemplars, united
 from extend.memory.fisher import Fisher
 from extend.memory.inverse import Inverse, shorter
-from extend.memory.rows import KEPT, MOST, Rows, _low, as_stored, choosing
+from extend.memory.rows import KEPT, MOST, Rows, as_stored
 from extend.memory.statistics import Statistics, measure, merge
-from extend.memory.strengths import gcv, oas, shared_strength
-
-
-class TrainingRows(NamedTuple):
-    """Rows that heads may be fitted on: those of a memory's own features, their labels, and their weights.
-
-    A weight is the number of samples of its class that a row stands for.
-    """
-
-    features: Float[np.ndarray, "m d"]
-    labels: Int[np.ndarray, " m"]
-    weight: Float[np.ndarray, " m"]
+from extend.memory.strengths import gcv, oas
+from extend.memory.views import MemoryViews
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
+class Memory(MemoryViews):
     """Rows and statistics of named classes; immutable.
 
     Parameters
@@ -66,6 +55,8 @@ class Memory:
         The strengths that were frozen when the classifier was wrapped, in scatter units; None chooses at each fit.
     held_out_used
         Whether the held-out rows that may choose have chosen the feature space.
+    most_bytes
+        What would make the memory larger than this is refused; None refuses nothing.
     inverses
         Inverses of the within-class scatter at these strengths, kept up to date; if empty, each fit solves anew.
     transported
@@ -96,6 +87,7 @@ class Memory:
     shrinkage: float | None = None
     ridge: float | None = None
     held_out_used: bool = False
+    most_bytes: int | None = None
     inverses: tuple[Inverse, ...] = ()
     transported: tuple[str, ...] = ()
     exemplars: Exemplars | None = None
@@ -160,21 +152,6 @@ class Memory:
             )
         return found
 
-    @property
-    def dim(self) -> int:
-        """The number of features that the memory describes, d."""
-        return self.core.mean.shape[1]
-
-    @property
-    def scatter_mode(self) -> Literal["class", "pooled"]:
-        """Whether there is a scatter matrix for each class, or a pooled one for all."""
-        return "pooled" if self.core.scatters is None else "class"
-
-    @cached_property
-    def _held(self) -> Bool[np.ndarray, " m"]:
-        """Which rows are held out."""
-        return self.rows.held_out(self.max_held_out, self.core.count)
-
     @cached_property
     def statistics(self) -> Statistics:
         """The statistics that heads are fitted on: all samples but the held-out ones."""
@@ -191,59 +168,6 @@ class Memory:
         whole = merge(self.core, own, np.arange(k), k) if self.core.count.any() else own
         return whole if pooled is None else replace(whole, pooled=pooled, factor=None)
 
-    @cached_property
-    def held_out(self) -> tuple[Float[np.ndarray, "h e"], Int[np.ndarray, " h"]]:
-        """The held-out features, as whole vectors, and their labels."""
-        return self.rows.features_of(self._held), self.rows.labels[self._held]
-
-    @property
-    def held_out_keys(self) -> UInt64[np.ndarray, " h"]:
-        """The content keys of the held-out features."""
-        return self.rows.keys[self._held]
-
-    @cached_property
-    def training(self) -> TrainingRows:
-        """The rows that heads may be fitted on: all but the held-out ones."""
-        rows = self.rows.take(~self._held)
-        here = np.bincount(rows.labels, weights=rows.copies, minlength=len(self.classes))
-        weight = rows.copies * (self.statistics.count / np.maximum(here, 1))[rows.labels]
-        return TrainingRows(rows.features[:, self.offset :], rows.labels, weight)
-
-    def holds(
-        self, keys: UInt64[np.ndarray, " n"], labels: Int[np.ndarray, " n"] | None = None
-    ) -> Bool[np.ndarray, " n"]:
-        """Return which samples of these content keys are held out, for these classes or, without labels, for any."""
-        if labels is None:
-            return np.isin(keys, self.held_out_keys) | np.isin(_low(keys), self.held_out_keys)
-        found = np.zeros(len(keys), bool)
-        _, held = self.held_out
-        for label in np.unique(labels):
-            apart = self.held_out_keys[held == label]
-            own = np.flatnonzero(labels == label)
-            found[own] = np.isin(keys[own], apart) | np.isin(_low(keys[own]), apart)
-        return found
-
-    @property
-    def choosing(self) -> Bool[np.ndarray, " h"]:
-        """Which held-out rows choose methods and feature spaces; the others place forgetting limits."""
-        return choosing(self.held_out_keys)
-
-    @cached_property
-    def whole(self) -> Bool[np.ndarray, " k"]:
-        """Which classes are kept as rows and nothing else."""
-        return self.core.count == 0
-
-    def unheld(self, seen: Int[np.ndarray, " n"]) -> tuple[Float[np.ndarray, "r d"], Int[np.ndarray, " r"]]:
-        """Return rows of the statistics that can be left out one by one, and their labels.
-
-        They are of the classes that are kept whole and have two different samples, but for the classes in `seen`.
-        """
-        k = len(self.classes)
-        different = np.bincount(self.rows.labels[~self._held], minlength=k)
-        wanted = self.whole & (different >= 2) & ~np.isin(np.arange(k), seen)
-        rows = wanted[self.rows.labels] & ~self._held
-        return self.rows.features_of(rows)[:, self.offset :].astype(np.float64), self.rows.labels[rows]
-
     def without_rows(self, features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]) -> Memory:
         """Return the memory without these rows of its statistics, at the strengths that it has now."""
         gone = np.zeros(len(self.rows), bool)
@@ -252,30 +176,6 @@ class Memory:
             mine = self.rows.features[own, self.offset :]
             gone[own] = np.isin(_as_bytes(mine), _as_bytes(features[labels == label]))
         return replace(self, rows=self.rows.take(~gone), inverses=(), summed=None)
-
-    def inverse_at(self, strength: float) -> Inverse | None:
-        """Return the inverse that is kept for this strength, if there is one."""
-        return next((inverse for inverse in self.inverses if inverse.strength == strength), None)
-
-    @property
-    def total(self) -> Int[np.ndarray, " k"]:
-        """The number of samples of each class, held-out ones included."""
-        here = np.bincount(self.rows.labels, weights=self.rows.copies, minlength=len(self.classes))
-        return self.core.count + here.astype(np.int64)
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes that this memory takes in a checkpoint, before compression."""
-        k, d, (folded,), summed = len(self.classes), self.dim, np.nonzero(self.core.count), self.summed
-        packed = 4 * d * (d + 1)
-        scatters = self.core.scatters
-        own = 0 if scatters is None else sum(8 + scatters.nbytes(label) for label in folded.tolist())
-        core = len(folded) * (16 + 8 * d) + own + packed * bool(len(folded))
-        inverses = sum(inverse.nbytes for inverse in self.inverses)
-        exemplars = self.exemplars.nbytes if self.exemplars is not None else 0
-        fisher = sum(value.nbytes for value in self.fisher.values.values()) if self.fisher is not None else 0
-        sums = packed if summed is not None and summed.pooled is not None else 0
-        return 9 * k + self.rows.stored_bytes(self.dtype) + core + inverses + exemplars + fisher + sums
 
     def __add__(self, other: Memory) -> Memory:
         """Return the memory of both data sets together; classes of the same name are one class.
@@ -355,14 +255,6 @@ class Memory:
         """Return this memory with the inverses that LDA and ridge need at their strengths, which additions update."""
         return self.with_inverses(self.shared_strength()[0], self.ridge or 0.0)
 
-    def shared_strength(self, share: float | None = None) -> tuple[float, float]:
-        """Return lambda in ``S + lambda I`` and the share of shrinkage that it amounts to.
-
-        S is the within-class scatter; lambda is frozen in this memory, or else chosen from its statistics. `share`
-        gives the share in place of it.
-        """
-        return shared_strength(self.statistics, self.shrinkage, share)
-
     def with_exemplar_limit(self, limit: int | None) -> Memory:
         """Return this memory with another limit of exemplars, in bytes; None leaves it as it is, 0 drops them."""
         if limit is None:
@@ -433,14 +325,6 @@ class Memory:
             summed=None,
         )
         return moved.with_inverses(*(inverse.strength for inverse in self.inverses))
-
-    def sample(self, name: str, n: int, seed: int = 0) -> Float[np.ndarray, "n d"]:
-        """Draw n feature vectors from a class's Gaussian; the draws depend on the class's name and the seed alone.
-
-        The covariance is the class's own (the pooled one where only that is kept, or for a single sample).
-        """
-        digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
-        return self.statistics.draw(self.classes.index(name), n, np.random.default_rng([seed, digest]))
 
     def _folded(self) -> Memory:
         """This memory with what is beyond the rows that are kept moved into the statistics."""

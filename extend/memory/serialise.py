@@ -22,6 +22,7 @@ SETTINGS = {
     "shrinkage": "shrinkage",
     "ridge": "ridge",
     "spent": "held_out_used",
+    "most_bytes": "most_bytes",
 }
 """Names in a checkpoint, which stay as they are, and the attributes of a `Memory` that they stand for."""
 EXEMPLARS = {"exemplar_label": "labels", "exemplar_key": "keys", "exemplar_rank": "ranks"}

@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple, cast
 import numpy as np
 from jaxtyping import Bool, Int
 
+from extend.backbone import Backbone
 from extend.heads import Calibrated, Head, class_weights, temperature
 from extend.memory import Memory
 from extend.methods.base import ClosedForm, Need, OnFeatures
@@ -76,6 +77,15 @@ class Auto(ClosedForm):
     exclusive_only: ClassVar[bool] = False
     chooses: ClassVar[bool] = True
 
+    @classmethod
+    def for_(cls, backbone: Backbone) -> Auto:
+        """Return what chooses for a backbone: among linear heads alone for a file of another framework."""
+        made = cls()
+        return made if backbone.own_format is None else made._of_linear()
+
+    def _of_linear(self) -> Auto:
+        return replace(self, candidates=tuple(method for method in self.candidates if method.linear))
+
     @property
     def needs(self) -> frozenset[Need]:
         return frozenset()
@@ -94,9 +104,7 @@ class Auto(ClosedForm):
             return (Imprint() if blind else NewUnits()), why
         if blind:
             return Imprint(), "chosen: there is no memory to choose by"
-        able = self
-        if increment.linear_only:
-            able = replace(self, candidates=tuple(method for method in self.candidates if method.linear))
+        able = self._of_linear() if increment.linear_only else self
         chosen = increment.classifier.recipe.chosen
         kept = thawed(chosen, able.candidates, len(increment.rows.classes)) if chosen else None
         if kept is not None and increment.memory is not None and kept.method.comparable(increment.memory):

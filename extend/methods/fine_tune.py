@@ -66,7 +66,7 @@ class FineTune(Training, Method):
         The weight of how much the features move; 0 turns it off.
     ewc
         The weight of elastic weight consolidation (Kirkpatrick et al. 2017), which needs the Fisher diagonal:
-        ``extend.wrap(..., fisher=True)``, or real samples as ``old=``; 0 turns it off.
+        ``extend.wrap(..., keep=extend.Keep(fisher=True))``, or real samples as ``old=``; 0 turns it off.
     replay
         Train on the memory's exemplars and on samples that are given as ``old=``.
     average
@@ -219,7 +219,8 @@ class FineTune(Training, Method):
             return memory.fisher
         if old is None:
             raise ArgumentError(
-                "ewc needs the Fisher diagonal of the old classes: wrap the model with fisher=True, or pass old=(x, y)"
+                "ewc needs the Fisher diagonal of the old classes: wrap the model with keep=extend.Keep(fisher=True), "
+                "or pass old=(x, y)"
             )
         labels = old.relabel(classifier.classes).labels
         return measure_fisher(classifier.backbone, classifier.head, old.take(~memory.holds(old.keys, labels)), seed)

@@ -29,7 +29,7 @@ class LDA(ClosedForm):
     a few is neither lost nor everywhere.
 
     It costs O(d^3 + k d^2), whatever the number of samples; O(d k + k d n) a step where the memory keeps an inverse and
-    n samples came (`extend.wrap(recursive=True)`). The memory is the pooled scatter, 4 d^2 bytes. Do not use it for
+    n samples came (`keep=extend.Keep(inverse=True)`). The memory is the pooled scatter, 4 d^2 bytes. Do not use it for
     classes of very different spread: see `Gaussian`.
 
     Parameters

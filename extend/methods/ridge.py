@@ -27,7 +27,7 @@ class Ridge(ClosedForm):
     the inverse, ACIL; both leave out b (``intercept=False``).
 
     It costs O(d^3 + k d^2), whatever the number of samples; O(k d n + k^2 d) a step where the memory keeps an inverse
-    (`extend.wrap(recursive=True)`) and that is less. The memory is the scatter, 4 d^2 bytes (if balanced, for each
+    (`keep=extend.Keep(inverse=True)`) and that is less. The memory is the scatter, 4 d^2 bytes (if balanced, for each
     class). Unless it is balanced, do not use it for classes of very different size: small ones hardly count.
 
     Parameters

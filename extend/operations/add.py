@@ -17,8 +17,9 @@ from extend.classifier import Classifier, Comparison, Event, compare, held_out_e
 from extend.core.errors import ArgumentError, DataError
 from extend.data import Progress, Samples
 from extend.heads import checked_limit
-from extend.memory import Memory, check_limit, with_exemplars
+from extend.memory import Memory, check_bytes, check_limit, with_exemplars
 from extend.methods import Extended, Method, covers, extend_within, named
+from extend.operations.left_out import left_out
 from extend.operations.load_any import as_classifier
 from extend.report import (
     Action,
@@ -94,6 +95,9 @@ def add_classes(
     real, check = _read_old(clf, old), _read_validation(clf, samples.classes, validation)
     classes = tuple(dict.fromkeys((*clf.classes, *samples.classes)))
     clf = _with_exemplar_limit(clf, exemplars, samples, real, len(classes))
+    if (known := clf.memory) is not None:
+        kept = known.max_rows, known.max_held_out, known.dtype
+        check_bytes(known.most_bytes, known.nbytes, samples.counts, known.rows.width, *kept)
     started = time.perf_counter()
     if max_forgetting is None:
         got = how.extend(clf, samples, old=real, seed=seed, progress=progress)
@@ -118,7 +122,10 @@ def _reported(
     """Measure the wider classifier beside the old one, and write the step into its recipe and its history."""
     added, memory = wider.classes[len(clf.classes) :], wider.memory
     found = compare(replace(clf, memory=got.before), wider, check)
-    learnt, cost = _learnt(wider, added), _cost(got)
+    alone = left_out(wider, got.method, got.settings, added, found.after)
+    held = found.after if check is None else held_out_evaluation(memory, wider.head, wider.classes)
+    learnt = {name: held.by_class[name] for name in added if held is not None and name in held.by_class}
+    cost = _cost(got)
     trained_on = wider.classes if how.trains_backbone else ()
     recipe = clf.recipe.after_adding(got.method, got.settings, learnt, added, cost, trained_on, got.chosen)
     action: Action = "add" if added else "update"
@@ -131,7 +138,10 @@ def _reported(
         before=found.before,
         after=found.after,
         same_rows=found.same_rows,
-        forgetting_since_learnt=None if check is not None else _since_learnt(clf, found),
+        left_out=alone,
+        forgetting_since_learnt=None
+        if check is not None
+        else since_learnt(clf.recipe.learnt, found.after, found.same_rows),
         measured_on=measured_on(wider, found.after, validated=check is not None),
         seconds=seconds,
         fit_seconds=got.fit_seconds if got.fit_seconds is not None else seconds,
@@ -142,16 +152,6 @@ def _reported(
         forgetting_total=recipe.forgetting_total if cost is not None else None,
     )
     return replace(wider, history=(*clf.history, event), recipe=recipe), report
-
-
-def _learnt(wider: Classifier, added: tuple[str, ...]) -> dict[str, float]:
-    """The held-out accuracy of each new class."""
-    measured = held_out_evaluation(wider.memory, wider.head, wider.classes)
-    return {} if measured is None else {name: value for name, value in measured.by_class.items() if name in added}
-
-
-def _since_learnt(clf: Classifier, found: Comparison) -> float | None:
-    return since_learnt(clf.recipe.learnt, found.after, found.same_rows)
 
 
 def _check_arguments(

@@ -13,12 +13,15 @@ from extend.classifier import Classifier, Event, Recipe, held_out_evaluation
 from extend.core.errors import ArgumentError
 from extend.data import Features, Progress, Samples, read_into
 from extend.heads import Activation, Head, Link, link_named
-from extend.memory import MOST, Exemplars, Memory, wide_feature, with_exemplars
+from extend.memory import MOST, Exemplars, Keep, Memory, check_bytes, wide_feature, with_exemplars
 from extend.methods import Auto, Chosen
 from extend.operations.adopt import Adopted, Build, adopt
 from extend.operations.feature_search import choose
 from extend.operations.foreign import Pixels
 from extend.training import measure_fisher
+
+Kept = tuple[Keep, Literal["class", "pooled"]]
+"""What the memory keeps, and how it keeps the scatter."""
 
 
 def wrap(
@@ -34,9 +37,7 @@ def wrap(
     transform: Transform | Literal["auto"] | None = None,
     width: int | Width | Literal["auto"] | None = None,
     scatter: Literal["class", "pooled"] = "class",
-    recursive: bool = False,
-    exemplars: int = 0,
-    fisher: bool = False,
+    keep: Keep = Keep(),
     activation: Activation | Link | None = None,
     head: str | None = None,
     call: Callable[..., Any] | None = None,
@@ -67,12 +68,8 @@ def wrap(
         function's features are standardised where one spreads 100 times as wide as the median.
     scatter
         ``"class"`` keeps a scatter matrix for each class, ``"pooled"`` one for all.
-    recursive
-        Keep the inverse of the scatter, so that adding few samples is a rank-n update and not a new solve.
-    exemplars
-        Bytes of real samples to keep, all classes together, for `extend.methods.FineTune` to replay; 0: none.
-    fisher
-        Measure the Fisher diagonal, which elastic weight consolidation and weight averaging need.
+    keep
+        What the memory keeps of the classes: rows, exemplars, the inverse; see `extend.Keep`.
     activation
         ``"sigmoid"`` for a model whose classes do not exclude each other; None: the head's own, or softmax.
     head, call
@@ -98,18 +95,14 @@ def wrap(
     model_of = adopt(
         model, classes, data, inputs=inputs, pixels=pixels, size=size, head=head, call=call, variables=variables
     )  # fmt: skip
-    keep = Keep(scatter, recursive, exemplars, fisher)
-    return _wrapped(model_of, data, held_out, (taps, transform, width), keep, activation, progress)
+    space, kept = (taps, transform, width), (_checked(keep), scatter)
+    return _wrapped(model_of, data, held_out, space, kept, activation, progress)
 
 
-@dataclass(frozen=True)
-class Keep:
-    """What the memory is to keep; see `wrap`."""
-
-    scatter: Literal["class", "pooled"]
-    recursive: bool
-    exemplars: int
-    fisher: bool
+def _checked(keep: Any) -> Keep:
+    if not isinstance(keep, Keep):
+        raise ArgumentError(f"keep is {keep!r}; expected extend.Keep(...), such as extend.Keep(rows=100)")
+    return keep
 
 
 def _wrapped(
@@ -117,7 +110,7 @@ def _wrapped(
     data: Any,
     held_out: Any,
     space: tuple[Any, Any, Any],
-    keep: Keep,
+    kept: Kept,
     activation: Activation | Link | None,
     progress: Progress | None,
 ) -> Classifier:
@@ -129,8 +122,8 @@ def _wrapped(
     backbone = model.build() if automatic else model.build(taps=taps, transform=transform, width=width)
     own = _own_head(backbone, activation, has_data=data is not None)
     if data is None:
-        if keep.exemplars or keep.fisher:
-            raise ArgumentError("exemplars= and fisher= are taken from data=, and there is none")
+        if kept[0].exemplar_bytes or kept[0].fisher:
+            raise ArgumentError("exemplars and the Fisher diagonal are taken from data=, and there is none")
         return _made(backbone, own, None, model.classes, "own head", {}, 0)
     base = _read(model.classes, data, held_out, backbone)
     tried: tuple[str, ...] = ()
@@ -139,7 +132,7 @@ def _wrapped(
         backbone = model.build(taps=chosen.taps, transform=chosen.transform, width=chosen.width)
         tried = chosen.tried
     as_it_is = own is None and not (automatic or model.has_space) and backbone.space.plain
-    return _measured(backbone, own, base, keep, tried, progress, model.build if as_it_is else None)
+    return _measured(backbone, own, base, kept, tried, progress, model.build if as_it_is else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +174,7 @@ def _measured(
     backbone: Backbone,
     own: Head | None,
     base: Base,
-    keep: Keep,
+    kept: Kept,
     tried: tuple[str, ...],
     progress: Progress | None,
     build: Build | None,
@@ -190,7 +183,10 @@ def _measured(
 
     `build` makes the backbone with another feature space, where the user left it open.
     """
-    samples, names = base.samples, base.samples.classes
+    (keep, scatter), samples, names = kept, base.samples, base.samples.classes
+    rows_each = 0 if backbone.space.width is not None and keep == Keep() else keep.rows
+    width = max(1, backbone.feature_dim)
+    check_bytes(keep.most_bytes, 0, samples.counts, width, rows_each, base.max_held_out, keep.dtype)
     joined = embed(backbone, samples, progress=progress)
     scaled = ""
     if build is not None and (wide := wide_feature(joined.std(axis=0, dtype=np.float64))) is not None:
@@ -200,27 +196,30 @@ def _measured(
     rows = Features(finish(backbone, joined), samples.labels, names, samples.keys)
     memory = Memory.of(
         rows,
-        scatter=keep.scatter,
+        scatter=scatter,
         max_held_out=base.max_held_out,
+        max_rows=rows_each,
+        dtype=keep.dtype,
         trained_on=True,
         offset=backbone.offset,
     )
     if (held := base.held_out) is not None:
         memory = memory.with_held_out(extract(backbone, held).features, held.labels, held.keys)
-    memory = replace(memory.with_strengths(), held_out_used=bool(tried))
-    if keep.recursive:
+    memory = replace(memory.with_strengths(), held_out_used=bool(tried), most_bytes=keep.most_bytes)
+    if keep.inverse:
         memory = memory.recursive()
     how, settings = "own head", {"tried": [*tried, *([f"transform standardise: {scaled}"] if scaled else [])]}
     settings = settings if settings["tried"] else {}
-    choice = Auto().choose(memory)
+    choice = None if own is not None and not own.link.exclusive else Auto.for_(backbone).choose(memory)
     if own is None:
+        assert choice is not None
         own, how, settings = choice.head, choice.method.name, choice.method.settings() | settings
-    if keep.exemplars:
-        memory = with_exemplars(replace(memory, exemplars=Exemplars(keep.exemplars)), samples, rows, backbone.inputs)
+    if limit := keep.exemplar_bytes:
+        memory = with_exemplars(replace(memory, exemplars=Exemplars(limit)), samples, rows, backbone.inputs)
     if keep.fisher:
-        kept = samples.take(~memory.holds(samples.keys, samples.labels))
-        memory = replace(memory, fisher=measure_fisher(backbone, own, kept))
-    return _made(backbone, own, memory, names, how, settings, len(samples), choice.chosen)
+        free = samples.take(~memory.holds(samples.keys, samples.labels))
+        memory = replace(memory, fisher=measure_fisher(backbone, own, free))
+    return _made(backbone, own, memory, names, how, settings, len(samples), choice.chosen if choice else None)
 
 
 def _made(

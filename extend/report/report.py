@@ -95,6 +95,9 @@ class Report:
     same_rows
         The evaluation of the classifier as it is now on the very rows of `before`, where `after` holds other rows of
         the old classes too; None where it does not. What was forgotten is told by it.
+    left_out
+        New classes of which nothing was held out, each of their samples left out in its turn; None where `after` has
+        samples of all.
     forgetting_since_learnt
         The forgetting of all classes since each was learnt; None where that was not measured.
     measured_on
@@ -133,6 +136,7 @@ class Report:
     before: Evaluation | None = None
     after: Evaluation | None = None
     same_rows: Evaluation | None = None
+    left_out: Evaluation | None = None
     forgetting_since_learnt: float | None = None
     measured_on: str = "nothing"
     seconds: float
@@ -182,7 +186,15 @@ class Report:
     @property
     def new(self) -> float | None:
         """The accuracy after the action on the classes that it added, updated, renamed or merged."""
-        return _measured(self.after, self.subjects)
+        return _measured(self.new_now, self.subjects)
+
+    @property
+    def new_now(self) -> Evaluation | None:
+        """The evaluation after the action with samples of `subjects`: held out, or left out in their turn."""
+        if self.left_out is None or self.after is None:
+            return self.left_out if self.after is None else self.after
+        both = self.after.confusion + self.left_out.confusion
+        return Evaluation(self.after.classes, both, self.after.log_loss, self.after.ece)
 
     @property
     def overall(self) -> float | None:
@@ -214,13 +226,13 @@ class Report:
 
     def intervals(self) -> dict[str, Interval]:
         """Return the 95 % intervals of the accuracies that were measured, by their names here."""
-        groups = {"old_before": (self.before, self.old)}
+        groups: dict[str, tuple[Evaluation | None, tuple[str, ...]]] = {"old_before": (self.before, self.old)}
         if self.after is not None:
             groups |= {
                 "old_after": (self.old_now, self.old),
-                "new": (self.after, self.subjects),
                 "overall": (self.after, self.after.classes),
             }
+        groups["new"] = self.new_now, self.subjects
         return {
             key: evaluation.interval(names)
             for key, (evaluation, names) in groups.items()
@@ -308,7 +320,8 @@ class Report:
         for label, key, value in rows:
             if value is not None:
                 low, high = intervals[key]
-                lines.append(f"  {label:<22}{value:7.1%}   ({low:.1%} to {high:.1%})")
+                how = ", each sample left out in its turn" if key == "new" and self.left_out is not None else ""
+                lines.append(f"  {label:<22}{value:7.1%}   ({low:.1%} to {high:.1%}{how})")
         return lines
 
     def _losses(self) -> list[str]:

@@ -44,7 +44,9 @@ def test_continuing_after_a_restore(
 ) -> None:
     x, y = blobs(5, each, 6, seed)
     model = MLP(3, inputs=6, hidden=(12, 8), rngs=nnx.Rngs(seed))
-    first = extend.wrap(model, names(3), (x[y < 3], y[y < 3]), scatter=scatter, recursive=recursive, **space)
+    first = extend.wrap(
+        model, names(3), (x[y < 3], y[y < 3]), scatter=scatter, keep=extend.Keep(inverse=recursive), **space
+    )
     if method == "new_units" and not first.backbone.space.plain:
         return  # Its own head does not act on the memory's features: new_units refuses (tested beside the method).
     if method == "gaussian" and scatter == "pooled":

@@ -11,7 +11,7 @@ from tests.conftest import blobs, identity, names, spec
 
 def test_exemplars_are_the_herded_samples_and_none_is_held_out() -> None:
     x, y = blobs(3, 100, 5)
-    clf = extend.wrap(identity, names(3), (x, y), exemplars=3 * 7 * 20)
+    clf = extend.wrap(identity, names(3), (x, y), keep=extend.Keep(exemplar_bytes=3 * 7 * 20))
     assert clf.memory is not None
     kept = exemplar_samples(clf.memory, clf.backbone.inputs)
     assert kept is not None and np.bincount(kept.labels).tolist() == [7] * 3
@@ -30,7 +30,7 @@ def test_pictures_and_arrays_mix() -> None:
     pictures = rng.integers(0, 255, (60, 8, 8, 3)).astype(np.uint8)
     model = ResNet(2, depth=8, width=4, rngs=nnx.Rngs(0))
     labels = np.repeat([0, 1], 30)
-    clf = extend.wrap(model, ["a", "b"], (pictures, labels), inputs=image, exemplars=100 * 192)
+    clf = extend.wrap(model, ["a", "b"], (pictures, labels), inputs=image, keep=extend.Keep(exemplar_bytes=100 * 192))
     more, _ = extend.add_classes(clf, {"c": image.normalise(pictures[:30])})
     assert more.memory is not None
     kept = exemplar_samples(more.memory, image)
@@ -41,21 +41,21 @@ def test_pictures_and_arrays_mix() -> None:
 
 def test_the_limit_can_be_changed(network: extend.Classifier, fourth: np.ndarray) -> None:
     x, y = blobs(4, 40, 5)
-    clf = extend.wrap(network.backbone, names(3), (x[y < 3], y[y < 3]), exemplars=3 * 20)
+    clf = extend.wrap(network.backbone, names(3), (x[y < 3], y[y < 3]), keep=extend.Keep(exemplar_bytes=3 * 20))
     with pytest.raises(ValueError, match="give a larger exemplars="):
         extend.add_classes(clf, {"new": fourth}, method="lda")
-    none, _ = extend.add_classes(clf, {"new": fourth}, method="lda", exemplars=0)
-    more, _ = extend.add_classes(clf, {"new": fourth}, method="lda", exemplars=400)
+    none, _ = extend.add_classes(clf, {"new": fourth}, method="lda", keep=extend.Keep(exemplar_bytes=0))
+    more, _ = extend.add_classes(clf, {"new": fourth}, method="lda", keep=extend.Keep(exemplar_bytes=400))
     assert none.memory is not None and none.memory.exemplars is None
     assert more.memory is not None and more.memory.exemplars is not None
     assert np.bincount(more.memory.exemplars.labels).tolist() == [1, 1, 1, 5]
     with pytest.raises(ValueError, match="taken from data="):
-        extend.wrap(network.backbone, names(3), exemplars=100)
+        extend.wrap(network.backbone, names(3), keep=extend.Keep(exemplar_bytes=100))
 
 
 def test_a_closed_form_addition_keeps_exemplars_too(network: extend.Classifier, fourth: np.ndarray) -> None:
     x, y = blobs(4, 40, 5)
-    clf = extend.wrap(network.backbone, names(3), (x[y < 3], y[y < 3]), exemplars=12 * 20)
+    clf = extend.wrap(network.backbone, names(3), (x[y < 3], y[y < 3]), keep=extend.Keep(exemplar_bytes=12 * 20))
     more, report = extend.add_classes(clf, {"new": fourth})
     assert more.memory is not None and more.memory.exemplars is not None
     assert np.bincount(more.memory.exemplars.labels).tolist() == [3] * 4
@@ -66,7 +66,7 @@ def test_a_closed_form_addition_keeps_exemplars_too(network: extend.Classifier, 
     assert not np.isin(gone, smaller.memory.exemplars.keys).any()
     assert report.bytes > 12 * 20
     with pytest.raises(ValueError, match="less than one input a class"):
-        extend.wrap(network.backbone, names(3), (x[y < 3], y[y < 3]), exemplars=30)
+        extend.wrap(network.backbone, names(3), (x[y < 3], y[y < 3]), keep=extend.Keep(exemplar_bytes=30))
 
 
 def test_herding_follows_the_scale() -> None:

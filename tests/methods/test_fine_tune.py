@@ -111,7 +111,7 @@ def test_drift_compensation_is_what_keeps_the_old_classes() -> None:
 
 
 def test_held_out_samples_are_never_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    clf, x, y = base(exemplars=20 * 60)
+    clf, x, y = base(keep=extend.Keep(exemplar_bytes=20 * 60))
     trained = spied_on(monkeypatch)
     more, _ = extend.add_classes(clf, fresh(x, y), method=QUICK)
     assert more.memory is not None and clf.memory is not None and clf.memory.exemplars is not None
@@ -122,18 +122,18 @@ def test_held_out_samples_are_never_trained_on(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_exemplars_are_replayed_kept_and_cut() -> None:
-    clf, x, y = base(exemplars=20 * 60)
+    clf, x, y = base(keep=extend.Keep(exemplar_bytes=20 * 60))
     more, _ = extend.add_classes(clf, fresh(x, y), method=QUICK)
     assert clf.memory is not None and clf.memory.exemplars is not None and len(clf.memory.exemplars) == 60
     assert more.memory is not None and more.memory.exemplars is not None
     assert np.bincount(more.memory.exemplars.labels).tolist() == [15] * 4
     with pytest.raises(ValueError, match="less than one input a class"):
-        extend.wrap(clf.backbone, names(3), (x[y < 3], y[y < 3]), exemplars=50)
+        extend.wrap(clf.backbone, names(3), (x[y < 3], y[y < 3]), keep=extend.Keep(exemplar_bytes=50))
 
 
 def test_ewc_needs_the_fisher_diagonal_and_keeps_it_up() -> None:
     clf, x, y = base()
-    with pytest.raises(ValueError, match="wrap the model with fisher=True, or pass old="):
+    with pytest.raises(ValueError, match=r"wrap the model with keep=extend.Keep\(fisher=True\), or pass old="):
         extend.add_classes(clf, fresh(x, y), method=replace(QUICK, ewc=10.0))
     old = (y < 3) & (np.arange(len(y)) % 2 == 0)
     some, moved = (x[old][::20], y[old][::20]), []
@@ -143,7 +143,7 @@ def test_ewc_needs_the_fisher_diagonal_and_keeps_it_up() -> None:
         before, after = (one.backbone.params["network"] for one in (clf, more))
         moved.append(sum(float(((after[n] - before[n]) ** 2).sum()) for n in clf.backbone.trainable))
     assert moved[1] < 0.5 * moved[0]
-    kept, _, _ = base(fisher=True)
+    kept, _, _ = base(keep=extend.Keep(fisher=True))
     more, _ = extend.add_classes(kept, fresh(x, y), method=replace(QUICK, ewc=10.0, average=0.3))
     assert kept.memory is not None and kept.memory.fisher is not None and kept.memory.fisher.count == 500
     assert more.memory is not None and more.memory.fisher is not None and more.memory.fisher.count > 500
@@ -162,7 +162,7 @@ def test_several_labels_and_a_sigmoid() -> None:
 
 
 def test_saved_restored_and_taken_back(tmp_path: Path) -> None:
-    clf, x, y = base(exemplars=20 * 60, fisher=True)
+    clf, x, y = base(keep=extend.Keep(exemplar_bytes=20 * 60, fisher=True))
     more, _ = extend.add_classes(clf, fresh(x, y), method=replace(QUICK, head=Ridge(balanced=True)))
     assert more.history[-1].settings["head"]["name"] == "ridge"
     more.save(tmp_path / "saved")
@@ -224,7 +224,7 @@ def test_nothing_is_guaranteed_on_features_from_before_the_backbone_moved() -> N
 
 
 def test_more_samples_of_a_class_stay_apart_from_what_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    clf, x, y = base(exemplars=20 * 60)
+    clf, x, y = base(keep=extend.Keep(exemplar_bytes=20 * 60))
     few = np.flatnonzero(y == 3)[:8]
     clf, _ = extend.add_classes(clf, {"new": x[few]})
     trained = spied_on(monkeypatch)
@@ -265,7 +265,7 @@ def test_one_sample_is_too_few() -> None:
 
 
 def test_old_and_new_weights_are_averaged() -> None:
-    kept, x, y = base(fisher=True)
+    kept, x, y = base(keep=extend.Keep(fisher=True))
     assert kept.memory is not None
     for clf in (kept, replace(kept, memory=replace(kept.memory, fisher=None))):
         old = clf.backbone.params["network"]
@@ -314,7 +314,7 @@ def test_early_stopping_judges_the_averaged_weights(monkeypatch: pytest.MonkeyPa
 
 
 def test_ewc_holds_the_network() -> None:
-    clf, x, y = base(fisher=True)
+    clf, x, y = base(keep=extend.Keep(fisher=True))
 
     def moved(ewc: float) -> float:
         more, _ = extend.add_classes(clf, fresh(x, y), method=replace(QUICK, ewc=ewc, distillation=0.0))
@@ -335,7 +335,7 @@ def test_training_is_judged_by_the_closed_form_that_it_ends_with(monkeypatch: py
     assert judged[0]["new"] == pytest.approx(each["new"], abs=0.02)
 
 
-@pytest.mark.parametrize("options", [{}, {"exemplars": 20 * 60, "fisher": True}])
+@pytest.mark.parametrize("options", [{}, {"keep": extend.Keep(exemplar_bytes=20 * 60, fisher=True)}])
 def test_interrupted_it_goes_on_bit_for_bit(tmp_path: Path, options: dict[str, Any]) -> None:
     """With draws of the old classes, and with exemplars of them."""
     clf, x, y = base(**options)

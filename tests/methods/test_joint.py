@@ -13,7 +13,7 @@ def test_all_data_again_is_the_upper_bound() -> None:
     first = np.arange(len(y)) % 2 == 0
     old, new = first & (y < 3), first & (y == 3)
     model = MLP(3, inputs=5, hidden=(32, 16), rngs=nnx.Rngs(0))
-    clf = extend.wrap(model, names(3), (x[old], y[old]), exemplars=20 * 30)
+    clf = extend.wrap(model, names(3), (x[old], y[old]), keep=extend.Keep(exemplar_bytes=20 * 30))
     how = Joint(epochs=30, batch_size=64, learning_rate=1e-2)
     more, report = extend.add_classes(clf, {"new": x[new]}, old=(x[old], y[old]), method=how)
     frozen, _ = extend.add_classes(clf, {"new": x[new]})
@@ -30,7 +30,7 @@ def test_what_it_may_call_unseen() -> None:
     first, old = np.arange(len(y)) % 2 == 0, y < 3
     model = MLP(3, inputs=5, hidden=(16, 8), rngs=nnx.Rngs(0))
     held = (x[~first & old], y[~first & old])
-    clf = extend.wrap(model, names(3), (x[first & old], y[first & old]), held_out=held, recursive=True)
+    clf = extend.wrap(model, names(3), (x[first & old], y[first & old]), held_out=held, keep=extend.Keep(inverse=True))
     data = {"new": x[first & (y == 3)]}
     how = Joint(epochs=2, batch_size=64)
     again, _ = extend.add_classes(clf, data, old=(x[first & old], y[first & old]), method=how)

@@ -61,11 +61,11 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, int]]:
     [
         (TUNE, {}, {}),
         (replace(TUNE, drift=None, head=None), {}, {}),
-        (replace(TUNE, average=0.5, ewc=1.0), {"exemplars": 20 * 60, "fisher": True}, {}),
+        (replace(TUNE, average=0.5, ewc=1.0), {"keep": extend.Keep(exemplar_bytes=20 * 60, fisher=True)}, {}),
         (TUNE, {}, {"old": (OLD[0][::5], OLD[1][::5])}),
         (TUNE, None, {"old": OLD, "exemplars": 1600}),
         (ALL, {}, {"old": OLD}),
-        (ALL, {"exemplars": 20 * 60}, {"old": OLD}),
+        (ALL, {"keep": extend.Keep(exemplar_bytes=20 * 60)}, {"old": OLD}),
         (ALL, None, {"old": OLD, "exemplars": 1600}),
     ],
 )

@@ -45,7 +45,7 @@ def test_integers_are_names(fourth: np.ndarray) -> None:
 
 def test_removing_what_the_fisher_diagonal_never_saw_leaves_it(fourth: np.ndarray) -> None:
     x, y = blobs(3, 40, 5)
-    clf = extend.wrap(MLP(3, inputs=5, hidden=(8,), rngs=nnx.Rngs(0)), names(3), (x, y), fisher=True)
+    clf = extend.wrap(MLP(3, inputs=5, hidden=(8,), rngs=nnx.Rngs(0)), names(3), (x, y), keep=extend.Keep(fisher=True))
     wider, _ = extend.add_classes(clf, {"new": fourth}, method="lda")
     back, report = extend.remove_classes(wider, "new")
     assert clf.memory is not None and clf.memory.fisher is not None

@@ -1,0 +1,53 @@
+"""A figure for new classes of which nothing is held out: each of their samples is left out in its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from extend.classifier import Classifier, Evaluation
+from extend.methods import closed_form
+
+MOST = 200
+"""So many samples are left out at most."""
+
+
+def left_out(
+    classifier: Classifier, method: str, settings: Mapping[str, Any], added: tuple[str, ...], after: Evaluation | None
+) -> Evaluation | None:
+    """Measure new classes that `after` has no samples of.
+
+    Parameters
+    ----------
+    classifier
+        The classifier that knows the new classes.
+    method, settings
+        The closed form that gave its head.
+    added
+        The new classes.
+    after
+        What was measured on held-out samples; None where nothing was.
+
+    Returns
+    -------
+    Evaluation | None
+        The confusion of the classes that lack samples there and have two different ones; log-loss and calibration error
+        are not known. None where there is no such class, or the head is not that of a closed form.
+    """
+    memory, form = classifier.memory, closed_form(method, settings)
+    seen = after.by_class if after is not None else {}
+    if memory is None or form is None or all(name in seen for name in added):
+        return None
+    place = {name: i for i, name in enumerate(classifier.classes)}
+    lacking = np.asarray([place[name] for name in added if name not in seen])
+    others = np.setdiff1d(np.arange(len(place)), lacking)
+    rows, labels = memory.unheld(others)
+    rows, labels = rows[:MOST], labels[:MOST]
+    if not len(labels):
+        return None
+    predicted = form.leave_one_out(memory, rows, labels).argmax(axis=1)
+    confusion = np.zeros((len(place), len(place)), np.int32)
+    np.add.at(confusion, (labels, predicted), 1)
+    return Evaluation(classifier.classes, confusion, float("nan"), float("nan"))
