@@ -58,11 +58,12 @@ class Labelled:
         DataError
             A class is not one of them; `what` and `hint` stand in the message.
         """
-        if unknown := [name for name in self.classes if name not in classes]:
+        places = {name: place for place, name in enumerate(classes)}
+        if unknown := [name for name in self.classes if name not in places]:
             raise DataError(
                 f"{what} holds class {unknown[0]!r}, which is not one of {', '.join(classes)}" + (hint and f": {hint}")
             )
-        place = np.asarray([list(classes).index(name) for name in self.classes], np.int64)
+        place = np.asarray([places[name] for name in self.classes], np.int64)
         return replace(self, labels=place[self.labels], classes=tuple(classes))  # type: ignore[type-var]
 
     def check_every_class(self, what: str = "the data") -> Self:

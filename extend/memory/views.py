@@ -106,16 +106,25 @@ class MemoryViews:
         """Which classes are kept as rows and nothing else."""
         return self.core.count == 0
 
-    def unheld(self, seen: Int[np.ndarray, " n"]) -> tuple[Float[np.ndarray, "r d"], Int[np.ndarray, " r"]]:
-        """Return rows of the statistics that can be left out one by one, and their labels.
+    def unheld(
+        self, seen: Int[np.ndarray, " n"], most: int | None = None
+    ) -> tuple[Float[np.ndarray, "r d"], Int[np.ndarray, " r"], Int[np.ndarray, " c"]]:
+        """Return rows of the statistics that can be left out one by one, their labels, and the classes that have some.
 
-        They are of the classes that are kept whole and have two different samples, but for the classes in `seen`.
+        They are of the classes that are kept whole and have two different samples, but for the classes in `seen`; as
+        even over these as they can be, and at most `most`, where the smallest content keys decide.
         """
         k = len(self.classes)
         different = np.bincount(self.rows.labels[~self._held], minlength=k)
         wanted = self.whole & (different >= 2) & ~np.isin(np.arange(k), seen)
         rows = wanted[self.rows.labels] & ~self._held
-        return self.rows.features_of(rows)[:, self.offset :].astype(np.float64), self.rows.labels[rows]
+        if most is not None and rows.sum() > most:
+            there = np.flatnonzero(rows)
+            turn = np.arange(len(there)) - np.searchsorted(self.rows.labels[there], self.rows.labels[there])
+            rows = np.zeros_like(rows)
+            rows[there[np.lexsort((self.rows.keys[there], turn))[:most]]] = True
+        features = self.rows.features_of(rows)[:, self.offset :].astype(np.float64)
+        return features, self.rows.labels[rows], np.flatnonzero(wanted)
 
     def inverse_at(self, strength: float) -> Inverse | None:
         """Return the inverse that is kept for this strength, if there is one."""

@@ -56,16 +56,14 @@ class Judges:
         k = len(memory.classes)
         rows, labels = memory.held_out
         some = np.ones(len(labels), bool) if use is None else use
-        left, left_labels = memory.unheld(labels[some])
-        seen = len(np.unique(labels[some])) + len(np.unique(left_labels))
         most = int(np.clip(SCORES // k, 200, MOST))
-        each = max(1, most // max(1, seen))
+        left, left_labels, there = memory.unheld(labels[some], most)
+        unseen = np.setdiff1d(np.arange(k), np.union1d(labels[some], there))
+        each = max(1, most // max(1, k - len(unseen)))
         some = some.copy()
         some[some] = _first(labels[some], each)
         few = _first(left_labels, each)
-        few[np.flatnonzero(few)[most:]] = False
         labels, left, left_labels = labels[some], left[few], left_labels[few]
-        unseen = np.setdiff1d(np.arange(k), np.union1d(labels, left_labels))
         return cls(memory, rows[some], labels, left, left_labels, unseen)
 
     @property

@@ -43,8 +43,7 @@ def left_out(
     place = {name: i for i, name in enumerate(classifier.classes)}
     lacking = np.asarray([place[name] for name in added if name not in seen])
     others = np.setdiff1d(np.arange(len(place)), lacking)
-    rows, labels = memory.unheld(others)
-    rows, labels = rows[:MOST], labels[:MOST]
+    rows, labels, _ = memory.unheld(others, MOST)
     if not len(labels):
         return None
     predicted = form.leave_one_out(memory, rows, labels).argmax(axis=1)

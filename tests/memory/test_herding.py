@@ -44,8 +44,8 @@ def test_the_limit_can_be_changed(network: extend.Classifier, fourth: np.ndarray
     clf = extend.wrap(network.backbone, names(3), (x[y < 3], y[y < 3]), keep=extend.Keep(exemplar_bytes=3 * 20))
     with pytest.raises(ValueError, match="give a larger exemplars="):
         extend.add_classes(clf, {"new": fourth}, method="lda")
-    none, _ = extend.add_classes(clf, {"new": fourth}, method="lda", keep=extend.Keep(exemplar_bytes=0))
-    more, _ = extend.add_classes(clf, {"new": fourth}, method="lda", keep=extend.Keep(exemplar_bytes=400))
+    none, _ = extend.add_classes(clf, {"new": fourth}, method="lda", exemplars=0)
+    more, _ = extend.add_classes(clf, {"new": fourth}, method="lda", exemplars=400)
     assert none.memory is not None and none.memory.exemplars is None
     assert more.memory is not None and more.memory.exemplars is not None
     assert np.bincount(more.memory.exemplars.labels).tolist() == [1, 1, 1, 5]

@@ -36,7 +36,7 @@ def test_the_formula_is_the_refit(method: ClosedForm, seed: int, few: int, dim: 
     rows = np.concatenate([np.flatnonzero(y < 3), np.flatnonzero(y == 3)[:few]])
     x, y = x[rows], y[rows]
     memory = replace(memory_of(x, y), shrinkage=4.0)
-    points, labels = memory.unheld(np.arange(3))
+    points, labels, _ = memory.unheld(np.arange(3))
     assert len(points) == few and (labels == 3).all()
     scores = method.leave_one_out(memory, points, labels)
     for i, point in enumerate(points):
@@ -62,7 +62,7 @@ def test_lda_with_its_centre_held(seed: int, few: int, dim: int) -> None:
     rows = np.concatenate([np.flatnonzero(y < 3), np.flatnonzero(y == 3)[:few]])
     x, y = x[rows], y[rows]
     memory = replace(memory_of(x, y), shrinkage=4.0)
-    points, labels = memory.unheld(np.arange(3))
+    points, labels, _ = memory.unheld(np.arange(3))
     scores = LDA().leave_one_out(memory, points, labels)
     for i, point in enumerate(points):
         gone = np.flatnonzero((x == point.astype(np.float32)).all(axis=1) & (y == 3))[0]
