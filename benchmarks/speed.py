@@ -1,31 +1,55 @@
-"""From features in memory to the first answer of the extended classifier: ``python -m benchmarks.speed``.
+"""From features in memory to the first answer of the extended classifier: ``python -m benchmarks.speed [A B C]``.
 
-Peers, in the same run: scikit-learn's LDA refitted on all data, and Deep_SLDA (Hayes & Kanan 2020), whose update is
-restated here: one sample at a time, then the inverse of the shrunk covariance. The floor is the flops of the Gram
-matrix and the solve over this machine's measured float64 matrix product.
+What is timed is what a user calls, with its defaults: ``extend.add_classes(clf, {name: features})``, report included,
+then one ``predict``; and ``extend.wrap(function, names, (x, y))``. Beside them, interleaved in the same run: Deep_SLDA
+(Hayes & Kanan 2020), whose update is restated here (one sample at a time, then the inverse of the shrunk covariance);
+scikit-learn's LDA and logistic regression, refitted on all data; and Avalanche's StreamingLDA where it is installed. The
+floor is the flops of the Gram matrix and the solve over this machine's measured float64 matrix product.
 """
 
 from __future__ import annotations
 
+import gc
+import resource
 import statistics
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
-import jax
 import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
 
+import extend
 from benchmarks.results import write
-from extend.classifier import evaluate_features
-from extend.data import Features
-from extend.heads import LinearHead
-from extend.memory import Memory
-from extend.memory.strengths import oas
-from extend.methods import LDA
 
 REPEATS = 7
+
+
+@dataclass(frozen=True)
+class Work:
+    """Old classes and new ones: how many, of how many samples each."""
+
+    title: str
+    dim: int
+    old: int
+    old_each: int
+    new: int
+    new_each: int
+    scatter: Literal["class", "pooled"] = "class"
+    refits: bool = True
+
+
+SETS = {
+    "A": Work("A: 512 features, 50 classes x 500, + 5 x 500", 512, 50, 500, 5, 500),
+    "A pooled": Work("A, pooled scatter", 512, 50, 500, 5, 500, "pooled"),
+    "B": Work("B: 768 features, 1000 classes x 100, + 1 x 100, pooled scatter", 768, 1000, 100, 1, 100, "pooled"),
+    "B class": Work("B, a scatter a class", 768, 1000, 100, 1, 100),
+    "C": Work("C: 512 features, 10,000 classes x 5, + 10 x 5", 512, 10000, 5, 10, 5, refits=False),
+}
 
 
 class DeepSLDA:
@@ -52,101 +76,208 @@ class DeepSLDA:
         return (x @ kernel.T - 0.5 * (kernel * self.mean).sum(axis=1)).argmax(axis=1)
 
 
-def case(
-    name: str,
-    dim: int,
-    old: int,
-    old_each: int,
-    new: int,
-    new_each: int,
-    scatter: Literal["class", "pooled"],
-    recursive: bool = False,
-) -> list[str]:
-    """One row of the table."""
-    rng = np.random.default_rng(0)
-    mix = rng.normal(size=(dim, dim)) / np.sqrt(dim)
-    centres = rng.normal(size=(old + new, dim))
-    labels = np.concatenate([np.repeat(np.arange(old), old_each), np.repeat(np.arange(old, old + new), new_each)])
-    x = (centres[labels] + rng.normal(size=(len(labels), dim)) @ mix).astype(np.float32)
-    keys = rng.integers(0, 2**64, len(labels), dtype=np.uint64)
-    names = tuple(f"c{i}" for i in range(old + new))
-    is_new = labels >= old
-    query = x[-1:]
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Features of Gaussian classes with one covariance."""
 
-    base = Memory.of(Features(x[~is_new], labels[~is_new], names[:old], keys[~is_new]), scatter=scatter)
-    base = replace(base, shrinkage=oas(base.statistics))
-    if recursive:
-        base = base.with_inverses(base.shared_strength()[0])
-    fresh = Features(x[is_new], labels[is_new] - old, names[old:], keys[is_new])
-    logits = jax.jit(LinearHead.logits)
-    found: list[LinearHead] = []
+    x: np.ndarray
+    y: np.ndarray
+    names: list[str]
+    is_new: np.ndarray
 
-    def ours() -> None:
-        memory = base + Memory.of(fresh, scatter=scatter)
-        found[:] = [LDA().fit(memory)]
-        np.asarray(logits(found[0], query))
+    @classmethod
+    def of(cls, work: Work) -> Data:
+        rng = np.random.default_rng(0)
+        mix = rng.standard_normal((work.dim, work.dim), np.float32) / np.float32(np.sqrt(work.dim))
+        centres = rng.standard_normal((work.old + work.new, work.dim), np.float32)
+        new = np.arange(work.old, work.old + work.new)
+        y = np.concatenate([np.repeat(np.arange(work.old), work.old_each), np.repeat(new, work.new_each)])
+        x = centres[y] + rng.standard_normal((len(y), work.dim), np.float32) @ mix
+        return cls(x, y, [f"c{i}" for i in range(work.old + work.new)], y >= work.old)
 
-    slda = DeepSLDA(dim, old + new)
-    slda.mean[:old], slda.count[:old] = base.statistics.mean, base.statistics.count
-    slda.covariance, slda.n = (base.statistics.within / len(x)).astype(np.float32), int((~is_new).sum())
+    @property
+    def new(self) -> dict[str, np.ndarray]:
+        """The new classes, as they are given to `extend.add_classes`."""
+        return {self.names[label]: self.x[self.y == label] for label in np.unique(self.y[self.is_new])}
+
+
+def slda_of(work: Work, data: Data, base: extend.Classifier) -> Callable[[], None]:
+    """Deep_SLDA that knows the old classes: learn the new ones, and answer once."""
+    known = base.memory.statistics
+    slda = DeepSLDA(work.dim, work.old + work.new)
+    slda.mean[: work.old], slda.count[: work.old] = known.mean, known.count
+    slda.covariance, slda.n = (known.within / len(data.x)).astype(np.float32), int((~data.is_new).sum())
     start = (slda.mean.copy(), slda.count.copy(), slda.covariance.copy(), slda.n)
 
-    def streaming() -> None:
+    def run() -> None:
         slda.mean, slda.count, slda.covariance, slda.n = start[0].copy(), start[1].copy(), start[2].copy(), start[3]
-        for row, label in zip(x[is_new], labels[is_new], strict=True):
+        for row, label in zip(data.x[data.is_new], data.y[data.is_new], strict=True):
             slda.learn(row, label)
-        slda.predict(query)
+        slda.predict(data.x[-1:])
 
-    def refit() -> None:
-        LinearDiscriminantAnalysis(solver="lsqr", shrinkage=1e-3).fit(x, labels).predict(query)
+    return run
 
-    ours_s, ours_spread = timed(ours, REPEATS)
-    slda_s, _ = timed(streaming, 3)
-    refit_s, _ = timed(refit, 2)
-    n = new * new_each
-    flops = n * dim**2 + dim**3 / 3 + 2 * dim**2 * (old + new)
-    if recursive:
-        flops = 4 * n * dim**2 + 4 * n * dim * old + 2 * dim**2 * new
+
+def avalanche_of(work: Work, data: Data, base: extend.Classifier) -> Callable[[], None] | None:
+    """Avalanche's StreamingLDA, fitted sample by sample as its own training does; None where it is not installed."""
+    try:
+        import torch
+        from avalanche.training.supervised.deep_slda import StreamingLDA
+    except ImportError:
+        return None
+    known = base.memory.statistics
+    model = StreamingLDA(
+        torch.nn.Identity(), None, work.dim, work.old + work.new, shrinkage_param=1e-4, streaming_update_sigma=True
+    )
+    x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
+
+    def run() -> None:
+        model.muK[: work.old] = torch.from_numpy(known.mean).float()
+        model.cK[: work.old] = torch.from_numpy(known.count.astype(np.float32))
+        model.Sigma = torch.from_numpy(known.within / len(data.x)).float()
+        model.num_updates, model.prev_num_updates = int((~data.is_new).sum()), -1
+        for row, label in zip(x[data.is_new], y[data.is_new], strict=True):
+            model.fit(row, label.reshape(1))
+        model.predict(x[-1:])
+
+    return run
+
+
+def refits_of(work: Work, data: Data) -> dict[str, Callable[[], None]]:
+    """scikit-learn on all data again."""
+    if not work.refits:
+        return {}
+
+    def lda() -> None:
+        LinearDiscriminantAnalysis(solver="lsqr", shrinkage=1e-3).fit(data.x, data.y).predict(data.x[-1:])
+
+    def logistic() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Twenty steps: what it has not reached by then only takes longer.
+            LogisticRegression(max_iter=20).fit(data.x, data.y).predict(data.x[-1:])
+
+    return {"LDA refit": lda, "logistic refit, 20 steps": logistic}
+
+
+def case(work: Work) -> tuple[str, str]:
+    """One row of the table of additions, and one of the table of wraps."""
+    data = Data.of(work)
+    old, names = ~data.is_new, data.names[: work.old]
+
+    def wrapped() -> extend.Classifier:
+        return extend.wrap(lambda x: x, names, (data.x[old], data.y[old]), scatter=work.scatter)
+
+    base = wrapped()
+
+    def adding(method: str) -> Callable[[], None]:
+        def run() -> None:
+            clf, _ = extend.add_classes(base, data.new, method=method)
+            clf.predict(data.x[-1:])
+
+        return run
+
+    wraps: dict[str, Callable[[], object]] = {"wrap": wrapped}
+    if work.refits:
+        lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=1e-3)
+        wraps["LDA fit"] = lambda: lda.fit(data.x[old], data.y[old])
+    found = interleaved(wraps, dict.fromkeys(wraps, 3))
+    runs = {"auto": adding("auto"), "lda": adding("lda"), "Deep_SLDA": slda_of(work, data, base)}
+    runs |= refits_of(work, data)
+    if (avalanche := avalanche_of(work, data, base)) is not None:
+        runs["Avalanche"] = avalanche
+    first = {name: once(run) for name, run in runs.items()}
+    slow = {"LDA refit": 3, "logistic refit, 20 steps": 1, "Avalanche": 3}
+    seconds = interleaved(runs, {name: slow.get(name, REPEATS) for name in runs})
+    return added_row(work, base, first, seconds), wrapped_row(work, base, found)
+
+
+def added_row(
+    work: Work, base: extend.Classifier, first: Mapping[str, float], seconds: Mapping[str, tuple[float, float]]
+) -> str:
+    """The row of the table of additions."""
+    n = work.new * work.new_each
+    flops = n * work.dim**2 + work.dim**3 / 3 + 2 * work.dim**2 * (work.old + work.new)
     floor = flops / matrix_rate()
-    held, held_labels = base.held_out
-    accuracy = evaluate_features(found[0], names, held, held_labels).accuracy
-    return [
-        f"| {name} | {1000 * ours_s:.1f} ± {1000 * ours_spread:.1f} | {1000 * slda_s:.0f} | {1000 * refit_s:.0f} "
-        f"| 1/{slda_s / ours_s:.1f} | 1/{refit_s / ours_s:.0f} | {1000 * floor:.1f} "
-        f"| {ours_s / floor:.1f} | {accuracy:.3f} |"
+    median = {name: value for name, (value, _) in seconds.items()}
+
+    def shown(name: str) -> str:
+        return f"{1000 * median[name]:.0f}" if name in median else "-"
+
+    def ratio(name: str) -> str:
+        return f"1/{median[name] / median['auto']:.1f}" if name in median else "-"
+
+    chosen = (base.recipe.chosen or {}).get("method", "-")
+    cells = [
+        work.title,
+        f"{1000 * first['auto']:.0f}",
+        f"{1000 * median['auto']:.0f} ± {1000 * seconds['auto'][1]:.0f}",
+        f"{1000 * median['lda']:.0f}",
+        chosen,
+        *(shown(name) for name in ("Deep_SLDA", "Avalanche", "LDA refit", "logistic refit, 20 steps")),
+        ratio("Deep_SLDA"),
+        ratio("LDA refit"),
+        f"{1000 * floor:.0f}",
+        f"{median['auto'] / floor:.1f}",
     ]
+    return "| " + " | ".join(cells) + " |"
 
 
-def timed(run: Callable[[], None], repeats: int) -> tuple[float, float]:
-    """Median and half the interquartile range of seconds, after one warm-up."""
+def wrapped_row(work: Work, base: extend.Classifier, found: Mapping[str, tuple[float, float]]) -> str:
+    """The row of the table of wraps."""
+    wrap, lda = found["wrap"][0], found.get("LDA fit", (float("nan"), 0.0))[0]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    raw = work.old * work.old_each * work.dim * 4
+    assert base.memory is not None
+    peer, share = (f"{lda:.2f}", f"{wrap / lda:.1f}") if work.refits else ("-", "-")
+    return f"| {work.title} | {wrap:.2f} | {peer} | {share} | {base.memory.nbytes / 1e6:.0f} | {raw / 1e6:.0f} | {peak:.1f} |"
+
+
+def once(run: Callable[[], object]) -> float:
+    """Seconds of one call."""
+    started = time.perf_counter()
     run()
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - started)
+    return time.perf_counter() - started
+
+
+def interleaved(runs: Mapping[str, Callable[[], object]], repeats: Mapping[str, int]) -> dict[str, tuple[float, float]]:
+    """Median and half the interquartile range of seconds of each, all in turns."""
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    gc.collect()
+    for number in range(max(repeats.values())):
+        for name, run in runs.items():
+            if number < repeats[name]:
+                found[name].append(once(run))
+    return {name: (statistics.median(s), _half(s)) for name, s in found.items()}
+
+
+def _half(seconds: list[float]) -> float:
+    if len(seconds) < 2:
+        return 0.0
     quarters = statistics.quantiles(seconds, n=4)
-    return statistics.median(seconds), (quarters[2] - quarters[0]) / 2
+    return (quarters[2] - quarters[0]) / 2
 
 
 def matrix_rate(size: int = 1500) -> float:
-    """Flops a second of a float64 matrix product on all cores, best of five."""
+    """Flops a second of a float64 matrix product on all cores, best of six."""
     a = np.random.default_rng(0).normal(size=(size, size))
-    best = min(timed(lambda: np.dot(a, a), 2)[0] for _ in range(3))
-    return 2 * size**3 / best
+    return 2 * size**3 / min(once(lambda: np.dot(a, a)) for _ in range(6))
 
 
 def main() -> None:
+    wanted = sys.argv[1:] or list(SETS)
+    rows = [case(SETS[name]) for name in wanted]
     lines = [
-        "| set | extend, ms | Deep_SLDA, ms | LDA refit, ms | of Deep_SLDA | of the refit | floor, ms | over the floor "
-        "| held-out accuracy |",
-        "|---|---|---|---|---|---|---|---|---|",
-        *case("A: 512 features, 50 classes x 500, + 5 x 500", 512, 50, 500, 5, 500, "class"),
-        *case("B: 768 features, 1000 classes x 100, + 1 x 100", 768, 1000, 100, 1, 100, "pooled"),
-        *case("B with the inverse kept (`recursive=True`)", 768, 1000, 100, 1, 100, "pooled", recursive=True),
+        '| set | first call, ms | steady, ms | `method="lda"`, ms | chosen | Deep_SLDA, ms | Avalanche, ms | LDA refit, ms '
+        "| logistic refit, ms | of Deep_SLDA | of LDA refit | floor, ms | over the floor |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        *(added for added, _ in rows),
         "",
-        f"Matrix product: {matrix_rate() / 1e9:.0f} Gflop/s in float64. The floor counts the Gram, Cholesky and solve, "
-        "or, with the inverse kept, the rank-n update.",
+        "| set | `extend.wrap`, s | LDA fit, s | ratio | memory, MB | raw features, MB | peak so far, GB |",
+        "|---|---|---|---|---|---|---|",
+        *(wrapped for _, wrapped in rows),
+        "",
+        f"Additions: `extend.add_classes(clf, {{name: features}})` with its defaults, report included, then one `predict`. "
+        f"Matrix product: {matrix_rate() / 1e9:.0f} Gflop/s in float64. The floor counts the Gram, Cholesky and solve.",
     ]
     write("speed", "speed", "From new features in memory to the first answer of the extended classifier", lines)
 

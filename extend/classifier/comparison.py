@@ -12,16 +12,13 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from jaxtyping import Bool, UInt64
+from jaxtyping import Bool
 
 from extend.classifier.classifier import Classifier
 from extend.classifier.evaluation import Evaluation, evaluate, evaluate_features, held_out_evaluation, rows_each
 from extend.data import Samples
 from extend.heads import Head
-from extend.memory import Memory
-
-MIX = np.uint64(0x9E3779B97F4A7C15)
-"""An odd number, by which a class's number is spread over 64 bits."""
+from extend.memory import Memory, among, with_label
 
 
 class Comparison(NamedTuple):
@@ -108,10 +105,11 @@ def since_learnt(
     if after is None:
         return None
     kept = same_rows.by_class if same_rows is not None else {}
-    now = {name: same_rows if same_rows is not None and name in kept else after for name in after.by_class}
-    then = [(value, *now[name].counts([name])) for name, value in learnt.items() if name in now]
-    total = sum(count for _, _, count in then)
-    return sum(value * count - right for value, right, count in then) / total if total else None
+    now = after.by_class | kept
+    names = [name for name in learnt if name in now]
+    sizes = np.asarray([(same_rows if name in kept else after).counts([name])[1] for name in names])  # type: ignore[union-attr]
+    lost = np.asarray([learnt[name] - now[name] for name in names])
+    return float(sizes @ lost / sizes.sum()) if len(names) else None
 
 
 _KNOWN: WeakKeyDictionary[Memory, tuple[Head, int | None, Evaluation | None]] = WeakKeyDictionary()
@@ -146,7 +144,7 @@ def _on_rows(classifier: Classifier, memory: Memory, which: Bool[np.ndarray, " h
     if not which.any():
         return None
     features, labels = memory.held_out
-    _, first = np.unique(_mixed(memory.held_out_keys, labels)[which], return_index=True)
+    _, first = np.unique(with_label(memory.held_out_keys, labels)[which], return_index=True)
     rows = np.flatnonzero(which)[first]
     return evaluate_features(classifier.head, classifier.classes, features[rows], labels[rows])
 
@@ -154,11 +152,6 @@ def _on_rows(classifier: Classifier, memory: Memory, which: Bool[np.ndarray, " h
 def _shared(memory: Memory, other: Memory) -> tuple[Bool[np.ndarray, " h"], Bool[np.ndarray, " h"]]:
     """Which held-out rows of a memory are of classes of the other, and which the other holds out too."""
     place = {name: number for number, name in enumerate(other.classes)}
-    labels = np.asarray([place.get(name, -1) for name in memory.classes])[memory.held_out[1]]
-    there = _mixed(other.held_out_keys, other.held_out[1])
-    return labels >= 0, (labels >= 0) & np.isin(_mixed(memory.held_out_keys, labels), there)
-
-
-def _mixed(keys: UInt64[np.ndarray, " h"], labels: np.ndarray) -> UInt64[np.ndarray, " h"]:
-    """Content keys that also tell the class."""
-    return keys ^ (labels.astype(np.uint64) * MIX)
+    labels = np.asarray([place.get(name, -1) for name in memory.classes])[memory.held_out_labels]
+    there = with_label(other.held_out_keys, other.held_out_labels)
+    return labels >= 0, (labels >= 0) & among(with_label(memory.held_out_keys, labels), there)

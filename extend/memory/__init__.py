@@ -8,7 +8,7 @@ from extend.memory.herding import check_limit, exemplar_samples, in_turns, with_
 from extend.memory.inverse import Inverse
 from extend.memory.keep import Keep, check_bytes
 from extend.memory.memory import Memory
-from extend.memory.rows import FEWEST, MOST, choosing, held_out_rows
+from extend.memory.rows import FEWEST, MOST, among, choosing, held_out_rows, with_label
 from extend.memory.statistics import Statistics, full
 from extend.memory.strengths import gcv, held_centre, moments, spreads, unit_scatter, wide_feature
 from extend.memory.views import TrainingRows
@@ -26,6 +26,7 @@ __all__ = [
     "Statistics",
     "TrainingRows",
     "Translation",
+    "among",
     "check_bytes",
     "check_limit",
     "choosing",
@@ -43,4 +44,5 @@ __all__ = [
     "unit_scatter",
     "wide_feature",
     "with_exemplars",
+    "with_label",
 ]

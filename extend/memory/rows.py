@@ -19,6 +19,8 @@ FEWEST = 10
 """A class of fewer different samples holds out none."""
 KEPT = 200
 """How many rows of a class are kept, beside those that may be held out."""
+MIX = np.uint64(0x9E3779B97F4A7C15)
+"""An odd number, by which a class's number is spread over 64 bits."""
 LOWEST = np.uint64(SHARE * 2.0**64)
 
 
@@ -122,8 +124,8 @@ class Rows:
 
         A class of which the user gave rows to measure with has none.
         """
-        rank = _rank(self.labels)
-        low = ((self.keys < LOWEST) | (rank == 0)) & (rank < most) & ~self.given
+        place = rank(self.labels)
+        low = ((self.keys < LOWEST) | (place == 0)) & (place < most) & ~self.given
         return low & ~np.isin(self.labels, self.labels[self.given]) if self.given.any() else low
 
     def excess(self, most: int, kept: int) -> Bool[np.ndarray, " m"]:
@@ -131,7 +133,7 @@ class Rows:
         fixed = self.given | self.candidates(most)
         excess = np.zeros(len(self), bool)
         others = np.flatnonzero(~fixed)
-        excess[others[_rank(self.labels[others]) >= kept]] = True
+        excess[others[rank(self.labels[others]) >= kept]] = True
         return excess
 
     def held_out(self, most: int, folded: Int[np.ndarray, " k"]) -> Bool[np.ndarray, " m"]:
@@ -142,7 +144,7 @@ class Rows:
         low = self.candidates(most)
         different = np.bincount(self.labels[~self.given], minlength=len(folded)) + folded
         room = np.where(different < FEWEST, 0, different // 2)
-        low &= _rank(self.labels) < room[self.labels]  # Candidates are the first rows of their class.
+        low &= rank(self.labels) < room[self.labels]  # Candidates are the first rows of their class.
         return low | self.given
 
 
@@ -206,9 +208,25 @@ def decode(values: np.ndarray, power: Int[np.ndarray, " m"]) -> Float[np.ndarray
     return np.ldexp(values.astype(np.float32), power[:, None].astype(np.int64))
 
 
-def _rank(labels: Int[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:
-    """The place of each row within its class; the rows are sorted by class."""
-    return np.arange(len(labels)) - np.searchsorted(labels, labels)
+def rank(labels: Int[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:
+    """Return the place of each row within its class; the rows are sorted by class."""
+    if not len(labels):
+        return np.zeros(0, np.int64)
+    first = np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))
+    return np.arange(len(labels)) - np.repeat(first, np.diff(np.append(first, len(labels))))
+
+
+def with_label(keys: UInt64[np.ndarray, " n"], labels: Int[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
+    """Return content keys that tell the class too."""
+    return keys ^ (labels.astype(np.uint64) * MIX)
+
+
+def among(keys: UInt64[np.ndarray, " n"], few: UInt64[np.ndarray, " m"]) -> Bool[np.ndarray, " n"]:
+    """Return which keys are among a few others; faster than ``np.isin``, which sorts all."""
+    if not len(few) or not len(keys):
+        return np.zeros(len(keys), bool)
+    few = np.sort(few)
+    return few[np.minimum(np.searchsorted(few, keys), len(few) - 1)] == keys
 
 
 def _rising(labels: Int[np.ndarray, " m"]) -> bool:

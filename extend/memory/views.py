@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, UInt64
 from extend.memory.exemplars import Exemplars
 from extend.memory.fisher import Fisher
 from extend.memory.inverse import Inverse
-from extend.memory.rows import Rows, _low, choosing
+from extend.memory.rows import Rows, _low, among, choosing, rank, with_label
 from extend.memory.statistics import Statistics
 from extend.memory.strengths import shared_strength
 
@@ -67,9 +67,24 @@ class MemoryViews:
     @cached_property
     def held_out(self) -> tuple[Float[np.ndarray, "h e"], Int[np.ndarray, " h"]]:
         """The held-out features, as whole vectors, and their labels."""
-        return self.rows.features_of(self._held), self.rows.labels[self._held]
+        return self.rows.features_of(self._held), self.held_out_labels
 
-    @property
+    def held_out_first(self, each: int) -> tuple[Float[np.ndarray, "h e"], Int[np.ndarray, " h"]]:
+        """Return the first so many held-out features of each class, by their keys, and their labels."""
+        some = np.flatnonzero(self._held)
+        some = some[rank(self.rows.labels[some]) < each]
+        if len(some) == len(self.held_out_labels):
+            return self.held_out
+        which = np.zeros(len(self.rows), bool)
+        which[some] = True
+        return self.rows.features_of(which), self.rows.labels[some]
+
+    @cached_property
+    def held_out_labels(self) -> Int[np.ndarray, " h"]:
+        """The classes of the held-out features."""
+        return self.rows.labels[self._held]
+
+    @cached_property
     def held_out_keys(self) -> UInt64[np.ndarray, " h"]:
         """The content keys of the held-out features."""
         return self.rows.keys[self._held]
@@ -87,14 +102,9 @@ class MemoryViews:
     ) -> Bool[np.ndarray, " n"]:
         """Return which samples of these content keys are held out, for these classes or, without labels, for any."""
         if labels is None:
-            return np.isin(keys, self.held_out_keys) | np.isin(_low(keys), self.held_out_keys)
-        found = np.zeros(len(keys), bool)
-        _, held = self.held_out
-        for label in np.unique(labels):
-            apart = self.held_out_keys[held == label]
-            own = np.flatnonzero(labels == label)
-            found[own] = np.isin(keys[own], apart) | np.isin(_low(keys[own]), apart)
-        return found
+            return among(keys, self.held_out_keys) | among(_low(keys), self.held_out_keys)
+        apart = with_label(self.held_out_keys, self.held_out_labels)
+        return among(with_label(keys, labels), apart) | among(with_label(_low(keys), labels), apart)
 
     @property
     def choosing(self) -> Bool[np.ndarray, " h"]:

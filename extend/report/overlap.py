@@ -12,7 +12,7 @@ from jaxtyping import Int, UInt64
 from extend.classifier import Classifier, Evaluation
 from extend.data import Features, Samples
 from extend.heads import head_scores
-from extend.memory import Memory
+from extend.memory import Memory, among
 
 OFTEN = 0.2
 """Classes are hardly told apart where this share of both is mistaken, each class for the other; half is chance."""
@@ -72,7 +72,8 @@ def twice_named(samples: Samples, memory: Memory | None) -> list[str]:
     notes = [f"{_many(count)} there under two names, {a!r} and {b!r}" for (a, b), count in found.most_common()]
     if memory is not None:
         kept, labels = _kept(memory)
-        again, there = np.isin(kept, samples.keys), np.isin(samples.keys, kept)
+        again = among(kept, samples.keys)
+        there = among(samples.keys, kept[again])
         known = np.asarray(memory.classes, object)[labels[again]]
         keys = np.concatenate([kept[again], samples.keys[there]])
         both = Counter(_pairs(keys, np.concatenate([known, names[there]]))) - found
