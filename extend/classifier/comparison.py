@@ -107,7 +107,8 @@ def since_learnt(
     kept = same_rows.by_class if same_rows is not None else {}
     now = after.by_class | kept
     names = [name for name in learnt if name in now]
-    sizes = np.asarray([(same_rows if name in kept else after).counts([name])[1] for name in names])  # type: ignore[union-attr]
+    totals = after.totals | (same_rows.totals if same_rows is not None else {})
+    sizes = np.asarray([totals[name] for name in names])
     lost = np.asarray([learnt[name] - now[name] for name in names])
     return float(sizes @ lost / sizes.sum()) if len(names) else None
 

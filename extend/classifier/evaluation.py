@@ -112,6 +112,11 @@ class Evaluation:
         rows = [self._places[name] for name in names if name in self._places]
         return int(self.confusion[rows, rows].sum()), int(self._totals[rows].sum())
 
+    @property
+    def totals(self) -> dict[str, int]:
+        """The number of samples of each class that has some."""
+        return {self.classes[i]: int(self._totals[i]) for i in np.flatnonzero(self._totals)}
+
     @cached_property
     def _places(self) -> dict[str, int]:
         return {name: place for place, name in enumerate(self.classes)}

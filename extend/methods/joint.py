@@ -214,8 +214,16 @@ def _first_head(
 
 def _memory(classifier: Classifier, backbone: Backbone, rows: Features) -> Memory:
     """Measure a memory that keeps what the classifier's own keeps."""
-    scatter = classifier.memory.scatter_mode if classifier.memory is not None else "class"
-    return Memory.of(rows, scatter=scatter, offset=backbone.offset, max_held_out=_most(classifier))
+    if (was := classifier.memory) is None:
+        return Memory.of(rows, offset=backbone.offset)
+    return Memory.of(
+        rows,
+        scatter=was.scatter_mode,
+        offset=backbone.offset,
+        max_held_out=was.max_held_out,
+        max_rows=was.max_rows,
+        dtype=was.dtype,
+    )
 
 
 def _with_held_out(memory: Memory, classifier: Classifier, backbone: Backbone, held_out: Samples | None) -> Memory:

@@ -57,7 +57,7 @@ def held_out_words(memory: Memory, head: Head) -> str:
     >>> held_out_words(clf.memory, clf.head)
     'held-out features (seen by the backbone: optimistic, no guarantee)'
     """
-    present = np.unique(memory.held_out[1])
+    present = np.unique(memory.held_out_labels)
     words = "held-out features"
     if memory.trained_on[present].any():
         words += " (seen by the backbone: optimistic, no guarantee)"
