@@ -3,8 +3,8 @@
 What is timed is what a user calls, with its defaults: ``extend.add_classes(clf, {name: features})``, report included,
 then one ``predict``; and ``extend.wrap(function, names, (x, y))``. Beside them, interleaved in the same run: Deep_SLDA
 (Hayes & Kanan 2020), whose update is restated here (one sample at a time, then the inverse of the shrunk covariance);
-scikit-learn's LDA and logistic regression, refitted on all data; and Avalanche's StreamingLDA where it is installed. The
-floor is the flops of the Gram matrix and the solve over this machine's measured float64 matrix product.
+scikit-learn's LDA and logistic regression, refitted on all data; and Avalanche's StreamingLDA where it is installed.
+The floor is the flops of the Gram matrix and the solve over this machine's measured float64 matrix product.
 """
 
 from __future__ import annotations
@@ -229,7 +229,8 @@ def wrapped_row(work: Work, base: extend.Classifier, found: Mapping[str, tuple[f
     raw = work.old * work.old_each * work.dim * 4
     assert base.memory is not None
     peer, share = (f"{lda:.2f}", f"{wrap / lda:.1f}") if work.refits else ("-", "-")
-    return f"| {work.title} | {wrap:.2f} | {peer} | {share} | {base.memory.nbytes / 1e6:.0f} | {raw / 1e6:.0f} | {peak:.1f} |"
+    kept = base.memory.nbytes / 1e6
+    return f"| {work.title} | {wrap:.2f} | {peer} | {share} | {kept:.0f} | {raw / 1e6:.0f} | {peak:.1f} |"
 
 
 def once(run: Callable[[], object]) -> float:

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from extend.core.errors import ArgumentError
 from extend.core.linalg import eigh, gram, packed_gram, unpack
+from extend.core.scatter import Scatter, thinnest
 
 BLOCK = 1 << 24
 """Numbers of which a scatter is made at a time: 128 MB."""
@@ -60,6 +61,11 @@ class Statistics:
         assert self.factor is not None
         return gram(self.factor)
 
+    @property
+    def pool(self) -> Scatter:
+        """The same as `within`, by a factor of it where there is one."""
+        return Scatter(self.pooled, None if self.pooled is not None else self.factor)
+
     def scatter(self, label: int) -> Float[np.ndarray, "d d"]:
         """Return the scatter matrix of one class.
 
@@ -81,11 +87,14 @@ class Statistics:
         scatters = _kept(self.scatters, stay)
         return Statistics(self.count[stay], self.mean[stay], total_scatter(scatters, self.mean.shape[1]), scatters)
 
-    def weighted(self, weights: Float[np.ndarray, " k"]) -> Float[np.ndarray, "d d"]:
+    def weighted(self, weights: Float[np.ndarray, " k"]) -> Scatter:
         """Return the sum of the scatter matrices of all classes, each times its weight."""
         assert self.scatters is not None
         scaled = (s * (w if s.ndim == 1 else np.sqrt(w)) for s, w in zip(self.scatters, weights, strict=True))
-        return total_scatter(scaled, self.mean.shape[1])
+        parts = list(scaled)
+        if all(part.ndim == 2 for part in parts):
+            return thinnest(np.concatenate([np.zeros((0, self.mean.shape[1])), *parts]))
+        return Scatter(total_scatter(parts, self.mean.shape[1]), None)
 
     def draw(self, label: int, n: int, rng: np.random.Generator) -> Float[np.ndarray, "n d"]:
         """Draw n feature vectors from a class's Gaussian.

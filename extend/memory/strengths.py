@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from extend.core.linalg import eigh, gram
+from extend.core.scatter import Scatter
 from extend.memory.statistics import Statistics
 
 TOO_WIDE = 100.0
@@ -23,7 +23,7 @@ FAR = 16.0
 
 def average_scatter(known: Statistics) -> float:
     """Return the within-class scatter of a feature, averaged over features; 0 where rounding is all that there is."""
-    average = float(np.trace(known.within)) / known.mean.shape[1]
+    average = known.pool.trace() / known.mean.shape[1]
     size = float((known.count @ known.mean**2).mean())
     return average if average > 1e-30 * size else 0.0
 
@@ -50,7 +50,7 @@ def spreads(known: Statistics) -> Float[np.ndarray, " d"]:
     """Return the standard deviation of each feature over all samples."""
     n = max(1, int(known.count.sum()))
     between = known.count @ (known.mean - known.count @ known.mean / n) ** 2
-    return np.sqrt((np.diag(known.within) + between) / n)
+    return np.sqrt((known.pool.diagonal() + between) / n)
 
 
 def wide_feature(spread: Float[np.ndarray, " d"]) -> tuple[int, float] | None:
@@ -79,7 +79,7 @@ def oas(known: Statistics) -> float:
     average = average_scatter(known)
     if average == 0:
         return unit_scatter(known)  # All samples of a class are equal: any strength gives nearest means.
-    square = float((known.within**2).mean())
+    square = known.pool.square() / d**2
     denominator = (freedom + 1) * (square - average**2 / d)
     share = 1.0 if denominator <= 0 else min(1.0, (square + average**2) / denominator)
     return float(average * (share / (1 - share) if share < 0.999 else 999.0))
@@ -97,8 +97,8 @@ def gcv(known: Statistics) -> float:
     """
     total, cross, _, _ = moments(known, np.ones(len(known.count)))
     n = int(known.count.sum())
-    values, vectors = eigh(total)
-    if values[-1] == 0:
+    values, vectors = total.eigen()
+    if not len(values) or values[-1] == 0:
         return unit_scatter(known)  # No variance at all: the strength changes nothing.
     power = ((vectors.T @ cross) ** 2).sum(axis=1)
     square = float((known.count * (1 - known.count / n)).sum())
@@ -112,7 +112,7 @@ def gcv(known: Statistics) -> float:
 
 def moments(
     known: Statistics, weights: Float[np.ndarray, " k"], *, centred: bool = True, weighted: bool = False
-) -> tuple[Float[np.ndarray, "d d"], Float[np.ndarray, "d k"], Float[np.ndarray, " d"], Float[np.ndarray, " k"]]:
+) -> tuple[Scatter, Float[np.ndarray, "d k"], Float[np.ndarray, " d"], Float[np.ndarray, " k"]]:
     """Return what regression to one-hot targets needs: total scatter, cross scatter, centre, and the targets' mean.
 
     Parameters
@@ -124,12 +124,11 @@ def moments(
     weighted
         Weigh the within-class scatters too, which needs one for each class; otherwise the weights must all be 1.
     """
-    within = known.weighted(weights) if weighted else known.within
+    within = known.weighted(weights) if weighted else known.pool
     count = known.count * weights
     centre = count @ known.mean / count.sum() if centred else np.zeros(known.mean.shape[1])
     away = known.mean - centre
-    scatter = within + gram(np.sqrt(count)[:, None] * away)
-    return scatter, (count[:, None] * away).T, centre, count / count.sum()
+    return within.plus(np.sqrt(count)[:, None] * away), (count[:, None] * away).T, centre, count / count.sum()
 
 
 def shared_strength(known: Statistics, strength: float | None, share: float | None = None) -> tuple[float, float]:

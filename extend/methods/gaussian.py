@@ -76,8 +76,12 @@ class Gaussian(ClosedForm):
         return True
 
     def comparable(self, memory: Memory) -> bool:
-        """Whether there is a point in comparing: not while a class has fewer than 10 samples."""
-        return super().comparable(memory) and not (memory.total < FEWEST).any()
+        """Whether there is a point in comparing: not while a class has fewer than 10 samples, or all have few.
+
+        Where samples are fewer than half the features, its matrices of d x d would cost more than all else.
+        """
+        enough = memory.statistics.pooled is not None and not (memory.total < FEWEST).any()
+        return super().comparable(memory) and enough
 
     def fit(self, memory: Memory) -> QuadraticHead:
         known = memory.statistics

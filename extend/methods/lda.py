@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from extend.core.errors import ArgumentError
-from extend.core.linalg import one_thread, solve, solve_and_trace
+from extend.core.linalg import one_thread
 from extend.heads import LinearHead
 from extend.memory import Memory, Statistics, held_centre, spreads, unit_scatter
 from extend.methods.base import ClosedForm
@@ -100,7 +100,7 @@ class LDA(ClosedForm):
         strength, share = memory.shared_strength(self.shrinkage if self.shrinkage != 1 else None)
         m, k, n = len(rows), len(known.count), known.count[labels]
         scale = known.count.sum() / (1 - share)
-        solved = scale * solve(_system(known, strength), np.concatenate([known.mean.T, rows.T], axis=1))
+        solved = scale * known.pool.solve(strength, np.concatenate([known.mean.T, rows.T], axis=1))
         centre, towards, length = _centred(known, solved[:, :k])
         means, points = (solved - towards[:, None])[:, :k], (solved - towards[:, None])[:, k:]
         away, mean = rows - centre, known.mean - centre
@@ -183,15 +183,9 @@ def _solved(memory: Memory, strength: float, share: float, noisy: bool) -> tuple
     if kept is not None:
         product, trace = kept.product, float(np.trace(kept.matrix))
     elif noisy:
-        product, trace = solve_and_trace(_system(known, strength), known.mean.T)
+        product, trace = known.pool.solve_and_trace(strength, known.mean.T)
     else:
-        return solve(_system(known, strength), known.mean.T), 0.0
+        return known.pool.solve(strength, known.mean.T), 0.0
     d, total, k = known.mean.shape[1], int(known.count.sum()), int((known.count > 0).sum())
     # With one sample a class nothing is known of their spread.
     return product, max(0.0, (d - strength * trace) * total / (1 - share) / (total - k)) if total > k > 1 else 0.0
-
-
-def _system(known: Statistics, strength: float) -> np.ndarray:
-    system = known.within.copy()
-    system.flat[:: len(system) + 1] += strength
-    return system

@@ -90,7 +90,7 @@ class NearestMean(ClosedForm):
             scores = rows @ mean.T - 0.5 * (mean**2).sum(axis=1)
             own = (rows * moved).sum(axis=1) - 0.5 * (moved**2).sum(axis=1)
             gone = ((rows - mean[labels]) ** 2).sum(axis=1) * n / (n - 1)  # What the scatter is less without a row.
-            left, dim = float(np.trace(known.within)) - gone, rows.shape[1]
+            left, dim = known.pool.trace() - gone, rows.shape[1]
             unit = np.where(left > 1e-12 * gone, left / (dim * others), _variance(known))
         scores[np.arange(len(rows)), labels] = own
         return scores / unit[:, None]
@@ -113,5 +113,5 @@ def _variance(known: Statistics) -> float:
 
 def _size(known: Statistics) -> float:
     """The root mean square of the lengths of all samples, or 1 if all of them are 0."""
-    square = float(np.trace(known.within)) + float((known.count @ known.mean**2).sum())
+    square = known.pool.trace() + float((known.count @ known.mean**2).sum())
     return float(np.sqrt(square / max(1, int(known.count.sum())))) or 1.0

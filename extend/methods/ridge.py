@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from extend.core.errors import ArgumentError
 from extend.core.linalg import solve
+from extend.core.scatter import Scatter
 from extend.heads import LinearHead
 from extend.memory import Inverse, Memory, Statistics, gcv, held_centre, moments, spreads, unit_scatter
 from extend.methods.base import ClosedForm
@@ -89,8 +90,7 @@ class Ridge(ClosedForm):
             share = known.count / known.count.sum()
             return _about(share @ known.mean, kernel, share, memory)
         total, cross, centre, share = self._moments(known)
-        total.flat[:: len(total) + 1] += strength
-        kernel = solve(total, cross)
+        kernel = total.solve(strength, cross)
         if not self.intercept:
             centre, share = np.zeros(len(kernel)), np.zeros(len(share))
         return _about(centre, kernel, share, memory)
@@ -104,9 +104,8 @@ class Ridge(ClosedForm):
         """
         known = memory.statistics
         total, cross, centre, share = self._moments(known)
-        total.flat[:: len(total) + 1] += self._strength(memory)
         away = rows - centre
-        solved = solve(total, np.concatenate([cross, away.T], axis=1))
+        solved = total.solve(self._strength(memory), np.concatenate([cross, away.T], axis=1))
         k = cross.shape[1]
         fitted = away @ solved[:, :k] + (share if self.intercept else 0)
         weight = self._weights(known)[labels]
@@ -128,7 +127,7 @@ class Ridge(ClosedForm):
             return np.ones(len(known.count))
         return known.count.sum() / (np.maximum(known.count, 1) * max(1, (known.count > 0).sum()))
 
-    def _moments(self, known: Statistics) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _moments(self, known: Statistics) -> tuple[Scatter, np.ndarray, np.ndarray, np.ndarray]:
         """Scatter ``[d, d]``, cross scatter with the targets ``[d, k]``, centre ``[d]``, the targets' mean ``[k]``."""
         if self.balanced and known.scatters is None:
             raise ArgumentError('ridge(balanced=True) needs a scatter a class: wrap with scatter="class"')
