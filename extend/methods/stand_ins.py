@@ -1,4 +1,4 @@
-"""Training rows for methods that are trained: real features, and stand-ins for the classes that have none."""
+"""Training rows for methods that are trained: real features, the memory's, and stand-ins where there are none."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ def training_rows(
     memory
         The memory of all classes.
     known
-        Real features, labelled into the memory's classes. They stand for the classes that they are of.
+        Real features, labelled into the memory's classes. They stand for the classes that they are of; for any other
+        class the rows that the memory keeps do.
     how
-        What stands for any other class: ``"gaussian"``, draws from its memory; or ``"translated"``, the rows of the
-        nearest class that has some, moved to the class's mean.
+        What stands for a class of which it keeps none: ``"gaussian"``, draws from its memory; or ``"translated"``, the
+        rows of the nearest class that has some, moved to the class's mean.
     seed
         The seed of the draws.
 
@@ -39,8 +40,12 @@ def training_rows(
     mean = memory.statistics.mean
     rows, labels = [part], [known.labels]
     there = np.flatnonzero(known.counts)
+    kept, kept_labels, _ = memory.training
     for label in np.flatnonzero(known.counts == 0):
-        if how == "gaussian":
+        own = kept_labels == label
+        if own.any():
+            drawn = kept[own]
+        elif how == "gaussian":
             drawn = memory.sample(known.classes[label], usual, seed)
         else:
             near = there[np.argmin(((mean[there] - mean[label]) ** 2).sum(axis=1))]

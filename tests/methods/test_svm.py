@@ -13,7 +13,7 @@ from tests.conftest import blobs
 X, Y = blobs(4, 60, 5, spread=1.0)
 CLASSES = ("a", "b", "c", "d")
 KEYS = np.arange(len(Y), dtype=np.uint64) + np.uint64(2**63)
-MEMORY = Memory.of(Features(X, Y, CLASSES, KEYS))
+MEMORY = Memory.of(Features(X, Y, CLASSES, KEYS), max_rows=0)
 EVERYTHING = Features(X, Y, CLASSES, KEYS)
 NEW = EVERYTHING.take(Y == 3)
 
@@ -67,3 +67,11 @@ def test_real_rows_stand_for_their_class() -> None:
 def test_bad_settings() -> None:
     with pytest.raises(ValueError, match="expected C > 0"):
         SVM(C=0)
+
+
+def test_the_rows_that_the_memory_keeps_stand_for_old_classes() -> None:
+    old = Memory.of(Features(X, Y, CLASSES, KEYS))
+    points, labels = training_rows(old, Features(X[Y == 2], Y[Y == 2], CLASSES, KEYS[Y == 2]), "gaussian", 0)
+    for label in (0, 1):
+        kept = old.training.features[old.training.labels == label]
+        assert np.array_equal(points[labels == label], kept)
