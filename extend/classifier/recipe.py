@@ -22,10 +22,14 @@ class Addition:
         Their names.
     forgetting
         The share of old examples that a budget let turn wrong in this step; None without a budget.
+    before
+        ``method``, ``settings`` and ``chosen`` of the recipe before the step, for when it is taken back; None where
+        they are not known.
     """
 
     classes: tuple[str, ...]
     forgetting: float | None = None
+    before: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -129,15 +133,40 @@ class Recipe:
             was made by features that are no more.
         """
         known = self.fisher_classes
+        before: Mapping[str, Any] | None = {
+            "method": self.method,
+            "settings": dict(self.settings),
+            "chosen": self.chosen,
+        }
+        additions = self.additions
+        if trained_on:  # Earlier heads were of features that are no more.
+            before, additions = None, tuple(replace(step, before=None) for step in additions)
         return replace(
             self,
             method=method,
             settings=settings,
-            additions=(*self.additions, Addition(tuple(newest), forgetting)) if newest else self.additions,
+            additions=(*additions, Addition(tuple(newest), forgetting, before)) if newest else additions,
             learnt={**self.learnt, **learnt},
             fisher_classes=known if known is None else tuple(dict.fromkeys((*known, *trained_on))),
             chosen=chosen if chosen is not None or trained_on else self.chosen,
         )
+
+    def taken_back(self, gone: Sequence[str]) -> Recipe:
+        """Return the recipe after some classes went, as if they had never come where they were the last to come.
+
+        Examples
+        --------
+        >>> recipe = Recipe("own head").after_adding("lda", {}, {}, ("a",)).after_adding("ridge", {}, {}, ("b",))
+        >>> recipe.taken_back(("b",)).method, recipe.taken_back(("a",)).method, recipe.taken_back(("a", "b")).method
+        ('lda', 'ridge', 'own head')
+        """
+        recipe = self
+        for name in gone:
+            recipe = recipe.without(name)
+        for i, step in enumerate(self.additions):
+            if step.before is not None and {c for later in self.additions[i:] for c in later.classes} == set(gone):
+                return replace(recipe, additions=self.additions[:i], **step.before)
+        return recipe
 
     def without(self, name: str) -> Recipe:
         """Return the recipe after a class was removed: nothing in it tells of the class any more."""
@@ -182,7 +211,9 @@ class Recipe:
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Recipe:
         """Read back what `to_dict` gave."""
-        additions = tuple(Addition(tuple(step["classes"]), step["forgetting"]) for step in saved["additions"])
+        additions = tuple(
+            Addition(tuple(step["classes"]), step["forgetting"], step.get("before")) for step in saved["additions"]
+        )
         known = saved["fisher_classes"]
         return cls(
             saved["method"],

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
 
+import numpy as np
+
 from extend.classifier import Classifier, Event, Recipe, compare
 from extend.core.errors import ArgumentError
 from extend.data import class_names
@@ -17,11 +19,17 @@ from extend.methods import closed_form
 from extend.operations.load_any import as_classifier
 from extend.report import Report, measured_on
 
+OWN = "own head"
+"""The method, in a recipe, of a model that still has the head it came with."""
+
 
 def remove_classes(
     classifier: Classifier | str | os.PathLike[str], names: str | int | Sequence[str | int]
 ) -> tuple[Classifier, Report]:
     """Take classes away: exactly for the memory and for closed-form heads, which are fitted anew.
+
+    Where these were the last classes to come, the method before them is in force again; a model that has lost all that
+    ever came has its own head again.
 
     The names, counts, statistics and held-out features are gone from a file saved afterwards. What the backbone itself
     learnt of a class that it was trained on stays.
@@ -49,9 +57,9 @@ def remove_classes(
     old = as_classifier(classifier)
     gone = _checked(old, names)
     started = time.perf_counter()
-    memory, recipe = old.memory, old.recipe
+    memory, recipe = old.memory, old.recipe.taken_back(gone)
     for name in gone:
-        memory, recipe = memory.without(name) if memory is not None else None, recipe.without(name)
+        memory = memory.without(name) if memory is not None else None
     notes: tuple[str, ...] = ()
     if old.memory is not None and memory is not None and old.memory.fisher is not None:
         if any(old.recipe.may_be_in_fisher(name) for name in gone):
@@ -61,7 +69,10 @@ def remove_classes(
             memory = replace(memory, fisher=old.memory.fisher)
     head: Head = old.head.drop([old.classes.index(name) for name in gone])
     how, settings = "dropping its column" if len(gone) == 1 else "dropping their columns", {}
-    if memory is not None and (fitted := refit(head, memory, recipe)) is not None:
+    own = old.backbone.own_head
+    if recipe.method == OWN and own is not None and own.num_classes == head.num_classes:
+        head, how = replace(own, link=head.link), OWN  # All that ever came is gone.
+    elif memory is not None and (fitted := refit(_heated(head, old.recipe, recipe), memory, recipe)) is not None:
         head, how, settings = fitted, recipe.method, dict(recipe.settings)
     seconds = time.perf_counter() - started
     classes = tuple(name for name in old.classes if name not in gone)
@@ -111,6 +122,18 @@ def _scrubbed(history: Sequence[Event], gone: Sequence[str]) -> list[Event]:
         if left or not event.classes:
             kept.append(replace(event, classes=left, right=right))
     return kept
+
+
+def _heated(head: Head, was: Recipe, recipe: Recipe) -> Head:
+    """The head at the temperature of the choice in force again, if it has that of the choice in force before."""
+    calibrated = Calibrated.of(head)
+    before, now = (
+        r.chosen["temperature"] if r.chosen is not None and r.chosen["method"] == r.method else 1.0
+        for r in (was, recipe)
+    )
+    if before == now or calibrated.temperature != np.float32(before):
+        return head
+    return replace(calibrated, temperature=np.float32(now))
 
 
 def refit(head: Head, memory: Memory, recipe: Recipe) -> Head | None:

@@ -60,3 +60,28 @@ def test_removing_what_the_fisher_diagonal_never_saw_leaves_it(fourth: np.ndarra
     assert any("the Fisher diagonal is gone" in note for note in report.notes)
     untold = replace(clf, recipe=replace(clf.recipe, fisher_classes=None))  # Nothing says that the class is not in it.
     assert extend.remove_classes(untold, "class 0")[0].memory.fisher is None  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("method", ["auto", "lda", "new_units", "gaussian"])
+def test_a_model_has_its_own_head_again_when_all_that_came_is_gone(method: str) -> None:
+    x, y = blobs(5, 60, 5, spread=1.0)
+    net = MLP(3, inputs=5, hidden=(16,), rngs=nnx.Rngs(0))
+    before = extend.wrap(net, names(3), (x[y < 3], y[y < 3]))
+    added, _ = extend.add_classes(before, {"e": x[y == 3]}, method=method)
+    after, report = extend.remove_classes(added, "e")
+    assert np.array_equal(after.predict_proba(x), before.predict_proba(x)) and report.forgetting is not None
+    assert after.recipe == before.recipe
+    base_less, _ = extend.remove_classes(added, names(3)[0])
+    assert base_less.classes == (*names(3)[1:], "e")
+
+
+def test_the_method_before_an_addition_is_in_force_again() -> None:
+    """A class of three samples makes auto choose anew; without it the earlier choice and its temperature come back."""
+    x, y = blobs(5, 60, 5, spread=1.5)
+    wrapped = extend.wrap(lambda x: x, names(3), (x[y < 3], y[y < 3]))
+    before, _ = extend.add_classes(wrapped, {"e": x[y == 3]}, method=extend.methods.Auto((extend.methods.Gaussian(),)))
+    added, report = extend.add_classes(before, {"f": x[y == 4][:3]})
+    assert before.recipe.method == "gaussian" != report.method
+    after, _ = extend.remove_classes(added, "f")
+    assert after.recipe.method == "gaussian"
+    assert np.allclose(after.predict_proba(x), before.predict_proba(x), atol=1e-5)
