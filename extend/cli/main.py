@@ -7,8 +7,10 @@ work. Whatever is slow to import is imported inside ``run``, so that ``--help`` 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from extend.cli import add, convert, demo, evaluate, inspect, predict, train
 from extend.core.errors import ExtendError
@@ -38,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     1
     """
     options = parser().parse_args(arguments)
+    keep_compiled()
     try:
         return options.run(options) or 0
     except KeyboardInterrupt:
@@ -46,6 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = str(error)
     print(f"{PROGRAM}: {reason}", file=sys.stderr)
     return 1
+
+
+def keep_compiled() -> None:
+    """Let JAX, which is not imported yet, keep what it compiles below the user's cache folder, for later commands."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(home, "extend", "compiled")))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 
 def parser() -> argparse.ArgumentParser:

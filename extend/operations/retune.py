@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from extend.classifier import Classifier, Event, held_out_evaluation
 from extend.core.errors import ArgumentError
+from extend.heads import Head
+from extend.methods import Auto
 from extend.operations.load_any import as_classifier
 from extend.operations.remove import refit
 from extend.report import Report, held_out_words
@@ -16,7 +18,7 @@ from extend.report import Report, held_out_words
 def retune(classifier: Classifier | str | os.PathLike[str]) -> tuple[Classifier, Report]:
     """Choose LDA's and ridge's strengths again from all that the memory now holds, and fit the last closed form anew.
 
-    Strengths are frozen when a classifier is wrapped, so that the order of additions cannot matter; after many
+    Where ``method="auto"`` chose the form that is in force, it chooses again too. Strengths are frozen when a classifier is wrapped, so that the order of additions cannot matter; after many
     additions other ones may be better.
 
     Parameters
@@ -44,7 +46,13 @@ def retune(classifier: Classifier | str | os.PathLike[str]) -> tuple[Classifier,
     started = time.perf_counter()
     memory = classifier.memory.with_strengths()
     recipe = classifier.recipe
-    head = refit(classifier.head, memory, recipe)
+    head: Head | None
+    if recipe.chosen is not None and recipe.chosen["method"] == recipe.method:
+        choice = Auto.for_(classifier.backbone).choose(memory).keeping_offsets(classifier.head, memory)
+        head, chosen = choice.head, choice.chosen.to_dict() if choice.chosen is not None else None
+        recipe = replace(recipe, method=choice.method.name, settings=choice.method.settings(), chosen=chosen)
+    else:
+        head = refit(classifier.head, memory, recipe)
     if head is None:
         raise ArgumentError(f"the head is of {recipe.method}, which has no strength to choose; it is left as it is")
     seconds = time.perf_counter() - started
