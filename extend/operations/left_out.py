@@ -47,6 +47,7 @@ def left_out(
     if not len(labels):
         return None
     predicted = form.leave_one_out(memory, rows, labels).argmax(axis=1)
-    confusion = np.zeros((len(place), len(place)), np.int32)
-    np.add.at(confusion, (labels, predicted), 1)
-    return Evaluation(classifier.classes, confusion, float("nan"), float("nan"))
+    met, both = np.unique(np.concatenate([labels, predicted]), return_inverse=True)
+    confusion = np.zeros((len(met), len(met)), np.int32)  # Of the classes that occur alone: there may be 100,000.
+    np.add.at(confusion, (both[: len(labels)], both[len(labels) :]), 1)
+    return Evaluation(tuple(classifier.classes[i] for i in met), confusion, float("nan"), float("nan"))

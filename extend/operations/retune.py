@@ -18,8 +18,8 @@ from extend.report import Report, held_out_words
 def retune(classifier: Classifier | str | os.PathLike[str]) -> tuple[Classifier, Report]:
     """Choose LDA's and ridge's strengths again from all that the memory now holds, and fit the last closed form anew.
 
-    Where ``method="auto"`` chose the form that is in force, it chooses again too. Strengths are frozen when a classifier is wrapped, so that the order of additions cannot matter; after many
-    additions other ones may be better.
+    Where ``method="auto"`` chose the form that is in force, it chooses again too. Strengths are frozen when a
+    classifier is wrapped, so that the order of additions cannot matter; after many additions others may be better.
 
     Parameters
     ----------

@@ -109,12 +109,11 @@ def hardly_told_apart(
     """
     if not classifier.head.link.exclusive:
         return []
-    k, pairs, told = len(classifier.classes), [], set()
-    confusion = after.confusion if after is not None else np.zeros((k, k), np.int64)
-    counts = confusion.sum(axis=1)
+    pairs, told, nothing = [], set(), np.zeros(len(classifier.classes), np.int64)
+    counts = nothing if after is None else after.confusion.sum(axis=1)
     for name in added:
         place = classifier.classes.index(name)
-        taken, others = confusion[place], confusion[:, place]
+        taken, others = (nothing, nothing) if after is None else (after.confusion[place], after.confusion[:, place])
         if fitted := not counts[place]:
             taken = _predicted(classifier, fresh, name)
         told.add(place)

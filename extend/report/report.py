@@ -193,7 +193,8 @@ class Report:
         """The evaluation after the action with samples of `subjects`: held out, or left out in their turn."""
         if self.left_out is None or self.after is None:
             return self.left_out if self.after is None else self.after
-        both = self.after.confusion + self.left_out.confusion
+        both, place = self.after.confusion.copy(), [self.after.classes.index(name) for name in self.left_out.classes]
+        both[np.ix_(place, place)] += self.left_out.confusion
         return Evaluation(self.after.classes, both, self.after.log_loss, self.after.ece)
 
     @property
