@@ -62,7 +62,7 @@ def test_a_memory_beyond_its_limit_is_refused_before_the_work() -> None:
         return batch
 
     with pytest.raises(
-        ValueError, match="the memory would take at least .* bytes, and most_bytes is 1,000: keep fewer"
+        ValueError, match=r"the memory would take at least .* bytes, and most_bytes is 1,000: keep fewer"
     ):
         extend.wrap(lambda x: x, names(3), (X, Y), keep=extend.Keep(most_bytes=1000))
     clf = extend.wrap(features, names(3), (X, Y), keep=extend.Keep(most_bytes=40_000))
