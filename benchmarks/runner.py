@@ -15,7 +15,7 @@ from benchmarks.streams import Stream
 from extend.backbone import Transform
 from extend.classifier import Classifier, Evaluation, evaluate_features
 from extend.data import Features
-from extend.methods import LDA, Gaussian, Imprint, Method, NearestMean, NewUnits, Ridge
+from extend.methods import LDA, Blend, Gaussian, Imprint, Logistic, Method, NearestMean, NewUnits, Ridge
 from extend.report import Report
 
 Step = dict[str, np.ndarray]
@@ -63,6 +63,8 @@ ENTRIES = (
     Entry("gaussian, FeCAM", Gaussian("fecam"), View(transform="sqrt")),
     Entry("nearest_mean", NearestMean()),
     Entry("nearest_mean, cosine", NearestMean("cosine"), View(transform="l2")),
+    Entry("logistic", Logistic()),
+    Entry("blend", Blend()),
     Entry("ridge, ReLU 2000 (RanPAC)", Ridge(), View(width=extend.Width(2000))),
     Entry("lda, Fourier 2000 (KLDA)", LDA(), View(width=extend.Width(2000, "fourier"))),
     Entry("svm", "svm", closed=False),
@@ -134,7 +136,8 @@ def adopt(stream: Stream, view: View) -> Classifier | None:
     if view.bare:
         return extend.wrap(backbone, stream.base)
     rows = stream.train.take(stream.train.labels < len(stream.base))
-    data, held = ((part.features, part.labels) for part in (rows, stream.held))
+    names = np.asarray(stream.train.classes)
+    data, held = ((part.features, names[part.labels]) for part in (rows, stream.held))
     return extend.wrap(backbone, stream.base, data, held_out=held)
 
 
