@@ -20,7 +20,7 @@ pretrained = extend.wrap(network, ["0", "1", "2", "3", "4"], (x[y < 5], y[y < 5]
 
 # (a) The backbone stays as it is; an empty head for 5 to 9 takes the old one's place, and it alone is trained.
 five = extend.replace_head(pretrained, ["5", "6", "7", "8", "9"])
-data, test = (x[y >= 5], y[y >= 5] - 5), (x_test[y_test >= 5], y_test[y_test >= 5] - 5)
+data, test = (x[y >= 5], y[y >= 5]), (x_test[y_test >= 5], y_test[y_test >= 5])
 head_only = extend.Training(select="none", epochs=60, batch_size=64, head_learning_rate=0.01)
 frozen, _ = extend.adapt(five, data, training=head_only, head=None)
 print(f"head alone: {extend.evaluate(frozen, test).accuracy:.1%}")

@@ -173,8 +173,11 @@ class Memory(MemoryViews):
         gone = np.zeros(len(self.rows), bool)
         for label in np.unique(labels):
             own = np.flatnonzero((self.rows.labels == label) & ~self._held)
-            mine = self.rows.features[own, self.offset :]
-            gone[own] = np.isin(_as_bytes(mine), _as_bytes(features[labels == label]))
+            mine = _as_bytes(self.rows.features[own, self.offset :])
+            for content, count in zip(
+                *np.unique(_as_bytes(features[labels == label]), return_counts=True), strict=True
+            ):
+                gone[own[np.flatnonzero(mine == content)[:count]]] = True  # Equal features may be of several samples.
         return replace(self, rows=self.rows.take(~gone), inverses=(), summed=None)
 
     def __add__(self, other: Memory) -> Memory:

@@ -81,7 +81,7 @@ def wide_feature_note(classifier: Classifier) -> str | None:
     >>> clf = extend.wrap(lambda x: x, ["a", "b"], (x, np.repeat([0, 1], 40)))
     >>> wider, _ = extend.add_classes(clf, {"c": x * [1, 1, 1e5]})
     >>> wide_feature_note(wider)[:52]
-    'feature 2 (counted from 0) spreads 81,354 times as w'
+    'feature 2 (counted from 0) spreads 60,141 times as w'
     """
     memory, backbone = classifier.memory, classifier.backbone
     if memory is None or (wide := wide_feature(spreads(memory.statistics))) is None:

@@ -34,9 +34,10 @@ def measure_fisher(backbone: Backbone, head: Head, samples: Samples, seed: int =
     --------
     >>> from flax import nnx
     >>> from extend import data
+    >>> from extend.backbone import FlaxBackbone
     >>> from extend.models import MLP
     >>> model = MLP(2, inputs=4, hidden=(8,), rngs=nnx.Rngs(0))
-    >>> backbone = FlaxBackbone.from_nnx(model, 2, jax.ShapeDtypeStruct((4,), np.float32))
+    >>> backbone = FlaxBackbone.from_nnx(model, 2, data.Array((4,)))
     >>> samples = data.read({"a": np.eye(4), "b": -np.eye(4)}, backbone.inputs)
     >>> measure_fisher(backbone, backbone.own_head, samples).count
     8

@@ -33,10 +33,11 @@ def select(backbone: Backbone, which: Select) -> tuple[str, ...]:
     Examples
     --------
     >>> from flax import nnx
+    >>> from extend.backbone import FlaxBackbone
+    >>> from extend.data import Array
     >>> from extend.models import MLP
-    >>> import jax
     >>> model = MLP(2, inputs=4, hidden=(8, 8), rngs=nnx.Rngs(0))
-    >>> backbone = Backbone.from_nnx(model, 2, jax.ShapeDtypeStruct((4,), np.float32))
+    >>> backbone = FlaxBackbone.from_nnx(model, 2, Array((4,)))
     >>> len(select(backbone, "all")), len(select(backbone, "*.kernel"))
     (4, 2)
     """

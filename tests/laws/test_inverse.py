@@ -24,7 +24,7 @@ def test_a_memory_forgets_a_class_entirely(data: Labelled) -> None:
     assert np.array_equal(whole.statistics.count, rest.statistics.count)
     assert close(whole.statistics.mean, rest.statistics.mean)
     assert close(whole.statistics.within, rest.statistics.within)
-    assert sorted(map(bytes, whole.features)) == sorted(map(bytes, rest.features))
+    assert sorted(map(bytes, whole.rows.features)) == sorted(map(bytes, rest.rows.features))
 
 
 @pytest.mark.parametrize("method", ["lda", "ridge", Ridge(balanced=True), "nearest_mean"])
@@ -53,8 +53,8 @@ def test_the_removed_class_is_gone_from_the_saved_file(tmp_path: Path) -> None:
     assert b"Rumpelstiltskin" not in everything(tmp_path / "without")
     restored = extend.load(tmp_path / "without", model=identity)
     assert restored.memory is not None and added.memory is not None
-    kept = {bytes(row) for row in restored.memory.features}
-    gone = {bytes(row) for row in added.memory.features[added.memory.labels == 3]}
+    kept = {bytes(row) for row in restored.memory.rows.features}
+    gone = {bytes(row) for row in added.memory.rows.features[added.memory.rows.labels == 3]}
     assert gone and not kept & gone
 
 

@@ -1,5 +1,6 @@
 """Heads do the same at any scale of the features and with a common offset, through the public call."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,8 @@ def extended(x: np.ndarray, y: np.ndarray, method: Method) -> Classifier:
     """
     known = (x[y < 3], y[y < 3])
     base = extend.wrap(identity, names(3), known, held_out=0)
+    assert base.memory is not None
+    base = replace(base, head=LDA().fit(base.memory))  # What auto takes depends on the very bytes of a sample too.
     return extend.add_classes(base, {"class 3": x[y == 3]}, method=method, old=known if method in TRAINED else None)[0]
 
 

@@ -1,7 +1,6 @@
 """Logistic regression against scikit-learn's, and its limits: LDA at much strength, weights, old heads to begin at."""
 
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,29 +11,16 @@ from extend.core.errors import ArgumentError
 from extend.data import Features
 from extend.memory import Memory
 from extend.methods import LDA, Logistic, fit_logistic, named
-from extend.methods.logistic import FEWEST_JUDGES, STRENGTHS, USUAL, TrainingRows, judging_rows, spread
+from extend.methods.logistic import FEWEST_JUDGES, STRENGTHS, USUAL, judging_rows, spread
 from tests.conftest import blobs
 
 NOTHING = (np.zeros((6, 4)), np.zeros(4))
 
 
-@dataclass(frozen=True, eq=False)
-class Keeping(Memory):
-    """A memory that keeps these rows."""
-
-    training: TrainingRows | None = None
-
-
-def memory_of(x: np.ndarray, y: np.ndarray, held: tuple[np.ndarray, np.ndarray] | None = None) -> Keeping:
+def memory_of(x: np.ndarray, y: np.ndarray, held: tuple[np.ndarray, np.ndarray] | None = None) -> Memory:
     keys = np.arange(len(y), dtype=np.uint64) + np.uint64(2**63)
-    found = Memory.of(Features(x, y, tuple(f"c{i}" for i in range(y.max() + 1)), keys))
-    if held is not None:
-        found = found.with_held_out(*held, np.arange(len(held[1]), dtype=np.uint64))
-    return Keeping(**vars_of(found), training=TrainingRows(x.astype(np.float32), y, np.ones(len(y))))
-
-
-def vars_of(memory: Memory) -> dict[str, object]:
-    return {name: getattr(memory, name) for name in memory.__dataclass_fields__}
+    found = Memory.of(Features(x, y, tuple(f"c{i}" for i in range(y.max() + 1)), keys), max_held_out=0)
+    return found if held is None else found.with_held_out(*held, np.arange(len(held[1]), dtype=np.uint64))
 
 
 def drawn(each: int = 40, spread: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
@@ -152,8 +138,8 @@ def test_judges_are_even_over_classes() -> None:
 def test_a_memory_without_rows_says_what_to_do() -> None:
     x, y = blobs(3, 30, 4)
     keys = np.arange(len(y), dtype=np.uint64) + np.uint64(2**63)
-    with pytest.raises(ArgumentError, match="keeps none of 'a': let it keep some, or use method='lda'"):
-        Logistic().fit(Memory.of(Features(x, y, ("a", "b", "c"), keys)))
+    with pytest.raises(ArgumentError, match=r"keeps none of 'a': wrap with keep=extend.Keep\(rows=200\), or use"):
+        Logistic().fit(Memory.of(Features(x, y, ("a", "b", "c"), keys), max_rows=0))
 
 
 @pytest.mark.parametrize("bad", [{"strength": 0.0}, {"temperature": -1.0}, {"steps": 0}, {"tolerance": 2.0}])
