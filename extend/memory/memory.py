@@ -30,6 +30,9 @@ from extend.memory.statistics import Statistics, measure, merge
 from extend.memory.strengths import gcv, oas
 from extend.memory.views import MemoryViews
 
+SUMMED = 10
+"""With so many rows for each feature the pooled scatter is kept as a sum; it then takes a tenth of the rows' bytes."""
+
 
 @dataclass(frozen=True, eq=False)
 class Memory(MemoryViews):
@@ -200,6 +203,8 @@ class Memory(MemoryViews):
         seen[place] |= other.trained_on
         limits = [(memory.max_held_out, memory.max_rows) for memory in (self, other)]
         apart = len(at) == len(self.classes) + len(other.classes) and limits[0] == limits[1]
+        # A sum is stored; summing few rows anew takes less room, and is soon done.
+        apart &= len(self.rows) + len(other.rows) >= SUMMED * self.dim
         merged = replace(
             self,
             classes=tuple(at),
