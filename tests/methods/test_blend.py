@@ -7,12 +7,13 @@ from scipy.special import log_softmax
 
 from extend.core.errors import ArgumentError
 from extend.heads import LinearHead, QuadraticHead, class_weights
+from extend.memory import Memory
 from extend.methods import LDA, Blend, Gaussian, Logistic, Ridge, named
 from extend.methods.blend import best_factors
-from tests.methods.test_logistic import Keeping, drawn, memory_of
+from tests.methods.test_logistic import drawn, memory_of
 
 
-def measured() -> tuple[Keeping, np.ndarray]:
+def measured() -> tuple[Memory, np.ndarray]:
     x, y = drawn(60)
     held, truth = drawn(20)
     return memory_of(x, y, (held.astype(np.float32), truth)), x
