@@ -242,7 +242,11 @@ class Memory(MemoryViews):
 
     def with_samples(self, features: Features) -> Memory:
         """Return this memory with the features of more samples, of present classes or of new ones."""
-        return self + Memory.of(
+        return self + self.measured_alike(features)
+
+    def measured_alike(self, features: Features) -> Memory:
+        """Return a memory of these features alone, which keeps what this one keeps."""
+        return Memory.of(
             features,
             scatter=self.scatter_mode,
             max_held_out=self.max_held_out,

@@ -47,7 +47,7 @@ class MemoryViews:
     @property
     def statistics(self) -> Statistics:
         """The statistics that heads are fitted on: all samples but the held-out ones."""
-        raise NotImplementedError
+        raise NotImplementedError  # `Memory` measures them, or has them as additions summed them up.
 
     @property
     def dim(self) -> int:

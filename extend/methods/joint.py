@@ -214,16 +214,8 @@ def _first_head(
 
 def _memory(classifier: Classifier, backbone: Backbone, rows: Features) -> Memory:
     """Measure a memory that keeps what the classifier's own keeps."""
-    if (was := classifier.memory) is None:
-        return Memory.of(rows, offset=backbone.offset)
-    return Memory.of(
-        rows,
-        scatter=was.scatter_mode,
-        offset=backbone.offset,
-        max_held_out=was.max_held_out,
-        max_rows=was.max_rows,
-        dtype=was.dtype,
-    )
+    known = classifier.memory
+    return Memory.of(rows, offset=backbone.offset) if known is None else known.measured_alike(rows)
 
 
 def _with_held_out(memory: Memory, classifier: Classifier, backbone: Backbone, held_out: Samples | None) -> Memory:

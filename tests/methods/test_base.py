@@ -20,15 +20,8 @@ def increment(clf: Classifier) -> tuple[data.Samples, data.Samples]:
     return data.read({"new": x[y == 3]}, spec), data.read((x[y < 3], y[y < 3]), spec, names=names(3))
 
 
-def skip_without_rows(method: Method, clf: Classifier) -> None:
-    """Until the memory keeps rows of every class, what is trained on them has none here."""
-    if method.name in ("logistic", "blend") and not hasattr(clf.memory, "training"):
-        pytest.skip("the memory keeps no rows yet")
-
-
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.title)
 def test_the_answers_are_true(method: Method, network: Classifier) -> None:
-    skip_without_rows(method, network)
     samples, old = increment(network)
     got = method.extend(network, samples, old=old)
     assert got.head.as_linear() is not None or not method.linear
@@ -43,7 +36,6 @@ def test_the_answers_are_true(method: Method, network: Classifier) -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.title)
 def test_needs_is_what_it_cannot_do_without(method: Method, network: Classifier) -> None:
-    skip_without_rows(method, network)
     samples, old = increment(network)
     bare = Classifier(network.backbone, network.head, network.classes)
     if method.needs & {"memory", "old samples"}:
