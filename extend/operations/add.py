@@ -129,7 +129,9 @@ def _reported(
     trained_on = wider.classes if how.trains_backbone else ()
     recipe = clf.recipe.after_adding(got.method, got.settings, learnt, added, cost, trained_on, got.chosen)
     action: Action = "add" if added else "update"
-    event = Event(action, added or samples.classes, got.method, len(samples), learnt, got.settings, cost)
+    joined = [name for name in samples.classes if name in clf.classes] if added else []
+    said = {**got.settings, **({"joined": joined} if joined else {}), **({"trained": True} if trained_on else {})}
+    event = Event(action, added or samples.classes, got.method, len(samples), learnt, said, cost)
     report = Report(
         action=action,
         classes=event.classes,
