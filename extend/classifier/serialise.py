@@ -19,7 +19,7 @@ from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.classifier.recipe import Recipe
 from extend.core import checkpoint, orbax
-from extend.core.errors import ArgumentError, CheckpointError
+from extend.core.errors import ArgumentError, CheckpointError, ExtendError
 from extend.data import class_names, spec_from_dict
 from extend.heads import LinearHead
 from extend.heads import serialise as heads
@@ -51,8 +51,11 @@ def save(classifier: Classifier, path: Path_) -> None:
         save_checkpoint(classifier, beside)
 
 
-def save_checkpoint(classifier: Classifier, path: Path_) -> None:
-    """Write a checkpoint folder; what was there is replaced at once or, on an error, left as it is."""
+def save_checkpoint(classifier: Classifier, path: Path_, *, since: str | None = None) -> None:
+    """Write a checkpoint folder; what was there is replaced at once or, on an error, left as it is.
+
+    `since` is that of `extend.core.checkpoint.save`.
+    """
     backbone = classifier.backbone
     arrays, head = heads.to_tree(classifier.head)
     tree: dict[str, Any] = {**backbone.params, **arrays}
@@ -71,7 +74,7 @@ def save_checkpoint(classifier: Classifier, path: Path_) -> None:
     }
     if classifier.memory is not None:
         tree["memory"], description["memory"] = memories.to_tree(classifier.memory)
-    checkpoint.save(path, tree, description)
+    checkpoint.save(path, tree, description, since=since)
 
 
 def load(path: Path_, model: Any = None, call: Callable[..., Any] | None = None) -> Classifier:
@@ -95,6 +98,16 @@ def load(path: Path_, model: Any = None, call: Callable[..., Any] | None = None)
         The model must be given and is not, or is another kind of thing.
     """
     tree, saved = checkpoint.load(path)
+    try:
+        return _restored(path, tree, saved, model, call)
+    except ExtendError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path}: what it says of itself does not fit its arrays ({what})") from error
+
+
+def _restored(path: Path_, tree: Json, saved: Json, model: Any, call: Callable[..., Any] | None) -> Classifier:
     network, space = saved["network"], Space.from_dict(saved["space"])
     bare = (
         _function(path, tree, saved, model) if network["kind"] == "function" else _flax(path, tree, saved, model, call)
