@@ -153,7 +153,7 @@ def test_what_is_not_ours_is_never_touched(tmp_path: Path) -> None:
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(CheckpointError, match="is a file|is no folder that you may write to"):
+        with pytest.raises(CheckpointError, match=r"is a file|is no folder that you may write to"):
             checkpoint.check_room(place)
     checkpoint.check_room(tmp_path / "new" / "below")
     assert not (tmp_path / "new").exists()
