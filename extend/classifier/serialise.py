@@ -29,11 +29,18 @@ Json = Mapping[str, Any]
 Path_ = str | os.PathLike[str]
 
 
-def save(classifier: Classifier, path: Path_) -> None:
+def becomes_a_checkpoint(classifier: Classifier, path: Path_) -> bool:
+    """Whether `save` writes a checkpoint folder at this path, not a file."""
+    target = Path(path)
+    return classifier.backbone.own_format is None and (checkpoint.is_ours(target) or not _names_a_file(target))
+
+
+def save(classifier: Classifier, path: Path_, *, since: str | None = None) -> None:
     """Write a classifier; the path's suffix decides the form.
 
     A name without a suffix, or a folder that holds a checkpoint, becomes a checkpoint. A model of another framework
-    always goes back into a file of its own, whose memory lies in the folder beside it.
+    always goes back into a file of its own, whose memory lies in the folder beside it. `since` is that of
+    `extend.core.checkpoint.save`.
 
     Raises
     ------
@@ -45,8 +52,8 @@ def save(classifier: Classifier, path: Path_) -> None:
         It could not be written; what was there is unchanged.
     """
     target, backbone = Path(path), classifier.backbone
-    if backbone.own_format is None and (checkpoint.is_ours(target) or not _names_a_file(target)):
-        save_checkpoint(classifier, target)
+    if becomes_a_checkpoint(classifier, target):
+        save_checkpoint(classifier, target, since=since)
     elif (beside := backbone.write(classifier.head, classifier.classes, target)) is not None:
         save_checkpoint(classifier, beside)
 

@@ -77,8 +77,12 @@ def split_class(
     if name in samples.classes:
         whole = _other_name(name, (*clf.classes, *samples.classes))
         clf = rename_classes(clf, {name: whole})[0]
-    wider, added = add_classes(clf, samples, method=method, seed=seed, progress=progress)
-    found, _ = remove_classes(wider, whole)
+    how: dict[str, Any] = {"method": method, "seed": seed, "similar_names": True, "progress": progress}
+    if len(clf.classes) > 2:
+        found, added = add_classes(remove_classes(clf, whole)[0], samples, **how)
+    else:  # A classifier has two classes at all times.
+        wider, added = add_classes(clf, samples, **how)
+        found, _ = remove_classes(wider, whole)
     comparison = compare(clf, found)
     learnt = {part: found.recipe.learnt[part] for part in samples.classes if part in found.recipe.learnt}
     event = Event("split", samples.classes, found.recipe.method, len(samples), learnt, dict(found.recipe.settings))
@@ -98,7 +102,7 @@ def split_class(
         fit_seconds=added.fit_seconds,
         samples=len(samples),
         bytes=split.memory.nbytes if split.memory is not None else 0,
-        notes=(f"what was kept of {name} before is gone", *added.notes),
+        notes=(f"what was kept of {name} before is gone", *(note for note in added.notes if repr(whole) not in note)),
     )
     return split, report
 
