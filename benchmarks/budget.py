@@ -62,7 +62,7 @@ def simulate(split: int, method: str, backbone: Backbone, x: np.ndarray, y: np.n
     alone = scores.argmax(axis=1) == labels
     found = []
     for budget in BUDGETS:
-        new, report = extend.add_classes(clf, fresh, method=method, max_forgetting=budget)
+        new, report = extend.add_classes(clf, fresh, method=method, max_forgetting=budget, spend=True)
         said = report.budget
         assert said is not None
         right = new.head.scores(features).argmax(axis=1) == labels

@@ -29,6 +29,8 @@ class Event:
         The method's hyper-parameters.
     risk
         The share of old examples that a budget let turn wrong; None without a budget.
+    kept
+        What `extend.undo` needs to take the step back, as JSON.
 
     Examples
     --------
@@ -43,27 +45,28 @@ class Event:
     right: Mapping[str, float]
     settings: Mapping[str, Any] = field(default_factory=dict)
     risk: float | None = None
+    kept: Mapping[str, Any] = field(default_factory=dict)
 
     def renamed(self, names: Mapping[str, str]) -> Event:
         """Return the event with other names for some classes; what a class was called before a renaming stays."""
-        settings = self.settings
+        kept = self.kept
         if self.action == "rename":
-            settings = {**settings, "was": {names.get(name, name): old for name, old in settings["was"].items()}}
+            kept = {"was": {names.get(name, name): old for name, old in kept["was"].items()}}
         return replace(
             self,
             classes=tuple(dict.fromkeys(names.get(name, name) for name in self.classes)),
             right={names.get(name, name): share for name, share in self.right.items()},
-            settings=settings,
+            kept=kept,
         )
 
     def without(self, gone: Sequence[str]) -> Event:
         """Return the event without some classes: nothing in it tells of them any more."""
-        settings = self.settings
+        kept = self.kept
         if self.action == "rename":
-            settings = {**settings, "was": {name: old for name, old in settings["was"].items() if name not in gone}}
+            kept = {"was": {name: old for name, old in kept["was"].items() if name not in gone}}
         return replace(
             self,
             classes=tuple(name for name in self.classes if name not in gone),
             right={name: share for name, share in self.right.items() if name not in gone},
-            settings=settings,
+            kept=kept,
         )

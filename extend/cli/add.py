@@ -59,6 +59,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--on-existing", choices=("error", "update"), default="error", help="if a class exists already")
     parser.add_argument("--similar-names", action="store_true", help="a new class may be called Cat where cat exists")
     parser.add_argument("--max-forgetting", type=share, help="share of old examples that may turn wrong: 0.01 or 1%%")
+    parser.add_argument("--spend", action="store_true", help="use --max-forgetting up: raise new classes as far")
     parser.add_argument(
         "--exemplars", type=whole(0), help="keep so many bytes of images from now on, for fine_tune; 0: none"
     )
@@ -89,6 +90,7 @@ def run(options: argparse.Namespace) -> int | None:
         on_existing=options.on_existing,
         similar_names=options.similar_names,
         max_forgetting=options.max_forgetting,
+        spend=options.spend,
         exemplars=options.exemplars,
         seed=options.seed,
         skip_broken=options.skip_broken,

@@ -39,8 +39,12 @@ def checked_limit(forgetting_limit: float) -> float:
     1.0
     """
     if not isinstance(forgetting_limit, Real) or isinstance(forgetting_limit, bool) or not 0 <= forgetting_limit <= 1:
+        hint = ""
+        if isinstance(forgetting_limit, Real) and 1 < forgetting_limit <= 100:
+            hint = f" ({forgetting_limit} % is {float(forgetting_limit) / 100:g})"
         raise ArgumentError(
             f"max_forgetting is {forgetting_limit!r}; expected a share of the old examples from 0 to 1, such as 0.01"
+            + hint
         )
     return float(forgetting_limit)
 
@@ -105,6 +109,7 @@ def place(
     old: int,
     trusted: bool,
     kept: bool = True,
+    spend: bool = True,
 ) -> Budget:
     """Find the largest offset of the new classes' scores whose forgetting is within the limit.
 
@@ -125,6 +130,8 @@ def place(
     kept
         Whether the old columns alone are known to keep within the limit: other rows have shown it, or the columns are
         the old head's own.
+    spend
+        Whether the offset may be above 0, which forgets more than no limit would.
 
     Examples
     --------
@@ -141,11 +148,14 @@ def place(
     within = np.flatnonzero(bound <= forgetting_limit + 1e-12)
     lowest = curve.forgetting.min()
     at = int(within[-1]) if len(within) else int(np.flatnonzero(curve.forgetting == lowest)[-1])
+    zero = int(np.searchsorted(curve.offset, 0.0, side="right")) - 1
+    offset = float(curve.offset[at])
+    if not spend and offset > 0:
+        at, offset = zero, 0.0
     forgetting, met = float(curve.forgetting[at]), bool(len(within))
-    zero = np.searchsorted(curve.offset, 0.0, side="right") - 1
     return Budget(
         forgetting_limit=forgetting_limit,
-        offset=float(curve.offset[at]),
+        offset=offset,
         forgetting=forgetting,
         guaranteed=conformal(forgetting, n) if trusted and n and met and kept else None,
         upper=upper_bound(forgetting, n) if trusted else None,

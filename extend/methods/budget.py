@@ -43,6 +43,7 @@ def extend_within(
     samples: Samples,
     *,
     old: Samples | None = None,
+    spend: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Extended:
@@ -52,6 +53,8 @@ def extend_within(
     ----------
     forgetting_limit
         The share of old examples that may turn wrong.
+    spend
+        Whether the limit may be used up: whether new classes' scores may be raised above what the method gives them.
 
     Raises
     ------
@@ -66,7 +69,7 @@ def extend_within(
         raise ArgumentError("max_forgetting bounds what new classes may cost, and none of these is new; leave it out")
     if increment.memory is None:
         return _without_memory(limit, taken, increment, seed, why)
-    return _within(_Placing(limit, increment, increment.memory), taken, seed, why)
+    return _within(_Placing(limit, increment, increment.memory, spend), taken, seed, why)
 
 
 def _without_memory(limit: float, method: OnFeatures, increment: Increment, seed: int, why: str) -> Extended:
@@ -155,6 +158,7 @@ class _Placing:
     limit: float
     increment: Increment
     memory: Memory
+    spend: bool = False
 
     @property
     def old_rows(self) -> Bool[np.ndarray, " m"]:
@@ -187,7 +191,7 @@ class _Placing:
         trusted = not (self.memory.trained_on[:k].any() or self.memory.transported)
         found = place(
             limit, head_scores(new, held[rows]), labels[rows], old_right(old, held[rows], labels[rows]),
-            head_scores(new, held[fresh]), labels[fresh], k, trusted, kept,
+            head_scores(new, held[fresh]), labels[fresh], k, trusted, kept, self.spend,
         )  # fmt: skip
         offset = np.asarray(new.offset).copy()
         offset[k:] += np.float32(found.offset)

@@ -44,6 +44,7 @@ def add_classes(
     on_existing: Literal["error", "update"] = "error",
     similar_names: bool = False,
     max_forgetting: float | None = None,
+    spend: bool = False,
     exemplars: int | None = None,
     seed: int = 0,
     skip_broken: bool = False,
@@ -70,9 +71,9 @@ def add_classes(
         What to do with a name that exists: ``"error"``, or ``"update"`` to add its samples to the class.
     similar_names
         Whether a new class may be called as another one but for case, spaces, hyphens and underscores.
-    max_forgetting
-        The share of old examples that may turn wrong, such as 0.01. The new classes' scores are raised or lowered by
-        the largest common offset within it (see `extend.heads.trade_off`). It is used up: ask for what you accept.
+    max_forgetting, spend
+        The share of old examples that may turn wrong, such as 0.01: the new classes' scores are lowered by a common
+        offset until it is kept (see `extend.heads.trade_off`). `spend`: they are raised as far as it allows, too.
     exemplars
         From now on keep this many bytes of real samples for `extend.methods.FineTune`; 0: none, None: as it is.
     seed, skip_broken, progress
@@ -95,6 +96,8 @@ def add_classes(
     """
     clf, how = as_classifier(classifier), named(method)
     _check_arguments(how, on_existing, max_forgetting, exemplars, seed, progress)
+    if spend and max_forgetting is None:
+        raise ArgumentError("spend=True raises new classes as far as max_forgetting= allows; give that too")
     samples = _read_new(clf, new, labels, on_existing, skip_broken, progress)
     if not similar_names:
         refuse_similar(samples.classes, clf.classes)
@@ -108,7 +111,7 @@ def add_classes(
     if max_forgetting is None:
         got = how.extend(clf, samples, old=real, seed=seed, progress=progress)
     else:
-        got = extend_within(max_forgetting, how, clf, samples, old=real, seed=seed, progress=progress)
+        got = extend_within(max_forgetting, how, clf, samples, old=real, spend=spend, seed=seed, progress=progress)
     seconds = time.perf_counter() - started
     memory = _with_exemplars(got, clf.memory is None, exemplars, samples, real)
     wider = Classifier(got.backbone, got.head, classes, memory, clf.history)
@@ -136,8 +139,8 @@ def _reported(
     recipe = clf.recipe.after_adding(got.method, got.settings, learnt, added, cost, trained_on, got.chosen)
     action: Action = "add" if added else "update"
     joined = [name for name in samples.classes if name in clf.classes] if added else []
-    said = {**got.settings, **({"joined": joined} if joined else {}), **({"trained": True} if trained_on else {})}
-    event = Event(action, added or samples.classes, got.method, len(samples), learnt, said, cost)
+    kept = {**({"joined": joined} if joined else {}), **({"trained": True} if trained_on else {})}
+    event = Event(action, added or samples.classes, got.method, len(samples), learnt, got.settings, cost, kept)
     report = Report(
         action=action,
         classes=event.classes,

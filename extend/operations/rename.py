@@ -53,7 +53,7 @@ def rename_classes(
         )
     started = time.perf_counter()
     memory = regrouped(old.memory, names) if old.memory is not None else None
-    event = Event("rename", tuple(names.values()), "", 0, {}, {"was": {new: was for was, new in names.items()}})
+    event = Event("rename", tuple(names.values()), "", 0, {}, kept={"was": {new: was for was, new in names.items()}})
     history = (*(past.renamed(names) for past in old.history), event)
     renamed = Classifier(old.backbone, old.head, classes, memory, history, old.recipe.renamed(names))
     after = held_out_evaluation(memory, renamed.head, classes)

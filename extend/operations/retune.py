@@ -60,7 +60,7 @@ def retune(classifier: Classifier | str | os.PathLike[str]) -> tuple[Classifier,
     tuned = replace(classifier, head=head, memory=memory, recipe=replace(recipe, settings=settings))
     before = held_out_evaluation(memory, classifier.head, classifier.classes)
     after = held_out_evaluation(memory, head, classifier.classes)
-    event = Event("retune", (), recipe.method, 0, {}, {**settings, "before": _before(classifier)})
+    event = Event("retune", (), recipe.method, 0, {}, settings, kept=_before(classifier))
     budgeted = recipe.forgetting_total is not None
     notes = ("offsets of earlier budgets stay as they are; what they guaranteed was of the old strengths",)
     report = Report(

@@ -84,9 +84,9 @@ def _trained(last: Event) -> str:
     """Why an addition cannot be taken back, if it cannot."""
     if last.action != "add":
         return ""
-    if last.settings.get("trained"):
+    if last.kept.get("trained"):
         return WHY["adapt"]
-    return f"{WHY['update']} ({', '.join(last.settings['joined'][:10])})" if last.settings.get("joined") else ""
+    return f"{WHY['update']} ({', '.join(last.kept['joined'][:10])})" if last.kept.get("joined") else ""
 
 
 def _add(classifier: Classifier, last: Event) -> Classifier:
@@ -95,21 +95,21 @@ def _add(classifier: Classifier, last: Event) -> Classifier:
 
 
 def _rename(classifier: Classifier, last: Event) -> Classifier:
-    back = rename_classes(classifier, last.settings["was"])[0]
+    back = rename_classes(classifier, last.kept["was"])[0]
     return replace(back, history=back.history[:-2])
 
 
 def _calibrate(classifier: Classifier, last: Event) -> Classifier:
-    if "was" not in last.settings:
+    if not last.kept:
         raise ArgumentError("the last step (calibrate) was done by a version that did not keep what was before")
-    head = Calibrated.of(classifier.head).with_correction(last.settings["was"])
+    head = Calibrated.of(classifier.head).with_correction(last.kept)
     return replace(classifier, head=head.plain(), history=classifier.history[:-1])
 
 
 def _retune(classifier: Classifier, last: Event) -> Classifier:
-    if "before" not in last.settings or classifier.memory is None:
+    if not last.kept or classifier.memory is None:
         raise ArgumentError("the last step (retune) was done by a version that did not keep what was before")
-    was = last.settings["before"]
+    was = last.kept
     memory = replace(classifier.memory, shrinkage=was["shrinkage"], ridge=was["ridge"], inverses=())
     if classifier.memory.inverses:
         memory = memory.recursive()

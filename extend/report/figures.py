@@ -7,6 +7,7 @@ most often confused are.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -118,15 +119,22 @@ def draw(
     curve = budget.curve if budget is not None else None
     was, found = before or {}, evaluation.by_class if now is None else now
     names = list(dict.fromkeys([*was, *found]))
-    few = len(names) <= ALL
+    few, about = len(names) <= ALL, list[str]()
     height = 4.5 if few and len(names) <= 10 else 6.5
     figure = Figure(figsize=(11 if curve is None else 16, height), layout="constrained")
     FigureCanvasAgg(figure)
     accuracy, confused, *rest = figure.subplots(1, 2 if curve is None else 3)
     if not few:
-        names = sorted(names, key=lambda name: (found.get(name, 2.0), name))[:WORST]
+        worst = sorted(names, key=lambda name: (found.get(name, 2.0), name))
+        about = [name for name in names if name in marked][: WORST // 2]
+        names = about + [name for name in worst if name not in about][: WORST - len(about)]
     draw_accuracy(accuracy, names, was, found, marked, called)
-    accuracy.set_title("accuracy by class" if few else f"the {WORST} worst of {len(evaluation.by_class)} classes")
+    which = f"the {WORST - len(about)} worst" if not few else ""
+    which = f"{called} and {which}" if not few and about else which
+    accuracy.set_title(f"{which} of {len(evaluation.by_class)} classes" if which else "accuracy by class")
+    if was or marked:
+        handles, labels = accuracy.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower left", ncols=3, frameon=False)
     if few and len(evaluation.classes) <= ALL:
         draw_confusion(confused, evaluation)
     else:
@@ -134,7 +142,7 @@ def draw(
     if budget is not None and rest:
         draw_trade_off(rest[0], budget)
     short = title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "…"
-    figure.suptitle(_drawable(short, title), parse_math=False, fontfamily=list(_fonts()))
+    figure.suptitle(_drawable(short), parse_math=False, fontfamily=list(_fonts()))
     Path(path).absolute().parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120, format="png")
 
@@ -167,8 +175,6 @@ def draw_accuracy(
     _name(axes, "y", names, 0)
     axes.invert_yaxis()
     axes.set(xlabel="accuracy, %", xlim=(0, 100))
-    if before or marked:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, frameon=False)
 
 
 def draw_trade_off(axes: Axes, budget: Budget) -> None:
@@ -180,7 +186,7 @@ def draw_trade_off(axes: Axes, budget: Budget) -> None:
     axes.plot(curve.offset, 100 * curve.forgetting, color="tab:red", label="old turned wrong")
     axes.axvline(budget.offset, color="0.3", linestyle="--", label=f"taken, for {budget.forgetting_limit:.1%}")
     axes.set(xlabel="offset of the new classes' scores", ylabel="%", ylim=(-2, 102), title="the trade-off")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, fontsize=8, frameon=False)
+    axes.legend(loc="center left", fontsize=8)
 
 
 def draw_confusion(axes: Axes, evaluation: Evaluation) -> None:
@@ -217,7 +223,8 @@ def draw_pairs(axes: Axes, evaluation: Evaluation) -> None:
 def _name(axes: Axes, which: str, names: Sequence[str], rotation: int) -> None:
     """Write class names along an axis as they are (a ``$`` starts no formula), smaller where there are many."""
     put = axes.set_xticks if which == "x" else axes.set_yticks
-    put(range(len(names)), [_shown(names, i) for i in range(len(names))], rotation=rotation)
+    longest = LONGEST_NAME if which == "y" else LONGEST_NAME // 2
+    put(range(len(names)), [_shown(names, i, longest) for i in range(len(names))], rotation=rotation)
     _plainly(axes.get_xticklabels() if which == "x" else axes.get_yticklabels(), 10.0 if len(names) <= 12 else 8.0)
 
 
@@ -226,22 +233,21 @@ def _plainly(labels: Sequence[object], size: float) -> None:
         label.set(parse_math=False, fontsize=size, fontfamily=list(_fonts()))  # type: ignore[attr-defined]
 
 
-def _shown(names: Sequence[str], place: int) -> str:
-    """A class name for a picture: cut if it is long, and its place where no font here has its letters."""
+def _shown(names: Sequence[str], place: int, longest: int = LONGEST_NAME) -> str:
+    """A class name for a picture: cut if it is long, and with its number where no font here has its letters."""
     name = " ".join(names[place].split())
-    if len(name) > LONGEST_NAME:
-        half = (LONGEST_NAME - 1) // 2
+    if not all(ord(letter) in _letters() for letter in name):
+        name = f"#{place + 1} {_drawable(name)}"
+    if len(name) > longest:
+        half = (longest - 1) // 2
         name = f"{name[:half]}…{name[-half:]}"
-    return _drawable(name, f"class {place}")
+    return name
 
 
-def _drawable(text: str, otherwise: str) -> str:
-    """The text if the fonts here have its letters; of other texts the letters that they have, or something else."""
+def _drawable(text: str) -> str:
+    """The text with a question mark for the letters that no font here has, one for all that follow one another."""
     known = _letters()
-    if all(ord(letter) in known for letter in text):
-        return text
-    left = "".join(letter for letter in otherwise if ord(letter) in known).strip()
-    return left or "?"
+    return re.sub(r"\0+", "?", "".join(letter if ord(letter) in known else "\0" for letter in text))
 
 
 @cache

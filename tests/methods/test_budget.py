@@ -42,7 +42,7 @@ def test_a_larger_budget_recalls_more_of_the_new_class() -> None:
     clf, x, y = wide()
     found = []
     for asked in (0.005, 0.02, 0.1):
-        wider, _ = extend.add_classes(clf, {"new": x[y == 3]}, method="lda", max_forgetting=asked)
+        wider, _ = extend.add_classes(clf, {"new": x[y == 3]}, method="lda", max_forgetting=asked, spend=True)
         found.append((wider.predict(x[y == 3]) == "new").mean())
     assert found[0] < found[1] < found[2]
 
@@ -225,3 +225,31 @@ def test_columns_beside_a_sigmoid_that_reads_other_features() -> None:
     p = more.predict_proba(x)[:, 3]
     assert report.method == "new_units" and np.array_equal(more.decision_function(x)[:, :3], clf.decision_function(x))
     assert (p[y == 3] > 0.5).mean() > 0.9 and (p[y < 3] < 0.5).mean() > 0.9
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.01, 0.05, 0.1, 0.3, 1.0])
+def test_a_limit_never_forgets_more_than_none(limit: float) -> None:
+    """Six overlapping classes and one more, judged on 500 fresh samples of each."""
+    rng, names = np.random.default_rng(0), list("abcdefg")
+    centre = rng.normal(size=(7, 32)) * 0.42
+
+    def draw(n: int, classes: range) -> tuple[np.ndarray, np.ndarray]:
+        y = np.repeat(np.asarray(classes), n)
+        return (rng.normal(size=(len(y), 32)) + centre[y]).astype(np.float32), y
+
+    clf = extend.wrap(identity, names[:6], draw(300, range(6)), held_out=draw(50, range(6)))
+    new, (test, y) = draw(200, range(6, 7))[0], draw(500, range(6))
+    truth = np.asarray(names)[y]
+    free, _ = extend.add_classes(clf, {"g": new})
+    bound, report = extend.add_classes(clf, {"g": new}, max_forgetting=limit)
+    assert (bound.predict(test) == truth).mean() >= (free.predict(test) == truth).mean()
+    assert report.budget is not None and report.budget.offset <= 0
+    spent, _ = extend.add_classes(clf, {"g": new}, max_forgetting=limit, spend=True)
+    assert (spent.predict(test) == "g").mean() >= (bound.predict(test) == "g").mean()
+
+
+def test_what_a_limit_may_be(plain: extend.Classifier, fourth: np.ndarray) -> None:
+    with pytest.raises(extend.ArgumentError, match=r"such as 0.01 \(5 % is 0.05\)"):
+        extend.add_classes(plain, {"new": fourth}, max_forgetting=5)
+    with pytest.raises(extend.ArgumentError, match="give that too"):
+        extend.add_classes(plain, {"new": fourth}, spend=True)
