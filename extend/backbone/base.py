@@ -191,6 +191,10 @@ class Backbone(Protocol):
         """Return this backbone with batches of another size."""
         ...
 
+    def without_own_head(self) -> Self:
+        """Return this backbone without the model's own head, for other classes."""
+        ...
+
     def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> Path | None:
         """Write this backbone with a head on it as one file, in the format that the path's suffix says.
 
@@ -338,6 +342,10 @@ class BaseBackbone:
                 digest.update(f"{part}/{name} {array.shape} {array.dtype}".encode())
                 digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+    def without_own_head(self) -> Self:
+        """Return this backbone without the model's own head, for other classes."""
+        return replace(self, own_head=None)
 
     def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> Path | None:
         """Write the backbone with a head on it as ``.onnx`` or ``.stablehlo``; see `Backbone.write`."""

@@ -5,7 +5,7 @@ from extend.data.images import Image
 from extend.data.input_spec import HOW_TO_SAY, Array, Batch, InputSpec, Tree, input_spec, spec_from_dict
 from extend.data.labelled import Labelled
 from extend.data.labels import class_names, refuse_similar, rows_in_words
-from extend.data.pictures import pictures, read_images
+from extend.data.pictures import pictures, read_images, sizes_of
 from extend.data.reader import read, read_into, unlabelled
 from extend.data.samples import Progress, Samples, content_key, shown
 from extend.data.tables import is_table
@@ -32,6 +32,7 @@ __all__ = [
     "refuse_similar",
     "rows_in_words",
     "shown",
+    "sizes_of",
     "spec_from_dict",
     "unlabelled",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -131,6 +132,20 @@ def pictures(paths: Sequence[Path], spec: InputSpec) -> Iterator[tuple[str, np.n
             yield str(path), str(error)
         except OSError as error:
             yield str(path), f"{path} cannot be read as an image ({error.strerror or error})"
+
+
+def sizes_of(path: str | os.PathLike[str], most: int) -> list[tuple[int, int]]:
+    """Return the height and width of the first so many pictures of a data set that can be read, undecoded."""
+    found = plan(Path(path))
+    some = sorted(found.label)[:: max(1, len(found.label) // most)][:most]
+    sizes = []
+    for _, content in files.contents(found.path, some):
+        try:
+            with Picture.open(io.BytesIO(content)) as picture:
+                sizes.append((picture.height, picture.width))
+        except BROKEN:
+            continue
+    return sizes
 
 
 def _rows(path: Path, spec: InputSpec) -> Iterator[tuple[str, np.ndarray | str]]:
