@@ -141,7 +141,8 @@ def _refuse_flat(what: str, path: Path, flat: list[PurePosixPath], folders: set[
         )
     raise DataError(
         f"{what}: {_count(len(flat), 'picture lies', 'pictures lie')} beside the class folders "
-        f"({_listed(file.name for file in flat)}): move each into the folder of its class"
+        f"({_listed(file.name for file in flat)}): move each into the folder of its class or, if all are of one class, "
+        f"name it (--name {path.stem})"
     )
 
 
