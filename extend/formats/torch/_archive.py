@@ -76,8 +76,8 @@ def to_bytes(content: Any) -> bytes:
     return buffer.getvalue()
 
 
-def recognises(file: Path) -> bool:
-    """Whether a file begins as ``torch.save`` begins one, whatever its suffix is."""
+def pickled(file: Path) -> bool:
+    """Return whether a file begins as ``torch.save`` begins one, whatever its suffix is."""
     with file.open("rb") as stream:
         start = stream.read(64)
         if LEGACY in start:
@@ -114,8 +114,8 @@ def _of_archive(file: Path, stream: BinaryIO) -> Any:
             raise FormatError(f"{file}: holds compressed records; torch.save writes none")
         if sum(entry.file_size for entry in entries) > file.stat().st_size:
             raise FormatError(f"{file}: its records claim more bytes than the file has")
-        pickled = entries[names.index("data.pkl")].filename
-        folder = pickled.removesuffix("data.pkl")
+        main = entries[names.index("data.pkl")].filename
+        folder = main.removesuffix("data.pkl")
         by_name = {entry.filename: entry for entry in entries}
         order = by_name.get(f"{folder}byteorder")
         if order is not None and archive.read(order) != b"little":
@@ -127,7 +127,7 @@ def _of_archive(file: Path, stream: BinaryIO) -> Any:
                 storages[key] = _storage(bytearray(archive.read(by_name[f"{folder}data/{key}"])))
             return storages[key]
 
-        return read(io.BytesIO(archive.read(pickled)), call=_call, load=_loader(storage))[0]
+        return read(io.BytesIO(archive.read(main)), call=_call, load=_loader(storage))[0]
 
 
 def _other_archive(file: Path, entries: list[zipfile.ZipInfo]) -> str:
@@ -187,6 +187,8 @@ def _loader(storage: Callable[[str, int, Any], Any]) -> Callable[[Any], Any]:
     import torch
 
     def load(identity: Any) -> Any:
+        if isinstance(identity, tuple) and len(identity) == 4 and identity[0] == "module":
+            return identity[1]  # A class with its source code, in old files.
         if not isinstance(identity, tuple) or len(identity) not in (5, 6) or identity[0] != "storage":
             raise damaged("a persistent id is no storage")
         kind, key, _, count = identity[1:5]

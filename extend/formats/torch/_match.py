@@ -80,12 +80,12 @@ def find(
     """
     copies = [
         found
-        for place, state in weights.states().items()
+        for place, state in weights.states.items()
         for found in _in_dict(place, state, wanted)
         if any(name in found.names for name in head)
     ]
     if not copies:
-        names = [name for state in weights.states().values() for name in state if isinstance(name, str)]
+        names = [name for state in weights.states.values() for name in state if isinstance(name, str)]
         raise FormatError(f"the weights ({some(names)}) are of another network: {own} has {some(list(wanted))}")
     meant = [copy for copy in copies if key is None or f"{copy.label}.".startswith(f"{key}.")]
     if not meant:
@@ -98,8 +98,8 @@ def find(
         raise FormatError(
             f"the weights are there more than once: {some(labels, 10)}; name those that are meant with key="
         )
-    shapes = {name: weights.states()[best.key][best.names[name]].shape for name in head if name in best.names}
-    others = tuple(copy for copy in copies if copy.is_beside(best) and _holds(weights.states()[copy.key], copy, shapes))
+    shapes = {name: weights.states[best.key][best.names[name]].shape for name in head if name in best.names}
+    others = tuple(copy for copy in copies if copy.is_beside(best) and _holds(weights.states[copy.key], copy, shapes))
     return best, others
 
 
@@ -120,12 +120,13 @@ def load_weights(cut: Cut, weights: Weights, found: Found, others: Sequence[Foun
     wanted = cut.module.state_dict()
     # Files from before PyTorch 1.0 have no counter of batches.
     missing = [name for name in wanted if name not in found.names and not name.endswith("num_batches_tracked")]
-    extra = unknown(found, others, weights)
-    if missing or (extra and (extra := [name for name in extra if _belongs(name, found, cut.module)])):
+    if not missing:
+        for path in (cut.path, *cut.siblings):
+            _fit(cut, path, weights, found, others)
+    extra = [name for name in unknown(found, others, weights) if _belongs(name, found, cut.module)]
+    if missing or extra:
         parts = [f"missing: {some(missing)}"] * bool(missing) + [f"unknown to it: {some(extra)}"] * bool(extra)
         raise FormatError(f"the weights are not those of {own}; {'; '.join(parts)}")
-    for path in (cut.path, *cut.siblings):
-        _fit(cut, path, found, state)
     given = OrderedDict((name, state[original]) for name, original in found.names.items())
     for name, expected in cut.module.state_dict().items():
         shapes = [list(getattr(value, "shape", ())) for value in (given.get(name, expected), expected)]
@@ -147,8 +148,9 @@ def _belongs(name: str, found: Found, module: Any) -> bool:
     return bool(parent) and (first.isdecimal() or first in dict(module.named_children()))
 
 
-def _fit(cut: Cut, path: str, found: Found, state: State) -> None:
+def _fit(cut: Cut, path: str, weights: Weights, found: Found, others: Sequence[Found]) -> None:
     """Give a head the units of the file, and a bias that only the file has."""
+    state = weights.state
     layer = cut.module.get_submodule(path)
     names = cut.names_of(path)
     sizes = {len(state[found.names[name]]) for tied in names.values() for name in tied if state[found.names[name]].ndim}
@@ -157,8 +159,10 @@ def _fit(cut: Cut, path: str, found: Found, state: State) -> None:
     added = layer.bias is None and original in state
     if len(sizes) == 1 and (sizes != {len(layer.weight)} or added):
         resize(cut, path, sizes.pop(), bias=added)
-    if added:
-        found.names[bias] = original
+    for copied in (found, *others) if added else ():
+        weight = copied.names.get(names["weight"][0], "")
+        if f"{weight.removesuffix('weight')}bias" in weights.states[copied.key]:
+            copied.names[bias] = f"{weight.removesuffix('weight')}bias"
 
 
 def _keep_versions(given: Any, state: State, found: Found) -> None:
@@ -181,7 +185,7 @@ def _keep_versions(given: Any, state: State, found: Found) -> None:
 def unknown(found: Found, others: Sequence[Found], weights: Weights) -> list[str]:
     """Return the names beside a copy, in its dict, that are of no copy."""
     taken = {name for one in (found, *others) if one.key == found.key for name in one.names.values()}
-    return [name for name in weights.states()[found.key] if name not in taken]
+    return [name for name in weights.states[found.key] if name not in taken]
 
 
 def some(names: Sequence[str], most: int = 3) -> str:
@@ -199,7 +203,7 @@ def _same(weights: Weights, one: Found, two: Found) -> bool:
     """Whether two copies hold the same numbers."""
     import torch
 
-    first, second = (weights.states()[found.key] for found in (one, two))
+    first, second = (weights.states[found.key] for found in (one, two))
     return all(name in two.names and torch.equal(first[one.names[name]], second[two.names[name]]) for name in one.names)
 
 

@@ -91,7 +91,7 @@ class TorchModel:
         file = Path(path)
         check_replacement(head, self.head, classes, where=file)
         columns = same_columns(self.head, head)
-        states = self.weights.states()
+        states = self.weights.states
         others: dict[Place, dict[Any, Any]] = {}
         for copied in (*self.copies, self.found):
             others.setdefault(copied.key, {}).update(self._tensors(states[copied.key], copied, head, columns))

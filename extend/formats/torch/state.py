@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from extend.core.errors import FormatError, MissingExtraError
 from extend.formats.base import replace_file
 from extend.formats.pickles import Made
-from extend.formats.torch._archive import brief, load, recognises, to_bytes
+from extend.formats.torch._archive import brief, load, pickled, to_bytes
 
 PICKLED = (".pt", ".pth", ".th", ".bin", ".ckpt", ".tar", "")
 SAFE = (".safetensors",)
@@ -19,8 +21,8 @@ CONTAINERS = ("state_dict", "model_state_dict", "model")
 """Keys whose state_dict is taken before those under other keys."""
 NAMES = ("classes", "class_names")
 NAMED = "class_to_idx"
-DEEPEST, MOST_ENTRIES = 5, 2_000_000
-"""Where state_dicts are looked for: dicts within dicts, and their entries in all."""
+DEEPEST, MOST_TIMES = 5, 8
+"""Where state_dicts are looked for: how many dicts within dicts, and under how many keys one may stand."""
 State = Mapping[str, Any]
 Place = tuple[str, ...]
 """The keys that lead to a state_dict in a file."""
@@ -45,8 +47,9 @@ class Weights:
     key: Place = ()
     metadata: Mapping[str, str] | None = None
 
+    @cached_property
     def states(self) -> dict[Place, State]:
-        """Return every dict of the file that holds tensors by name, under the keys that lead to it."""
+        """Every dict of the file that holds tensors by name, under the keys that lead to it."""
         if not self.key and self.content is None:
             return {(): self.state}
         return _states(self.content)
@@ -62,7 +65,7 @@ class Weights:
 
     def at(self, key: Place) -> Weights:
         """Return the same file with another of its state_dicts."""
-        return self if key == self.key else replace(self, state=self.states()[key], key=key)
+        return self if key == self.key else replace(self, state=self.states[key], key=key)
 
     def classes(self, count: int) -> tuple[str, ...] | None:
         """Return the class names beside the weights, if there are `count` of them."""
@@ -169,11 +172,16 @@ def read(path: str | Path) -> Weights:
     _torch()
     if file.suffix.lower() in SAFE or _is_safe(file):
         weights = _read_safe(file)
-    elif file.suffix.lower() in PICKLED or recognises(file):
+    elif file.suffix.lower() in PICKLED or pickled(file):
         weights = _unwrap(file, load(file))
     else:
         raise FormatError(f"{file}: expected weights of PyTorch, {', '.join(filter(None, PICKLED + SAFE))}")
     return weights
+
+
+def recognises(file: Path) -> bool:
+    """Return whether a file begins as ``torch.save`` or safetensors begin one, whatever its suffix is."""
+    return pickled(file) or _is_safe(file)
 
 
 def _is_safe(file: Path) -> bool:
@@ -234,14 +242,14 @@ def _states(content: Any) -> dict[Place, State]:
 
 def _containers(content: Any) -> Iterator[tuple[Place, Any]]:
     """The dicts and lists of a file, from the outermost inwards, under the keys that lead to them."""
-    left = MOST_ENTRIES
     level: list[tuple[Place, Any]] = [((), content)]
+    visits: Counter[int] = Counter()
     for _ in range(DEEPEST):
         below: list[tuple[Place, Any]] = []
         for key, value in level:
-            left -= 1 + len(value) if isinstance(value, dict | list) else 1
-            if left < 0:
-                raise FormatError(f"dicts of more than {MOST_ENTRIES} entries; save the state_dict alone")
+            visits[id(value)] += 1
+            if visits[id(value)] > MOST_TIMES:  # Dicts that hold each other would have endlessly many keys.
+                raise FormatError(f"one dict stands under more than {MOST_TIMES} keys; save the state_dict alone")
             yield key, value
             if isinstance(value, dict):
                 below += [
