@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,7 @@ def check_unlike(names: Sequence[str]) -> None:
         If two have; the message says the name.
     """
     if len(set(names)) != len(names):
-        raise FormatError(f"two classes have the name {next(name for name in names if names.count(name) > 1)!r}")
+        raise FormatError(f"two classes have the name {Counter(names).most_common(1)[0][0]!r}")
 
 
 def check_replacement(

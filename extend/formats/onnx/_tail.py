@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
 from typing import Any
 
 from extend.formats.onnx._nodes import View, attributes, called, captured, labels_of, tensor_value, texts
@@ -100,13 +101,18 @@ class Tail:
         UnfitError
             If a node may not stand there, or nothing reaches an output.
         """
-        for place in range(start, len(self.view.graph.node)):
+        places = sorted({place for name in self.kinds for place in self.view.consumers[name] if place >= start})
+        while places:  # A heap, so that nodes come in the graph's order, and none twice.
+            place = heappop(places)
+            if places and places[0] == place:
+                continue
             node = self.view.graph.node[place]
             if self.kinds.keys() & captured(node):
                 raise _stop(node, "its subgraph reads the scores")
-            if any(name in self.kinds for name in node.input):
-                self.kinds[node.output[0]] = self._step(place, node)
-                self.nodes.append(node.op_type)
+            self.kinds[node.output[0]] = self._step(place, node)
+            self.nodes.append(node.op_type)
+            for later in self.view.consumers[node.output[0]]:
+                heappush(places, later)
         if not self.kinds.keys() & self.view.outputs:
             raise UnfitError("its scores reach no output of the graph")
 
