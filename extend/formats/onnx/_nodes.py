@@ -24,6 +24,7 @@ class View:
     consumers: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     outputs: set[str] = field(default_factory=set)
     inputs: set[str] = field(default_factory=set)
+    captures: dict[int, set[str]] = field(default_factory=dict)
     known: dict[tuple[str, int], np.ndarray | None] = field(default_factory=dict)
 
     @classmethod
@@ -35,7 +36,9 @@ class View:
         view.inputs = {value.name for value in model.graph.input}
         view.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
         for place, node in enumerate(model.graph.node):
-            for name in {*node.input, *captured(node)} - {""}:
+            if inner := captured(node):
+                view.captures[place] = inner
+            for name in {*node.input, *inner} - {""}:
                 view.consumers[name].append(place)
             for name in node.output:
                 view.producer[name] = place

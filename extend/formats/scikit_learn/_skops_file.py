@@ -26,9 +26,9 @@ TRUSTED = (
 )
 """Types of scikit-learn beside those that skops trusts: they hold numbers, or are functions that nothing calls here."""
 
-SCHEMA, SMALL, RATIO, NODES = 16 << 20, 256 << 20, 20, 2_000_000
-"""Limits of a file: its JSON; what it may unpack to in any case; and, beyond that, times its own size; its objects, each
-counted as often as it is referred to."""
+SCHEMA, SMALL, RATIO, NODES, PASSES = 16 << 20, 256 << 20, 20, 2_000_000, 20
+"""Limits of a file: its JSON; what it may unpack to in any case; and, beyond that, times its own size; its objects, which
+count as often as they are referred to."""
 
 
 def read(path: str | os.PathLike[str], *, trust: bool = False) -> Any:
@@ -103,9 +103,11 @@ def _expanded(described: Any) -> int:
         return total
 
     found = -1
-    while found < (total := size(described)) <= NODES:  # What stands behind a reference may refer back to it.
+    for _ in range(PASSES):  # What stands after a reference may be what it refers to.
+        if not found < (total := size(described)) <= NODES:
+            return total
         found = total
-    return total
+    return NODES + 1
 
 
 def write(path: Path, value: Any) -> None:
