@@ -27,8 +27,8 @@ TRUSTED = (
 """Types of scikit-learn beside those that skops trusts: they hold numbers, or are functions that nothing calls here."""
 
 SCHEMA, SMALL, RATIO, NODES, PASSES = 16 << 20, 256 << 20, 20, 2_000_000, 20
-"""Limits of a file: its JSON; what it may unpack to in any case; and, beyond that, times its own size; its objects, which
-count as often as they are referred to."""
+"""Limits of a file: its JSON; what it may unpack to in any case; and, beyond that, times its own size; its objects,
+which count as often as they are referred to."""
 
 
 def read(path: str | os.PathLike[str], *, trust: bool = False) -> Any:
