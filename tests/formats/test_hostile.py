@@ -253,9 +253,11 @@ def document(fields: int, kind: str) -> bytes:
         f'<DataField name="f{{0}}" {what}', '<MiningField name="f{0}"/>', tag)]  # fmt: skip
     return (
         f'<PMML version="4.4" xmlns="http://www.dmg.org/PMML-4_4"><Header/><DataDictionary>{each[0]}'
-        '<DataField name="y" optype="categorical" dataType="string"><Value value="p"/><Value value="q"/></DataField></DataDictionary>'
+        '<DataField name="y" optype="categorical" dataType="string"><Value value="p"/><Value value="q"/></DataField>'
+        "</DataDictionary>"
         '<RegressionModel functionName="classification" normalizationMethod="softmax"><MiningSchema>'
-        f'<MiningField name="y" usageType="predicted"/>{each[1]}</MiningSchema><RegressionTable targetCategory="p" intercept="0">{each[2]}'
+        f'<MiningField name="y" usageType="predicted"/>{each[1]}</MiningSchema><RegressionTable targetCategory="p" '
+        f'intercept="0">{each[2]}'
         '</RegressionTable><RegressionTable targetCategory="q" intercept="0"/></RegressionModel></PMML>'
     ).encode()
 
