@@ -351,7 +351,7 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
         os.replace(partial, file)
         sync_folder(file.parent)
     except OSError as error:
-        raise FormatError(f"{file}: cannot be written ({error.strerror}); what was there is unchanged") from error
+        raise FormatError(f"{file}: cannot be written ({error}); what was there is unchanged") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

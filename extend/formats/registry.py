@@ -73,17 +73,7 @@ def read(
     ('a', 'b', 'c')
     """
     if not isinstance(source, str | os.PathLike):
-        match framework_of(source):
-            case "PyTorch":
-                return torch.open(source, input=shape, head=head, output=output)
-            case "Keras":
-                return keras.open(source)
-            case "scikit-learn":
-                return scikit_learn.open(source)
-        raise FormatError(
-            f"{type(source).__name__} is not a model that can be opened: give a file, a torch.nn.Module, a keras.Model "
-            "or a scikit-learn estimator; a Flax model goes to extend.wrap"
-        )
+        return _of_object(source, shape, head, output)
     path = Path(source)
     if path.is_file() and torch.recognises(path):
         return torch.open(path, model=model, input=shape, head=head, key=key, output=output)
@@ -109,4 +99,18 @@ def read(
     raise FormatError(
         f"{path}: its suffix is of no known format (.keras, .h5, .pt, .pth, .safetensors, .onnx, .skops, .pmml, .mat, "
         ".pkl.gz, or a transformers folder)"
+    )
+
+
+def _of_object(model: Any, shape: Any, head: str | None, output: str | int | None) -> Foreign:
+    match framework_of(model):
+        case "PyTorch":
+            return torch.open(model, input=shape, head=head, output=output)
+        case "Keras":
+            return keras.open(model)
+        case "scikit-learn":
+            return scikit_learn.open(model)
+    raise FormatError(
+        f"{type(model).__name__} is not a model that can be opened: give a file, a torch.nn.Module, a keras.Model "
+        "or a scikit-learn estimator; a Flax model goes to extend.wrap"
     )

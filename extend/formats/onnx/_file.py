@@ -120,15 +120,16 @@ def _check_nodes(file: Path, model: Any) -> None:
     functions = {(function.domain, function.name): function for function in model.functions}
     calls = {key: Counter((node.domain, node.op_type) for node in _all_nodes(f)) for key, f in functions.items()}
     sizes: dict[tuple[str, str], int] = {}
+    endless = FormatError(f"{file}: functions that call themselves, or come to more than {MOST_NODES} nodes")
     try:
         inner = {key: [one for one in made if one in functions] for key, made in calls.items()}
         order = list(TopologicalSorter(inner).static_order())
     except CycleError:
-        raise FormatError(f"{file}: functions that call themselves") from None
+        raise endless from None
     for key in order:  # From the innermost outwards.
         sizes[key] = sum(times * sizes.get(one, 1) for one, times in calls[key].items())
         if sizes[key] > MOST_NODES:
-            raise FormatError(f"{file}: functions that come to more than {MOST_NODES} nodes")
+            raise endless
     known = _DOMAINS | {function.domain for function in model.functions}
     for node in _all_nodes(model.graph):
         if node.domain not in known:

@@ -244,15 +244,7 @@ def open(
     where = "" if path is None else f"{path}: "
     try:
         cut = torch_module.cut(module, inputs, head, output=output)
-        if weights is None:
-            weights = Weights(_kept(module.state_dict()))
-            found = Found((), "", {name: name for name in weights.state})
-            copies: tuple[Found, ...] = ()
-        else:
-            found, copies = find(weights, module.state_dict(), cut.names["weight"], type(module).__name__, key)
-            weights = weights.at(found.key)
-            load_weights(cut, weights, found, copies)
-        return _opened(cut, inputs, weights, found, copies, path is not None, classes)
+        return _opened(cut, inputs, weights, key, classes)
     except FormatError as error:
         raise FormatError(f"{where}{error}") from error
 
@@ -260,12 +252,20 @@ def open(
 def _opened(
     cut: Cut,
     inputs: Input | Mapping[str, Input],
-    weights: Weights,
-    found: Found,
-    copies: tuple[Found, ...],
-    from_file: bool,
+    weights: Weights | None,
+    key: str | None,
     classes: Sequence[str] | None,
 ) -> TorchModel:
+    """The module with the weights of the file, or with its own where there is none."""
+    from_file, state = weights is not None, cut.module.state_dict()
+    found = Found((), "", {name: name for name in state})
+    copies: tuple[Found, ...] = ()
+    if weights is None:
+        weights = Weights(_kept(state))
+    else:
+        found, copies = find(weights, state, cut.names["weight"], type(cut.module).__name__, key)
+        weights = weights.at(found.key)
+        load_weights(cut, weights, found, copies)
     own = {part: weights.state[found.names[names[0]]] for part, names in cut.names.items()}
     head = dense_head(own["weight"], own.get("bias"), cut.follows, single=cut.single)
     names = weights.classes(head.num_classes) if classes is None else tuple(classes)
