@@ -195,13 +195,12 @@ class Backbone(Protocol):
         """Return this backbone without the model's own head, for other classes."""
         ...
 
-    def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> Path | None:
-        """Write this backbone with a head on it as one file, in the format that the path's suffix says.
+    def beside(self, path: str | os.PathLike[str]) -> Path | None:
+        """Return the folder for what a file that `write` writes cannot hold; None where it stands alone."""
+        ...
 
-        Returns
-        -------
-        Path | None
-            The folder for what the file cannot hold (the memory, the history); None where the file stands alone.
+    def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> None:
+        """Write this backbone with a head on it as one file, in the format that the path's suffix says.
 
         Raises
         ------
@@ -347,7 +346,11 @@ class BaseBackbone:
         """Return this backbone without the model's own head, for other classes."""
         return replace(self, own_head=None)
 
-    def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> Path | None:
+    def beside(self, path: str | os.PathLike[str]) -> Path | None:
+        """Return None: what is written stands alone."""
+        return None
+
+    def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> None:
         """Write the backbone with a head on it as ``.onnx`` or ``.stablehlo``; see `Backbone.write`."""
         from extend.backbone.traced import write_traced  # The writers are for those who write.
 
@@ -356,4 +359,3 @@ class BaseBackbone:
                 f"{path}: the backbone is a function that JAX cannot trace: write what it calls with its own tools"
             )
         write_traced(self, head, tuple(classes), Path(path))
-        return None

@@ -54,14 +54,23 @@ def save(classifier: Classifier, path: Path_, *, since: str | None = None) -> No
     target, backbone = Path(path), classifier.backbone
     if becomes_a_checkpoint(classifier, target):
         save_checkpoint(classifier, target, since=since)
-    elif (beside := backbone.write(classifier.head, classifier.classes, target)) is not None:
-        save_checkpoint(classifier, beside)
+        return
+
+    def write() -> None:
+        backbone.write(classifier.head, classifier.classes, target)
+
+    if (beside := backbone.beside(target)) is None:
+        write()
+    else:  # The file changes in the moment in which its memory does, or neither.
+        save_checkpoint(classifier, beside, before=write)
 
 
-def save_checkpoint(classifier: Classifier, path: Path_, *, since: str | None = None) -> None:
+def save_checkpoint(
+    classifier: Classifier, path: Path_, *, since: str | None = None, before: Callable[[], object] = lambda: None
+) -> None:
     """Write a checkpoint folder; what was there is replaced at once or, on an error, left as it is.
 
-    `since` is that of `extend.core.checkpoint.save`.
+    `since` and `before` are those of `extend.core.checkpoint.save`.
     """
     backbone = classifier.backbone
     arrays, head = heads.to_tree(classifier.head)
@@ -81,7 +90,7 @@ def save_checkpoint(classifier: Classifier, path: Path_, *, since: str | None = 
     }
     if classifier.memory is not None:
         tree["memory"], description["memory"] = memories.to_tree(classifier.memory)
-    checkpoint.save(path, tree, description, since=since)
+    checkpoint.save(path, tree, description, since=since, before=before)
 
 
 def load(path: Path_, model: Any = None, call: Callable[..., Any] | None = None) -> Classifier:

@@ -27,7 +27,16 @@ def framework_of(model: Any) -> str | None:
     return next((name for package, name in FRAMEWORKS.items() if package in origins), None)
 
 
-def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None = None, trust: bool = False) -> Foreign:
+def read(
+    source: Any,
+    *,
+    model: Any = None,
+    shape: Any = None,
+    head: str | None = None,
+    key: str | None = None,
+    output: str | int | None = None,
+    trust: bool = False,
+) -> Foreign:
     """Open a model of another framework in its own terms.
 
     Parameters
@@ -41,6 +50,8 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
         For PyTorch: the shape of one input, an `extend.formats.base.Input`, or a dict of them.
     head
         For PyTorch and ONNX: the path or the name of the last layer, if it is not found by itself.
+    key, output
+        For PyTorch: where in a file the weights lie, and which part of what the module returns are the scores.
     trust
         Whether code that the file names may run.
 
@@ -62,18 +73,10 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
     ('a', 'b', 'c')
     """
     if not isinstance(source, str | os.PathLike):
-        match framework_of(source):
-            case "PyTorch":
-                return torch.open(source, input=shape, head=head)
-            case "Keras":
-                return keras.open(source)
-            case "scikit-learn":
-                return scikit_learn.open(source)
-        raise FormatError(
-            f"{type(source).__name__} is not a model that can be opened: give a file, a torch.nn.Module, a keras.Model "
-            "or a scikit-learn estimator; a Flax model goes to extend.wrap"
-        )
+        return _of_object(source, shape, head, output)
     path = Path(source)
+    if path.is_file() and torch.recognises(path):
+        return torch.open(path, model=model, input=shape, head=head, key=key, output=output)
     if path.is_dir():
         if (path / "config.json").is_file():
             return transformers.open(path, head=head, trust=trust)
@@ -81,8 +84,8 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
     match path.suffix.lower():
         case ".keras" | ".h5" | ".hdf5":
             return keras.open(path, trust=trust)
-        case ".pt" | ".pth" | ".th" | ".bin" | ".safetensors":
-            return torch.open(path, model=model, input=shape, head=head)
+        case ".pt" | ".pth" | ".th" | ".bin" | ".ckpt" | ".tar" | ".safetensors":
+            return torch.open(path, model=model, input=shape, head=head, key=key, output=output)
         case ".onnx":
             return onnx.open(path, head=head)
         case ".skops" | ".joblib":
@@ -96,4 +99,18 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
     raise FormatError(
         f"{path}: its suffix is of no known format (.keras, .h5, .pt, .pth, .safetensors, .onnx, .skops, .pmml, .mat, "
         ".pkl.gz, or a transformers folder)"
+    )
+
+
+def _of_object(model: Any, shape: Any, head: str | None, output: str | int | None) -> Foreign:
+    match framework_of(model):
+        case "PyTorch":
+            return torch.open(model, input=shape, head=head, output=output)
+        case "Keras":
+            return keras.open(model)
+        case "scikit-learn":
+            return scikit_learn.open(model)
+    raise FormatError(
+        f"{type(model).__name__} is not a model that can be opened: give a file, a torch.nn.Module, a keras.Model "
+        "or a scikit-learn estimator; a Flax model goes to extend.wrap"
     )

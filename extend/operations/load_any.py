@@ -28,6 +28,8 @@ def load(
     pixels: Pixels | None = None,
     size: int | None = None,
     head: str | None = None,
+    key: str | None = None,
+    output: str | int | None = None,
     call: Callable[..., Any] | None = None,
     variables: Mapping[str, Any] | None = None,
     data: Any = None,
@@ -58,6 +60,9 @@ def load(
         pixels are scaled: "raw", "unit", "symmetric", "imagenet" or "caffe".
     head, call, variables
         The path of the head; how a Flax model is called; a Linen module's variables. See `extend.wrap`.
+    key, output
+        For PyTorch: where in the file the weights lie, such as ``"model_ema"``, if it holds several that fit; and which
+        part of what the module returns are the scores, by its place or key, if that is not found by itself.
     data, held_out
         Samples of the classes, from which the memory is measured. See `extend.wrap`.
     trust
@@ -87,7 +92,7 @@ def load(
     if not isinstance(path, str | os.PathLike):
         raise ArgumentError(f"path is a {type(path).__name__}; expected a path: a model goes to extend.wrap")
     told = {"classes": classes, "inputs": inputs, "head": head, "data": data, "held_out": held_out}
-    of_file = {"pixels": pixels, "size": size, "trust": trust or None}
+    of_file = {"pixels": pixels, "size": size, "key": key, "output": output, "trust": trust or None}
     return _read(Path(path), model, told, of_file, {"call": call, "variables": variables}, progress)
 
 

@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ LINEAR = {
 
 SOFTMAX = ("LogisticRegression", "LogisticRegressionCV", "MLPClassifier")
 """Estimators whose probabilities are the softmax of their scores."""
+
+MOST_PARTS = 1_000_000
+"""What steps of a pipeline may hold; lists that hold one list twice, and so on, would have endlessly many parts."""
 
 ORDER = "extend_order_"
 """An attribute of an estimator that was written here: where its sorted `classes_` stand in the head that was given."""
@@ -236,7 +240,11 @@ def _opened(estimator: Any, names: tuple[str, ...] | None) -> Sklearn:
     sizes = [step.n_features_in_ for step in (*before, last) if hasattr(step, "n_features_in_")]
     if not sizes or isinstance(sizes[0], bool) or int(sizes[0]) < 1 or (not before and sizes[0] != width):
         raise FormatError(f"{kind}: its number of inputs is not known, or is not {width}; inputs are numeric arrays")
-    parts = [part for number, step in enumerate(before) for part in _parts(f"step {number}", step)]
+    parts = [
+        part for number, step in enumerate(before) for part in islice(_parts(f"step {number}", step), MOST_PARTS + 1)
+    ]
+    if len(parts) > MOST_PARTS:
+        raise FormatError(f"{kind}: the steps before it hold more than {MOST_PARTS} parts")
     fingerprint = digest([*parts, ("dense", dense.fingerprint)])
     return Sklearn(estimator, dense, Input((int(sizes[0]),), np.dtype(np.float64)), head, names, fingerprint)
 
