@@ -220,6 +220,8 @@ def input_spec(given: object) -> InputSpec:
         return Array(cast(Any, given).shape[1:])
     if isinstance(given, Mapping | tuple | list) and given and not _is_plain_numbers(given) and not _is_list(given):
         return Tree(dict(given) if isinstance(given, Mapping) else tuple(given))
+    if isinstance(given, tuple) and given and all(isinstance(axis, int) for axis in given):
+        raise ArgumentError(f"inputs is {given}, which is a shape: pass inputs=extend.Array({given}, 'float32')")
     try:
         array = np.asarray(given) if given is not None else np.zeros(())
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Pick the format by a file's suffix, or by an object's type."""
+"""Pick the format of a file by its content, and of an object by its type."""
 
 from __future__ import annotations
 
@@ -9,9 +9,21 @@ from typing import Any
 from extend.core.errors import FormatError
 from extend.formats import keras, matlab, onnx, pmml, scikit_learn, theanets, torch, transformers
 from extend.formats.base import Foreign
+from extend.formats.content import identify, identify_folder
 
 FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras", "sklearn": "scikit-learn"}
 """The frameworks whose models are read as objects, by the names of their packages."""
+
+SUFFIXES = {
+    **dict.fromkeys((".keras", ".h5", ".hdf5"), "keras"),
+    **dict.fromkeys((".pt", ".pth", ".th", ".bin", ".ckpt", ".safetensors"), "torch"),
+    ".onnx": "onnx",
+    **dict.fromkeys((".skops", ".joblib"), "scikit_learn"),
+    **dict.fromkeys((".pmml", ".xml"), "pmml"),
+    ".mat": "matlab",
+    **dict.fromkeys((".pkl", ".pkl.gz", ".gz", ".pickle"), "theanets"),
+}
+"""The formats by suffix, for files whose content does not tell: the reader says what is wrong with them."""
 
 
 def framework_of(model: Any) -> str | None:
@@ -75,25 +87,43 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
         )
     path = Path(source)
     if path.is_dir():
-        if (path / "config.json").is_file():
+        if (path / "config.json").is_file() and not (path / "model.weights.h5").is_file():
             return transformers.open(path, head=head, trust=trust)
-        raise FormatError(f"{path} is a folder without config.json: a Flax checkpoint goes to extend.load")
-    match path.suffix.lower():
-        case ".keras" | ".h5" | ".hdf5":
+        folder = identify_folder(path)
+        raise FormatError(
+            folder.refusal(path)
+            if folder
+            else f"{path} is a folder without config.json: a checkpoint goes to extend.load"
+        )
+    match _reader(path):
+        case "keras":
             return keras.open(path, trust=trust)
-        case ".pt" | ".pth" | ".th" | ".bin" | ".safetensors":
+        case "torch":
+            if model is None and (path.parent / "config.json").is_file():
+                raise FormatError(f"{path}: weights of a Hugging Face model: open the folder, {path.parent}")
             return torch.open(path, model=model, input=shape, head=head)
-        case ".onnx":
+        case "onnx":
             return onnx.open(path, head=head)
-        case ".skops" | ".joblib":
+        case "scikit_learn":
             return scikit_learn.open(path, trust=trust)
-        case ".pmml" | ".xml":
+        case "pmml":
             return pmml.open(path)
-        case ".mat":
+        case "matlab":
             return matlab.open(path)
-        case ".gz" | ".pkl" | ".pickle":
+        case _:
             return theanets.open(path)
-    raise FormatError(
-        f"{path}: its suffix is of no known format (.keras, .h5, .pt, .pth, .safetensors, .onnx, .skops, .pmml, .mat, "
-        ".pkl.gz, or a transformers folder)"
-    )
+
+
+def _reader(path: Path) -> str:
+    """The package that reads a file: by its content, and by its suffix where the content does not tell."""
+    found = identify(path)
+    if found is None:
+        if path.suffix.lower() in SUFFIXES:
+            return SUFFIXES[path.suffix.lower()]
+        raise FormatError(
+            f"{path}: it is of no known format, neither by its content nor by its suffix ({', '.join(SUFFIXES)}, or a "
+            "folder of transformers)"
+        )
+    if found.reader not in SUFFIXES.values():
+        raise FormatError(found.refusal(path))
+    return found.reader

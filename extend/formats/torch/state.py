@@ -137,12 +137,13 @@ def read(path: str | Path) -> Weights:
     file = Path(path)
     if not file.is_file():
         raise FormatError(f"{file}: no such file")
-    if file.suffix.lower() in SAFE:
+    with file.open("rb") as stream:
+        start = stream.read(9)
+    safe = start[8:] == b"{" and int.from_bytes(start[:8], "little") < file.stat().st_size
+    if safe or (file.suffix.lower() in SAFE and start[:1] not in (b"\x80", b"P")):  # The suffix may be another one.
         weights = _read_safe(file)
-    elif file.suffix.lower() in PICKLED:
-        weights = _unwrap(file, _read_pickled(file))
     else:
-        raise FormatError(f"{file}: expected weights of PyTorch, {', '.join(PICKLED + SAFE)}")
+        weights = _unwrap(file, _read_pickled(file))
     _check_tensors(file, weights.state)
     return weights
 
