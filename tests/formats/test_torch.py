@@ -415,7 +415,7 @@ def test_no_file_is_executed_or_unpacked_without_end(tmp_path: Path) -> None:
     (tmp_path / "empty.pt").touch()
     attempt("empty.pt", "not readable")
     (tmp_path / "net.txt").write_text("x")
-    attempt("net.txt", ".safetensors")
+    attempt("net.txt", "not readable as weights of PyTorch")
     whole = (tmp_path / "good.pt").read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
     attempt("cut.pt", "not readable")

@@ -113,7 +113,8 @@ def _of_protobuf(head: bytes, suffix: str) -> Content | None:
         return COREML
     if head[:1] != b"\x08" or len(head) < 8:
         return None
-    place, fields = 0, []
+    place = 0
+    fields: list[int] = []
     while place < len(head) and len(fields) < 12:
         tag, place = _varint(head, place)
         field, wire = tag >> 3, tag & 7
