@@ -16,7 +16,7 @@ FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras", "sklearn": "scikit-learn"}
 
 SUFFIXES = {
     **dict.fromkeys((".keras", ".h5", ".hdf5"), "keras"),
-    **dict.fromkeys((".pt", ".pth", ".th", ".bin", ".ckpt", ".safetensors"), "torch"),
+    **dict.fromkeys((".pt", ".pth", ".th", ".bin", ".ckpt", ".tar", ".safetensors"), "torch"),
     ".onnx": "onnx",
     **dict.fromkeys((".skops", ".joblib"), "scikit_learn"),
     **dict.fromkeys((".pmml", ".xml"), "pmml"),
@@ -39,7 +39,16 @@ def framework_of(model: Any) -> str | None:
     return next((name for package, name in FRAMEWORKS.items() if package in origins), None)
 
 
-def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None = None, trust: bool = False) -> Foreign:
+def read(
+    source: Any,
+    *,
+    model: Any = None,
+    shape: Any = None,
+    head: str | None = None,
+    key: str | None = None,
+    output: str | int | None = None,
+    trust: bool = False,
+) -> Foreign:
     """Open a model of another framework in its own terms.
 
     Parameters
@@ -53,6 +62,8 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
         For PyTorch: the shape of one input, an `extend.formats.base.Input`, or a dict of them.
     head
         For PyTorch and ONNX: the path or the name of the last layer, if it is not found by itself.
+    key, output
+        For PyTorch: where in a file the weights lie, and which part of what the module returns are the scores.
     trust
         Whether code that the file names may run.
 
@@ -76,7 +87,7 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
     if not isinstance(source, str | os.PathLike):
         match framework_of(source):
             case "PyTorch":
-                return torch.open(source, input=shape, head=head)
+                return torch.open(source, input=shape, head=head, output=output)
             case "Keras":
                 return keras.open(source)
             case "scikit-learn":
@@ -101,7 +112,7 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
         case "torch":
             if model is None and (path.parent / "config.json").is_file():
                 raise FormatError(f"{path}: weights of a Hugging Face model: open the folder, {path.parent}")
-            return torch.open(path, model=model, input=shape, head=head)
+            return torch.open(path, model=model, input=shape, head=head, key=key, output=output)
         case "onnx":
             return onnx.open(path, head=head)
         case "scikit_learn":

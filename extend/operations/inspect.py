@@ -24,6 +24,8 @@ def inspect(
     model: Any = None,
     inputs: InputSpec | None = None,
     head: str | None = None,
+    key: str | None = None,
+    output: str | int | None = None,
     trust: bool = False,
 ) -> dict[str, Any]:
     """Describe what a checkpoint or a model of another framework holds, in JSON's types.
@@ -43,6 +45,8 @@ def inspect(
         wrote needs none.
     head
         PyTorch, transformers and ONNX: path or name of the last layer, if it is not found by itself.
+    key, output
+        For PyTorch: where in the file the weights lie, and which output are the scores; see `extend.load`.
     trust
         Allow what executes code that the file names.
 
@@ -88,7 +92,7 @@ def inspect(
             if not checkpoint.is_ours(path):
                 check_folder(path)
             return _checkpoint(path)
-    return _foreign(source, model, inputs, head, trust)
+    return _foreign(source, inputs, model=model, head=head, key=key, output=output, trust=trust)
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
@@ -99,13 +103,13 @@ def _checkpoint(path: Path) -> dict[str, Any]:
     return named | {name: saved[name] for name in kept}
 
 
-def _foreign(source: Any, model: Any, inputs: InputSpec | None, head: str | None, trust: bool) -> dict[str, Any]:
+def _foreign(source: Any, inputs: InputSpec | None, **options: Any) -> dict[str, Any]:
     """What a model of another framework says of itself, and what the folder beside its file adds."""
     beside = folder_beside(source)
     saved = None if beside is None else checkpoint.describe(beside)
     spec = spec_from_dict(saved["input"]) if saved is not None and inputs is None else None
     spec = input_spec(inputs) if inputs is not None else spec
-    opened = read(source, model=model, shape=module_input(spec), head=head, trust=trust)
+    opened = read(source, shape=module_input(spec), **options)
     names = column_names(opened) if saved is None else saved["classes"]
     d, k = opened.head.kernel.shape
     found = {

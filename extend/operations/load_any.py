@@ -29,6 +29,8 @@ def load(
     pixels: Pixels | None = None,
     size: int | None = None,
     head: str | None = None,
+    key: str | None = None,
+    output: str | int | None = None,
     call: Callable[..., Any] | None = None,
     variables: Mapping[str, Any] | None = None,
     prefix: str | None = None,
@@ -64,6 +66,9 @@ def load(
     prefix
         Which of several copies of a Flax model's weights is meant: a part of the path before them, such as
         "ema_params".
+    key, output
+        For PyTorch: where in the file the weights lie, such as ``"model_ema"``, if it holds several that fit; and which
+        part of what the module returns are the scores, by its place or key, if that is not found by itself.
     data, held_out
         Samples of the classes, from which the memory is measured. See `extend.wrap`.
     trust
@@ -93,7 +98,7 @@ def load(
     if not isinstance(path, str | os.PathLike):
         raise ArgumentError(f"path is a {type(path).__name__}; expected a path: a model goes to extend.wrap")
     told = {"classes": classes, "inputs": inputs, "head": head, "data": data, "held_out": held_out}
-    of_file = {"pixels": pixels, "size": size, "trust": trust or None}
+    of_file = {"pixels": pixels, "size": size, "key": key, "output": output, "trust": trust or None}
     return _read(Path(path), model, told, of_file, {"call": call, "variables": variables, "prefix": prefix}, progress)
 
 

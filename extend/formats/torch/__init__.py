@@ -8,7 +8,7 @@ from extend.formats.torch.head import dense_head, head_tensors
 from extend.formats.torch.model import TorchModel, open
 from extend.formats.torch.module import Cut, cut, describe
 from extend.formats.torch.resnet import resnet_from_torch
-from extend.formats.torch.state import Weights
+from extend.formats.torch.state import Weights, recognises
 from extend.formats.torch.state import read as read_weights
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "head_tensors",
     "open",
     "read_weights",
+    "recognises",
     "resnet_from_torch",
 ]

@@ -212,7 +212,7 @@ def _head(
     own = {part: weights.state.get(names[0]) for part, names in found.names.items()}
     if any(tensor is None for tensor in own.values()):
         raise FormatError(f"the weights hold the head {found.path!r} under another name; load and save them first")
-    return found, dense_head(own["weight"], own.get("bias"), found.ending)
+    return found, dense_head(own["weight"], own.get("bias"), found.follows)
 
 
 def _check_installed() -> None:
