@@ -214,6 +214,10 @@ class Input:
         What the model reads.
     channels_first
         Whether a picture is ``[channels, height, width]``.
+    columns
+        The names of the columns, for a row of a table that names them.
+    missing
+        Whether NaN may stand for a missing value.
 
     Examples
     --------
@@ -224,6 +228,8 @@ class Input:
     shape: tuple[int | None, ...]
     dtype: np.dtype[Any]
     channels_first: bool = False
+    columns: tuple[str, ...] = ()
+    missing: bool = False
 
     @property
     def picture(self) -> tuple[int | None, int | None, int] | None:

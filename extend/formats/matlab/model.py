@@ -101,8 +101,8 @@ class Matlab:
     def save(self, path: str | os.PathLike[str], head: DenseHead, classes: tuple[str, ...]) -> None:
         """Write the file with this head in place of its own.
 
-        A network object becomes a struct of its arrays. New outputs get the settings of the first one. One logsig or tansig unit for two classes becomes softmax, as
-        does a head of another kind.
+        A network object becomes a struct of its arrays. New outputs get the settings of the first one. One logsig or
+        tansig unit for two classes becomes softmax, as does a head of another kind.
 
         Raises
         ------

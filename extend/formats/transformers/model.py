@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,13 @@ from extend.data import Image
 from extend.formats.base import DenseHead, Input, check_names, check_replacement
 from extend.formats.torch import Cut, Weights, cut, dense_head, describe, head_tensors, read_weights
 from extend.formats.transformers._config import IGNORED, MOST_PIXELS, PICTURES, check, image_of, read_json, without
+from extend.formats.transformers._sequences import eos_cut, pools_at_eos, token_cut
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 TEXT_INPUTS = ("input_ids", "attention_mask")
+SOUND_INPUTS = ("input_values", "input_features")
+"""What the library's models of sounds call their input."""
+SECOND = 16_000
 SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"
 STALE = (".safetensors", ".bin", ".h5", ".msgpack", ".onnx", ".ot", ".pt", ".pth", ".ckpt", ".index.json")
 """Other copies of the weights, with the old head: a wider folder goes without them."""
@@ -68,7 +72,7 @@ class HuggingFaceModel:
     format: str = field(default="transformers", init=False)
 
     def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
-        """Return what the head reads of pictures ``[n, c, h, w]`` or ``{"input_ids": [n, t], ...}``.
+        """Return what the head reads of pictures ``[n, c, h, w]``, sounds or ``{"input_ids": [n, t], ...}``.
 
         Raises
         ------
@@ -76,7 +80,8 @@ class HuggingFaceModel:
             If the model does not take such inputs.
         """
         if isinstance(self.input, Input):
-            return self.cut.features({"pixel_values": batch}, {"pixel_values": self.input})
+            name = _input_name(self.cut.module, self.input)
+            return self.cut.features({name: batch}, {name: self.input})
         return self.cut.features(batch, self.input)
 
     def save(self, path: str | os.PathLike[str], head: DenseHead, classes: tuple[str, ...]) -> None:
@@ -134,7 +139,7 @@ def open(
     classes: Sequence[str] | None = None,
     trust: bool = False,
 ) -> HuggingFaceModel:
-    """Open the folder of an image or text classifier.
+    """Open the folder of a classifier of images, texts or sounds.
 
     Parameters
     ----------
@@ -183,11 +188,15 @@ def open(
         module, unused = _build(where, config, kind, weights, trust)
     image, limits = None, ""
     inputs: Input | Mapping[str, Input] = {name: Input((None,), np.dtype("int64")) for name in TEXT_INPUTS}
-    if kind == PICTURES:
+    if module.main_input_name in SOUND_INPUTS:
+        inputs = _sound(module)
+    elif kind == PICTURES:
         channels = getattr(module.config, "num_channels", 3)
         if (where / PREPROCESSOR).exists():
             image, limits = image_of(where / PREPROCESSOR, channels)
         inputs = _pixels(where, module.config, channels, image)
+    if getattr(getattr(module, "score", None), "bias", 0) is None:
+        limits = "the head has no bias, as the library builds it: a head that needs one is not written"
     if unused:
         limits = "; ".join([*filter(None, [limits]), f"{len(unused)} tensors of the file are not the model's"])
     try:
@@ -206,13 +215,40 @@ def _head(
     module: Any, inputs: Input | Mapping[str, Input], weights: Weights, head: str | None
 ) -> tuple[Cut, DenseHead]:
     """Where the head is, and its numbers as the file has them."""
-    named = {"pixel_values": inputs} if isinstance(inputs, Input) else inputs
-    fill = getattr(module.config, "eos_token_id", None)
-    found = cut(module, named, head, fill=fill if isinstance(fill, int) else 0)
+    config = module.config
+    named = inputs if not isinstance(inputs, Input) else {_input_name(module, inputs): _long_enough(inputs)}
+    fill = getattr(config, "eos_token_id", None)
+    of_text = not isinstance(inputs, Input)
+    found: Cut | None = token_cut(module, named, head) if of_text and not pools_at_eos(config) else None
+    if found is None:
+        found = cut(module, named, head, fill=fill if isinstance(fill, int) else 0)
+    if of_text and pools_at_eos(config):
+        found = eos_cut(found)
     own = {part: weights.state.get(names[0]) for part, names in found.names.items()}
     if any(tensor is None for tensor in own.values()):
         raise FormatError(f"the weights hold the head {found.path!r} under another name; load and save them first")
     return found, dense_head(own["weight"], own.get("bias"), found.follows)
+
+
+def _input_name(module: Any, one: Input) -> str:
+    """What a model calls its one input; a module of a user's own may say nothing of it."""
+    return "pixel_values" if one.channels_first else str(module.main_input_name)
+
+
+def _long_enough(one: Input) -> Input:
+    """An input for which a model of sounds has a second of samples to convolve over."""
+    return replace(one, shape=tuple(axis or SECOND for axis in one.shape))
+
+
+def _sound(module: Any) -> Input:
+    """What a model of sounds takes: samples ``[t]``, or features of a length that the configuration says."""
+    config, none = module.config, None
+    shape: tuple[int | None, ...] = (none,)
+    if hasattr(config, "num_mel_bins"):
+        bins = config.num_mel_bins
+        whisper = module.main_input_name == "input_features"
+        shape = (bins, 2 * config.max_source_positions) if whisper else (getattr(config, "max_length", none), bins)
+    return Input(shape, np.dtype("float32"))
 
 
 def _check_installed() -> None:
