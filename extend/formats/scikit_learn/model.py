@@ -42,7 +42,8 @@ LINEAR = {
 SOFTMAX = ("LogisticRegression", "LogisticRegressionCV", "MLPClassifier")
 """Estimators whose probabilities are the softmax of their scores."""
 
-MOST_FEATURES = 1 << 17
+MOST_FEATURES = 1 << 16
+"""The most that a head may read: the memory keeps whole rows of features."""
 ORDER = "extend_order_"
 """An attribute of an estimator that was written here: where its sorted `classes_` stand in the head that was given."""
 
