@@ -85,27 +85,10 @@ def read(
     ('a', 'b', 'c')
     """
     if not isinstance(source, str | os.PathLike):
-        match framework_of(source):
-            case "PyTorch":
-                return torch.open(source, input=shape, head=head, output=output)
-            case "Keras":
-                return keras.open(source)
-            case "scikit-learn":
-                return scikit_learn.open(source)
-        raise FormatError(
-            f"{type(source).__name__} is not a model that can be opened: give a file, a torch.nn.Module, a keras.Model "
-            "or a scikit-learn estimator; a Flax model goes to extend.wrap"
-        )
+        return _object(source, shape, head, output)
     path = Path(source)
     if path.is_dir():
-        if (path / "config.json").is_file() and not (path / "model.weights.h5").is_file():
-            return transformers.open(path, head=head, trust=trust)
-        folder = identify_folder(path)
-        raise FormatError(
-            folder.refusal(path)
-            if folder
-            else f"{path} is a folder without config.json: a checkpoint goes to extend.load"
-        )
+        return _folder(path, head, trust)
     match _reader(path):
         case "keras":
             return keras.open(path, trust=trust)
@@ -123,6 +106,30 @@ def read(
             return matlab.open(path)
         case _:
             return theanets.open(path)
+
+
+def _object(source: Any, shape: Any, head: str | None, output: str | int | None) -> Foreign:
+    """Open a model that is given as an object."""
+    match framework_of(source):
+        case "PyTorch":
+            return torch.open(source, input=shape, head=head, output=output)
+        case "Keras":
+            return keras.open(source)
+        case "scikit-learn":
+            return scikit_learn.open(source)
+    raise FormatError(
+        f"{type(source).__name__} is not a model that can be opened: give a file, a torch.nn.Module, a keras.Model "
+        "or a scikit-learn estimator; a Flax model goes to extend.wrap"
+    )
+
+
+def _folder(path: Path, head: str | None, trust: bool) -> Foreign:
+    """Open a folder of Hugging Face transformers, or say what another one is."""
+    if (path / "config.json").is_file() and not (path / "model.weights.h5").is_file():
+        return transformers.open(path, head=head, trust=trust)
+    if (found := identify_folder(path)) is not None:
+        raise FormatError(found.refusal(path))
+    raise FormatError(f"{path} is a folder without config.json: a checkpoint goes to extend.load")
 
 
 def _reader(path: Path) -> str:

@@ -462,11 +462,11 @@ def test_a_regression_of_scikit_learn_is_refused(tmp_path: Path) -> None:
     from sklearn.neural_network import MLPRegressor
 
     x = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
-    for model, message in (
+    for estimator, message in (
         (MLPRegressor(hidden_layer_sizes=(5,), max_iter=5), "it is a number, not a class"),
         (LinearRegression(), "no head"),
     ):
-        content = to_onnx(model.fit(x, x.sum(axis=1)), x[:1]).SerializeToString()
+        content = to_onnx(estimator.fit(x, x.sum(axis=1)), x[:1]).SerializeToString()
         (tmp_path / "model.onnx").write_bytes(content)
         with pytest.raises(FormatError, match=message):
             onnx_.open(tmp_path / "model.onnx")

@@ -484,8 +484,10 @@ def test_a_vectorizer_of_a_million_features_is_refused_with_what_to_do() -> None
 
 
 def test_a_function_of_texts_is_a_backbone() -> None:
-    vectors = TfidfVectorizer().fit(TEXTS)
-    clf = extend.wrap(
-        lambda texts: vectors.transform(list(texts)).toarray(), ["good", "bad", "so"], (TEXTS, MOODS), inputs=extend.Array((), "str")
-    )
+    vectors, spec = TfidfVectorizer().fit(TEXTS), extend.Array((), "str")
+
+    def embed(texts: np.ndarray) -> np.ndarray:
+        return vectors.transform(list(texts)).toarray()
+
+    clf = extend.wrap(embed, ["good", "bad", "so"], (TEXTS, MOODS), inputs=spec)
     assert (clf.predict(TEXTS) == MOODS).all()
