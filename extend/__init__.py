@@ -36,8 +36,13 @@ if TYPE_CHECKING:
     from extend.operations.inspect import inspect
     from extend.operations.load_any import load
     from extend.operations.remove import remove_classes
+    from extend.operations.remove_samples import remove_samples
+    from extend.operations.rename import merge_classes, rename_classes
     from extend.operations.retune import retune
     from extend.operations.save import save
+    from extend.operations.split import split_class
+    from extend.operations.undo import undo
+    from extend.operations.update import update_classes
     from extend.operations.wrap import wrap
     from extend.report.report import Report
     from extend.training.settings import Training
@@ -73,8 +78,14 @@ else:
         "inspect": "operations.inspect",
         "load": "operations.load_any",
         "remove_classes": "operations.remove",
+        "remove_samples": "operations.remove_samples",
+        "merge_classes": "operations.rename",
+        "rename_classes": "operations.rename",
         "retune": "operations.retune",
         "save": "operations.save",
+        "split_class": "operations.split",
+        "undo": "operations.undo",
+        "update_classes": "operations.update",
         "wrap": "operations.wrap",
         "Report": "report.report",
         "Training": "training.settings",
@@ -120,11 +131,17 @@ __all__ = [
     "evaluate",
     "inspect",
     "load",
+    "merge_classes",
     "methods",
     "models",
     "remove_classes",
+    "remove_samples",
+    "rename_classes",
     "replace_head",
     "retune",
     "save",
+    "split_class",
+    "undo",
+    "update_classes",
     "wrap",
 ]

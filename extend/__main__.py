@@ -1,7 +1,8 @@
-"""``python -m extend`` is the command `extend`."""
+"""``python -m extend``: the command line."""
 
 import sys
 
 from extend.cli.main import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -191,13 +191,12 @@ class Backbone(Protocol):
         """Return this backbone with batches of another size."""
         ...
 
-    def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> Path | None:
-        """Write this backbone with a head on it as one file, in the format that the path's suffix says.
+    def beside(self, path: str | os.PathLike[str]) -> Path | None:
+        """Return the folder for what a file that `write` writes cannot hold; None where it stands alone."""
+        ...
 
-        Returns
-        -------
-        Path | None
-            The folder for what the file cannot hold (the memory, the history); None where the file stands alone.
+    def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> None:
+        """Write this backbone with a head on it as one file, in the format that the path's suffix says.
 
         Raises
         ------
@@ -339,7 +338,11 @@ class BaseBackbone:
                 digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
-    def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> Path | None:
+    def beside(self, path: str | os.PathLike[str]) -> Path | None:
+        """Return None: what is written stands alone."""
+        return None
+
+    def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> None:
         """Write the backbone with a head on it as ``.onnx`` or ``.stablehlo``; see `Backbone.write`."""
         from extend.backbone.traced import write_traced  # The writers are for those who write.
 
@@ -348,4 +351,3 @@ class BaseBackbone:
                 f"{path}: the backbone is a function that JAX cannot trace: write what it calls with its own tools"
             )
         write_traced(self, head, tuple(classes), Path(path))
-        return None

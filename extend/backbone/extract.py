@@ -86,7 +86,8 @@ def batches(
 ) -> Iterator[tuple[Batch, Int[np.ndarray, " rows"]]]:
     """Return batches of one size, the last padded with zeros, each with the numbers of its rows."""
     size = backbone.batch_size
-    for start in shown(range(0, len(samples), size), -(-len(samples) // size), progress):
+    starts = range(0, len(samples), size)
+    for start in shown(starts, len(starts), progress, "batches through the backbone"):
         stop = min(start + size, len(samples))
         batch = samples.batch(start, stop, backbone.inputs)
         yield jax.tree.map(lambda leaf: _pad(leaf, size), batch), np.arange(start, stop)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -14,7 +14,8 @@ class Event:
     Parameters
     ----------
     action
-        "wrap", "add", "update", "remove", "calibrate", "retune", "adapt" or "replace_head".
+        "wrap", "add", "update", "remove", "rename", "merge", "split", "remove_samples", "calibrate", "retune", "adapt"
+        or "replace_head".
     classes
         The classes that the step was about; empty where it was about all of them, or about classes that are gone.
     method
@@ -42,3 +43,27 @@ class Event:
     right: Mapping[str, float]
     settings: Mapping[str, Any] = field(default_factory=dict)
     risk: float | None = None
+
+    def renamed(self, names: Mapping[str, str]) -> Event:
+        """Return the event with other names for some classes; what a class was called before a renaming stays."""
+        settings = self.settings
+        if self.action == "rename":
+            settings = {**settings, "was": {names.get(name, name): old for name, old in settings["was"].items()}}
+        return replace(
+            self,
+            classes=tuple(dict.fromkeys(names.get(name, name) for name in self.classes)),
+            right={names.get(name, name): share for name, share in self.right.items()},
+            settings=settings,
+        )
+
+    def without(self, gone: Sequence[str]) -> Event:
+        """Return the event without some classes: nothing in it tells of them any more."""
+        settings = self.settings
+        if self.action == "rename":
+            settings = {**settings, "was": {name: old for name, old in settings["was"].items() if name not in gone}}
+        return replace(
+            self,
+            classes=tuple(name for name in self.classes if name not in gone),
+            right={name: share for name, share in self.right.items() if name not in gone},
+            settings=settings,
+        )

@@ -179,6 +179,25 @@ class Recipe:
             fisher_classes=known if known is None else tuple(other for other in known if other != name),
         )
 
+    def renamed(self, names: Mapping[str, str]) -> Recipe:
+        """Return the recipe with other names for some classes; classes that get the same name become one.
+
+        Examples
+        --------
+        >>> Recipe("lda", learnt={"cat": 0.9, "car": 0.8}).renamed({"cat": "pet"}).learnt
+        {'pet': 0.9, 'car': 0.8}
+        """
+
+        def now(known: Sequence[str]) -> tuple[str, ...]:
+            return tuple(dict.fromkeys(names.get(name, name) for name in known))
+
+        return replace(
+            self,
+            additions=tuple(replace(step, classes=now(step.classes)) for step in self.additions),
+            learnt={names.get(name, name): share for name, share in self.learnt.items()},
+            fisher_classes=None if self.fisher_classes is None else now(self.fisher_classes),
+        )
+
     @classmethod
     def of_history(cls, history: Sequence[Event]) -> Recipe:
         """Read the recipe off a history: of a checkpoint of the first edition, or of a classifier made by hand."""

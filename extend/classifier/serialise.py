@@ -19,7 +19,7 @@ from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.classifier.recipe import Recipe
 from extend.core import checkpoint, flax_files
-from extend.core.errors import ArgumentError, CheckpointError
+from extend.core.errors import ArgumentError, CheckpointError, ExtendError
 from extend.data import class_names, spec_from_dict
 from extend.heads import LinearHead
 from extend.heads import serialise as heads
@@ -29,11 +29,18 @@ Json = Mapping[str, Any]
 Path_ = str | os.PathLike[str]
 
 
-def save(classifier: Classifier, path: Path_) -> None:
+def becomes_a_checkpoint(classifier: Classifier, path: Path_) -> bool:
+    """Whether `save` writes a checkpoint folder at this path, not a file."""
+    target = Path(path)
+    return classifier.backbone.own_format is None and (checkpoint.is_ours(target) or not _names_a_file(target))
+
+
+def save(classifier: Classifier, path: Path_, *, since: str | None = None) -> None:
     """Write a classifier; the path's suffix decides the form.
 
     A name without a suffix, or a folder that holds a checkpoint, becomes a checkpoint. A model of another framework
-    always goes back into a file of its own, whose memory lies in the folder beside it.
+    always goes back into a file of its own, whose memory lies in the folder beside it. `since` is that of
+    `extend.core.checkpoint.save`.
 
     Raises
     ------
@@ -45,14 +52,26 @@ def save(classifier: Classifier, path: Path_) -> None:
         It could not be written; what was there is unchanged.
     """
     target, backbone = Path(path), classifier.backbone
-    if backbone.own_format is None and (checkpoint.is_ours(target) or not _names_a_file(target)):
-        save_checkpoint(classifier, target)
-    elif (beside := backbone.write(classifier.head, classifier.classes, target)) is not None:
-        save_checkpoint(classifier, beside)
+    if becomes_a_checkpoint(classifier, target):
+        save_checkpoint(classifier, target, since=since)
+        return
+
+    def write() -> None:
+        backbone.write(classifier.head, classifier.classes, target)
+
+    if (beside := backbone.beside(target)) is None:
+        write()
+    else:  # The file changes in the moment in which its memory does, or neither.
+        save_checkpoint(classifier, beside, before=write)
 
 
-def save_checkpoint(classifier: Classifier, path: Path_) -> None:
-    """Write a checkpoint folder; what was there is replaced at once or, on an error, left as it is."""
+def save_checkpoint(
+    classifier: Classifier, path: Path_, *, since: str | None = None, before: Callable[[], object] = lambda: None
+) -> None:
+    """Write a checkpoint folder; what was there is replaced at once or, on an error, left as it is.
+
+    `since` and `before` are those of `extend.core.checkpoint.save`.
+    """
     backbone = classifier.backbone
     arrays, head = heads.to_tree(classifier.head)
     tree: dict[str, Any] = {**backbone.params, **arrays}
@@ -71,7 +90,7 @@ def save_checkpoint(classifier: Classifier, path: Path_) -> None:
     }
     if classifier.memory is not None:
         tree["memory"], description["memory"] = memories.to_tree(classifier.memory)
-    checkpoint.save(path, tree, description)
+    checkpoint.save(path, tree, description, since=since, before=before)
 
 
 def load(path: Path_, model: Any = None, call: Callable[..., Any] | None = None) -> Classifier:
@@ -95,6 +114,16 @@ def load(path: Path_, model: Any = None, call: Callable[..., Any] | None = None)
         The model must be given and is not, or is another kind of thing.
     """
     tree, saved = checkpoint.load(path)
+    try:
+        return _restored(path, tree, saved, model, call)
+    except ExtendError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path}: what it says of itself does not fit its arrays ({what})") from error
+
+
+def _restored(path: Path_, tree: Json, saved: Json, model: Any, call: Callable[..., Any] | None) -> Classifier:
     network, space = saved["network"], Space.from_dict(saved["space"])
     bare = (
         _function(path, tree, saved, model) if network["kind"] == "function" else _flax(path, tree, saved, model, call)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from extend.cli.arguments import add_command, add_model_file
 from extend.cli.model_files import open_classifier
+from extend.cli.outputs import Output, add_overwrite
 
 if TYPE_CHECKING:
     from extend.cli.arguments import Commands
@@ -19,12 +20,12 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(commands, "convert", run, "write a classifier in another format")
     parser.add_argument("checkpoint", type=Path, help="a checkpoint, or a file of another framework")
     parser.add_argument("out", type=Path, help="the file to write; its suffix says the format")
+    add_overwrite(parser)
     add_model_file(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Open the classifier and write it in the format that the suffix names."""
-    from extend.operations import save
-
-    written = save(open_classifier(options, images=False), options.out)
-    print(json.dumps({"written": str(written)}) if options.json else f"saved {written}")
+    output = Output.checked(options.out, source=options.checkpoint, overwrite=options.overwrite, what="out")
+    output.write(open_classifier(options, images=False))
+    print(json.dumps({"written": str(options.out)}) if options.json else f"saved {options.out}")

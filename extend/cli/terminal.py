@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from extend.data import Progress
+from typing import Any
 
 Say = Callable[[str], None]
 """Tells the user one line."""
@@ -18,15 +15,25 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def bar_of(unit: str) -> Progress:
-    """Return the progress bar that the library's ``progress=`` takes, labelled with what it counts.
+class Bar:
+    """The progress bar that the library's ``progress=`` takes; it says what it counts.
 
     Standard error that is not a terminal stays empty.
     """
 
-    def bar(steps: Iterable[Any], /, *, total: int) -> Iterable[Any]:
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def named(self, what: str) -> Bar:
+        """Return a bar that says that something else is counted."""
+        return Bar(what)
+
+    def __call__(self, steps: Iterable[Any], /, *, total: int) -> Iterable[Any]:
         from tqdm import tqdm
 
-        return tqdm(steps, total=total, desc=unit, leave=False, disable=not sys.stderr.isatty())
+        return tqdm(steps, total=total, desc=self.what, leave=False, disable=not sys.stderr.isatty())
 
-    return bar
+
+def bar_of(what: str) -> Bar:
+    """Return a progress bar, labelled with what it counts where the library does not say more."""
+    return Bar(what)

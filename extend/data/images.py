@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from typing import Literal
 
 import jax
@@ -14,6 +15,15 @@ from PIL import UnidentifiedImageError
 from extend.data.input_spec import Array, Batch, Json, checked_shape, converted
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+"""The suffixes of pictures; a file of another one, or of none, is told by its first bytes."""
+BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\x00", b"MM\x00*", b"P4\n", b"P5\n", b"P6\n")
+
+
+def is_picture(name: PurePosixPath, head: bytes) -> bool:
+    """Whether a file is a picture, by its suffix or by its first bytes."""
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return name.suffix.lower() in SUFFIXES or webp or head.startswith(BEGINNINGS)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,11 @@ class Labelled:
         place = np.asarray([places[name] for name in self.classes], np.int64)
         return replace(self, labels=place[self.labels], classes=tuple(classes))  # type: ignore[type-var]
 
+    def without_empty_classes(self) -> Self:
+        """Return the same rows, labelled into the classes that have some."""
+        place = np.cumsum(self.counts > 0) - 1
+        return replace(self, labels=place[self.labels], classes=self.present)  # type: ignore[type-var]
+
     def check_every_class(self, what: str = "the data") -> Self:
         """Return these rows if every class has some.
 

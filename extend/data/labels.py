@@ -12,6 +12,7 @@ a part of the data would otherwise be read in another way than those of the whol
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any
@@ -71,6 +72,39 @@ def mapping_names(given: Iterable[Any]) -> tuple[str, ...]:
             raise DataError(f"class {name!r} is named twice; names must differ")
         seen.add(name)
     return names
+
+
+def refuse_similar(new: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse a new name that differs from another one only in case, spaces, hyphens or underscores.
+
+    Raises
+    ------
+    ArgumentError
+        There is one; the message asks which is meant.
+
+    Examples
+    --------
+    >>> refuse_similar(["Cat"], ["cat"])
+    Traceback (most recent call last):
+    ...
+    extend.core.errors.ArgumentError: class 'Cat' is called almost as 'cat' is: give it that name if it is the same \
+class, or pass similar_names=True (--similar-names) if it is another
+    """
+    plain = {_plain(name): name for name in known}
+    for name in new:
+        other = plain.setdefault(_plain(name), name)
+        if other != name and name not in known:
+            raise ArgumentError(
+                f"class {name!r} is called almost as {other!r} is: give it that name if it is the same class, or pass "
+                "similar_names=True (--similar-names) if it is another"
+            )
+
+
+def _plain(name: str) -> str:
+    """A name without what people spell in different ways; single letters may differ in case alone."""
+    folded = unicodedata.normalize("NFKC", name)
+    folded = folded.casefold() if len(folded) > 1 else folded
+    return re.sub(r"[\s_-]+", "", folded) or name
 
 
 def read_labels(

@@ -11,9 +11,10 @@ import jax
 import numpy as np
 
 from extend.core.errors import DataError
-from extend.data.files import read_images, read_npz
+from extend.data.files import read_npz
 from extend.data.input_spec import InputSpec
 from extend.data.labels import mapping_names, read_labels
+from extend.data.pictures import read_images
 from extend.data.samples import Progress, Samples, array_keys
 
 
@@ -33,7 +34,8 @@ def read(
     data
         `Samples`; ``{name: inputs}``, or the path of an .npz file with one array for each class; ``(inputs, labels)``
         with class names as labels, or integers of `names` (`extend.data.labels` says what an integer means);
-        ``(inputs, labels, names)``; or the path of a folder or archive that holds one folder of images for each class.
+        ``(inputs, labels, names)``; or the path of a folder or archive that holds one folder of images for each class,
+        or of a table of paths and labels. In ``{name: inputs}`` inputs may be a folder of images too.
     spec
         What one input is. Inputs are ``[n, *shape]``; where they are pictures, uint8 arrays are normalised later. A
         sparse SciPy matrix or a pandas DataFrame of numbers stands for ``[n, columns]``.
@@ -68,6 +70,8 @@ def read(
         if not data:
             raise DataError("no classes given: the mapping of names to samples is empty")
         classes = mapping_names(data)
+        if any(isinstance(inputs, str | os.PathLike) for inputs in data.values()):
+            return _named_folders(data, classes, spec, skip_broken, progress)
         parts = [spec.check(inputs, f"class {name!r}") for name, inputs in data.items()]
         labels = np.repeat(np.arange(len(parts)), [_count(part) for part in parts])
         inputs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
@@ -82,6 +86,19 @@ def read(
         f"data is a {type(data).__name__}; expected {{name: array}}, (inputs, labels) with class names as labels, "
         "(inputs, integer labels, names), or the path of a folder or archive with one folder of images a class"
     )
+
+
+def _named_folders(
+    data: Mapping[Any, Any], classes: Sequence[str], spec: InputSpec, skip_broken: bool, progress: Progress | None
+) -> Samples:
+    """Classes of which some are given as folders or archives of pictures; the others as arrays."""
+    parts = [
+        read_images(inputs, spec, name=name, skip_broken=skip_broken, progress=progress)
+        if isinstance(inputs, str | os.PathLike)
+        else read({name: inputs}, spec)
+        for name, inputs in zip(classes, data.values(), strict=True)
+    ]
+    return parts[0].concatenate(*parts[1:])
 
 
 def read_into(

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 import jax
 import numpy as np
-from jaxtyping import Int, UInt64
+from jaxtyping import Bool, Int, UInt64
 
 from extend.data.input_spec import Batch, InputSpec
 from extend.data.labelled import Labelled
@@ -28,9 +28,13 @@ class Progress(Protocol):
         ...
 
 
-def shown(steps: Iterable[Any], total: int, progress: Progress | None) -> Iterable[Any]:
-    """Return the steps, wrapped by `progress` if there is one."""
-    return steps if progress is None else progress(steps, total=total)
+def shown(steps: Iterable[Any], total: int, progress: Progress | None, what: str = "") -> Iterable[Any]:
+    """Return the steps, wrapped by `progress` if there is one; it is told what they are if it can be (``named``)."""
+    if progress is None:
+        return steps
+    named = getattr(progress, "named", None)
+    bar: Progress = named(what) if named is not None and what else progress
+    return bar(steps, total=total)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,10 @@ class Samples(Labelled):
         A tree of arrays ``[n, ...]``. Pictures stay 8-bit until `batch` normalises them.
     skipped
         Image files that could not be read and were left out.
+    notes
+        What else was noticed while they were read, in sentences.
+    files
+        The file of each sample, where each has one.
 
     Examples
     --------
@@ -55,7 +63,26 @@ class Samples(Labelled):
     classes: tuple[str, ...]
     keys: UInt64[np.ndarray, " n"]
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     rows_in: ClassVar[str] = "inputs"
+
+    def take(self, rows: Int[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> Samples:
+        """Return these samples: numbers, or a mask."""
+        found = super().take(rows)
+        return replace(found, files=tuple(np.asarray(self.files, object)[rows].tolist())) if self.files else found
+
+    def concatenate(self, *others: Samples) -> Samples:
+        """Return the samples of all parts, in this order, labelled into all of their classes."""
+        parts = (self, *others)
+        found = super().concatenate(*others)
+        named = all(part.files for part in parts)
+        return replace(
+            found,
+            skipped=tuple(name for part in parts for name in part.skipped),
+            notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+            files=tuple(name for part in parts for name in part.files) if named else (),
+        )
 
     def batch(self, start: int, stop: int, spec: InputSpec) -> Batch:
         """Return rows ``start:stop`` as the backbone takes them."""

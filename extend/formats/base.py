@@ -6,8 +6,10 @@ a file is written, the protocol of an opened model (`Foreign`), and the reading 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float
 
+from extend.core.checkpoint import sync_folder
 from extend.core.errors import FormatError
 from extend.heads import Activation
 
@@ -136,7 +139,7 @@ def check_unlike(names: Sequence[str]) -> None:
         If two have; the message says the name.
     """
     if len(set(names)) != len(names):
-        raise FormatError(f"two classes have the name {next(name for name in names if names.count(name) > 1)!r}")
+        raise FormatError(f"two classes have the name {Counter(names).most_common(1)[0][0]!r}")
 
 
 def check_replacement(
@@ -329,7 +332,12 @@ def read_bytes(path: str | os.PathLike[str], most: int = 4 << 30) -> bytes:
 
 
 def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, whole.
+    """Write a file so that a reader sees the old one or the new one, whole, even after a power failure.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be written; what was there is unchanged.
 
     Examples
     --------
@@ -342,7 +350,14 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
     file = Path(path)
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(content)
+        with partial.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
         os.replace(partial, file)
+        sync_folder(file.parent)
+    except OSError as error:
+        raise FormatError(f"{file}: cannot be written ({error.strerror}); what was there is unchanged") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)

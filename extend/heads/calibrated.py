@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -130,3 +131,13 @@ class Calibrated:
         smaller, gone = self.head.drop(columns), set(columns)
         stay = np.asarray([i for i in range(self.num_classes) if i not in gone], int)
         return Calibrated(smaller, np.asarray(self.scale)[stay], np.asarray(self.offset)[stay], self.temperature)
+
+    def correction(self) -> dict[str, list[float] | float]:
+        """Return scale, offset and temperature for JSON; `with_correction` puts them back."""
+        scale, offset = (np.asarray(values, np.float32).tolist() for values in (self.scale, self.offset))
+        return {"scale": scale, "offset": offset, "temperature": float(self.temperature)}
+
+    def with_correction(self, saved: Mapping[str, Any]) -> Calibrated:
+        """Return this head with the corrections that `correction` gave."""
+        scale, offset = (np.asarray(saved[name], np.float32) for name in ("scale", "offset"))
+        return replace(self, scale=scale, offset=offset, temperature=np.float32(saved["temperature"]))

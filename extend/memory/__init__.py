@@ -8,6 +8,8 @@ from extend.memory.herding import check_limit, exemplar_samples, in_turns, with_
 from extend.memory.inverse import Inverse
 from extend.memory.keep import Keep, check_bytes
 from extend.memory.memory import Memory
+from extend.memory.regroup import regrouped
+from extend.memory.removal import without_samples
 from extend.memory.rows import FEWEST, MOST, among, choosing, held_out_rows, with_label
 from extend.memory.statistics import Statistics, full
 from extend.memory.strengths import gcv, held_centre, moments, spreads, unit_scatter, wide_feature
@@ -39,10 +41,12 @@ __all__ = [
     "held_out_rows",
     "in_turns",
     "moments",
+    "regrouped",
     "serialise",
     "spreads",
     "unit_scatter",
     "wide_feature",
     "with_exemplars",
     "with_label",
+    "without_samples",
 ]

@@ -64,6 +64,11 @@ class Exemplars:
         """Return the same inputs, with ``place[i]`` for class i."""
         return replace(self, labels=place[self.labels]) if len(self) else self
 
+    def unique(self) -> Exemplars:
+        """Return these exemplars, each sample of a class once."""
+        pairs = np.stack([self.labels.astype(np.uint64), self.keys.astype(np.uint64)], axis=1)
+        return self.take(np.sort(np.unique(pairs, axis=0, return_index=True)[1])) if len(self) else self
+
     def without(self, label: int) -> Exemplars:
         """Return these exemplars without a class; the classes after it move up."""
         left = self.take(self.labels != label)

@@ -88,7 +88,16 @@ def _core_tree(memory: Memory) -> dict[str, np.ndarray]:
 
 
 def from_tree(arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> Memory:
-    """Read back what `to_tree` gave."""
+    """Read back what `to_tree` gave.
+
+    Raises
+    ------
+    ValueError
+        It holds NaN or infinity.
+    """
+    for name, values in arrays.items():
+        if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+            raise ValueError(f"the memory's {name} holds NaN or infinity")
     first_edition = "row_counts" not in arrays
     rows = _first_rows(arrays, rest) if first_edition else _rows_of(arrays)
     core = _core_of(arrays, rest)

@@ -252,6 +252,14 @@ def merge(one: Statistics, two: Statistics, place: Int[np.ndarray, " k2"], k: in
     return Statistics(count, mean, pooled, scatters, factor)
 
 
+def selected(statistics: Statistics, which: Bool[np.ndarray, " k"], *, whole: bool) -> Statistics:
+    """Return some classes alone; `whole`: with the pooled scatter of all classes, else with none."""
+    d = statistics.mean.shape[1]
+    scatters = None if statistics.scatters is None else _kept(statistics.scatters, which)
+    pooled = statistics.within if whole else np.zeros((d, d))
+    return Statistics(statistics.count[which], statistics.mean[which], pooled, scatters)
+
+
 def _pooled_of_both(
     one: Statistics, two: Statistics, shifts: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -16,6 +16,7 @@ from extend.methods.moved_backbone import checked_head, covers
 from extend.methods.names import NAMED, closed_form, named
 from extend.methods.nearest_mean import NearestMean
 from extend.methods.new_units import ForgettingWarning, NewUnits
+from extend.methods.refit import heated, refit, refitted
 from extend.methods.ridge import Ridge
 from extend.methods.svm import SVM
 
@@ -47,8 +48,11 @@ __all__ = [
     "covers",
     "extend_within",
     "fit_logistic",
+    "heated",
     "named",
     "pick",
+    "refit",
+    "refitted",
     "retrain",
     "settings_of",
     "training_of",

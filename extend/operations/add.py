@@ -15,7 +15,7 @@ import numpy as np
 from extend import data
 from extend.classifier import Classifier, Comparison, Event, compare, held_out_evaluation, since_learnt
 from extend.core.errors import ArgumentError, DataError
-from extend.data import Progress, Samples
+from extend.data import Progress, Samples, refuse_similar
 from extend.heads import checked_limit
 from extend.memory import Memory, check_bytes, check_limit, with_exemplars
 from extend.methods import Extended, Method, covers, extend_within, named
@@ -24,6 +24,7 @@ from extend.operations.load_any import as_classifier
 from extend.report import (
     Action,
     Report,
+    copies,
     fine_tuning_advice,
     hardly_told_apart,
     measured_on,
@@ -41,6 +42,7 @@ def add_classes(
     old: Any = None,
     validation: Any = None,
     on_existing: Literal["error", "update"] = "error",
+    similar_names: bool = False,
     max_forgetting: float | None = None,
     exemplars: int | None = None,
     seed: int = 0,
@@ -66,6 +68,8 @@ def add_classes(
         Labelled samples to measure on, in place of the memory's held-out features.
     on_existing
         What to do with a name that exists: ``"error"``, or ``"update"`` to add its samples to the class.
+    similar_names
+        Whether a new class may be called as another one but for case, spaces, hyphens and underscores.
     max_forgetting
         The share of old examples that may turn wrong, such as 0.01. The new classes' scores are raised or lowered by
         the largest common offset within it (see `extend.heads.trade_off`). It is used up: ask for what you accept.
@@ -92,6 +96,8 @@ def add_classes(
     clf, how = as_classifier(classifier), named(method)
     _check_arguments(how, on_existing, max_forgetting, exemplars, seed, progress)
     samples = _read_new(clf, new, labels, on_existing, skip_broken, progress)
+    if not similar_names:
+        refuse_similar(samples.classes, clf.classes)
     real, check = _read_old(clf, old), _read_validation(clf, samples.classes, validation)
     classes = tuple(dict.fromkeys((*clf.classes, *samples.classes)))
     clf = _with_exemplar_limit(clf, exemplars, samples, real, len(classes))
@@ -129,7 +135,9 @@ def _reported(
     trained_on = wider.classes if how.trains_backbone else ()
     recipe = clf.recipe.after_adding(got.method, got.settings, learnt, added, cost, trained_on, got.chosen)
     action: Action = "add" if added else "update"
-    event = Event(action, added or samples.classes, got.method, len(samples), learnt, got.settings, cost)
+    joined = [name for name in samples.classes if name in clf.classes] if added else []
+    said = {**got.settings, **({"joined": joined} if joined else {}), **({"trained": True} if trained_on else {})}
+    event = Event(action, added or samples.classes, got.method, len(samples), learnt, said, cost)
     report = Report(
         action=action,
         classes=event.classes,
@@ -260,7 +268,10 @@ def _notes(
     """What the report says beside its figures."""
     notes, before, added = list(got.notes), found.before, wider.classes[len(clf.classes) :]
     if samples.skipped:
-        notes.append(f"{len(samples.skipped)} broken images left out: {', '.join(samples.skipped)}")
+        named = ", ".join(samples.skipped[:10]) + (", ..." if len(samples.skipped) > 10 else "")
+        notes.append(f"{len(samples.skipped)} broken images left out: {named}")
+    notes += samples.notes
+    notes += copies(samples)
     if clf.backbone.own_format is not None and before is not None and before.accuracy < 1.5 / len(clf.classes):
         notes.append(
             f"the model got {before.accuracy:.0%} of its own classes right, which is chance: check pixels= (--pixels), "

@@ -72,7 +72,8 @@ def calibrate(
     before = held_out_evaluation(memory, classifier.head, classifier.classes)
     after = _together(parts) if len(parts) == 2 else held_out_evaluation(memory, head, classifier.classes)
     done = ", ".join(steps)
-    better = replace(classifier, head=head.plain(), history=(*classifier.history, Event("calibrate", (), done, 0, {})))
+    event = Event("calibrate", (), done, 0, {}, {"was": Calibrated.of(classifier.head).correction()})
+    better = replace(classifier, head=head.plain(), history=(*classifier.history, event))
     crossed = (
         ", each half corrected by the other" if len(parts) == 2 else ", the same that the correction was fitted on"
     )

@@ -8,14 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
 
-import numpy as np
-
-from extend.classifier import Classifier, Event, Recipe, compare
+from extend.classifier import Classifier, Event, compare
 from extend.core.errors import ArgumentError
 from extend.data import class_names
-from extend.heads import Calibrated, Head
-from extend.memory import Memory
-from extend.methods import closed_form
+from extend.heads import Head
+from extend.methods import heated, refit
 from extend.operations.load_any import as_classifier
 from extend.report import Report, measured_on
 
@@ -72,7 +69,7 @@ def remove_classes(
     own = old.backbone.own_head
     if recipe.method == OWN and own is not None and own.num_classes == head.num_classes:
         head, how = replace(own, link=head.link), OWN  # All that ever came is gone.
-    elif memory is not None and (fitted := refit(_heated(head, old.recipe, recipe), memory, recipe)) is not None:
+    elif memory is not None and (fitted := refit(heated(head, old.recipe, recipe), memory, recipe)) is not None:
         head, how, settings = fitted, recipe.method, dict(recipe.settings)
     seconds = time.perf_counter() - started
     classes = tuple(name for name in old.classes if name not in gone)
@@ -115,30 +112,5 @@ def _checked(classifier: Classifier, names: str | int | Sequence[str | int]) -> 
 
 def _scrubbed(history: Sequence[Event], gone: Sequence[str]) -> list[Event]:
     """The history without these classes, and without the steps that were about them alone."""
-    kept = []
-    for event in history:
-        left = tuple(name for name in event.classes if name not in gone)
-        right = {name: value for name, value in event.right.items() if name not in gone}
-        if left or not event.classes:
-            kept.append(replace(event, classes=left, right=right))
-    return kept
-
-
-def _heated(head: Head, was: Recipe, recipe: Recipe) -> Head:
-    """The head at the temperature of the choice in force again, if it has that of the choice in force before."""
-    calibrated = Calibrated.of(head)
-    before, now = (
-        r.chosen["temperature"] if r.chosen is not None and r.chosen["method"] == r.method else 1.0
-        for r in (was, recipe)
-    )
-    if before == now or calibrated.temperature != np.float32(before):
-        return head
-    return replace(calibrated, temperature=np.float32(now))
-
-
-def refit(head: Head, memory: Memory, recipe: Recipe) -> Head | None:
-    """The closed form of this recipe fitted to a memory, calibrated as `head` is; None if it was no closed form."""
-    if (method := closed_form(*recipe.closed_form)) is None:
-        return None
-    was, fitted = Calibrated.of(head), Calibrated.of(method.fit(memory))
-    return replace(fitted, scale=was.scale, offset=was.offset, temperature=was.temperature).plain()
+    left = [(event, event.without(gone)) for event in history]
+    return [now for was, now in left if now.classes or not was.classes]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
+from typing import Any
 
 from extend.classifier import Classifier, Event, held_out_evaluation
 from extend.core.errors import ArgumentError
-from extend.heads import Head
-from extend.methods import Auto
+from extend.heads import Calibrated, Head
+from extend.methods import Auto, refit
 from extend.operations.load_any import as_classifier
-from extend.operations.remove import refit
 from extend.report import Report, held_out_words
 
 
@@ -60,7 +60,7 @@ def retune(classifier: Classifier | str | os.PathLike[str]) -> tuple[Classifier,
     tuned = replace(classifier, head=head, memory=memory, recipe=replace(recipe, settings=settings))
     before = held_out_evaluation(memory, classifier.head, classifier.classes)
     after = held_out_evaluation(memory, head, classifier.classes)
-    event = Event("retune", (), recipe.method, 0, {}, settings)
+    event = Event("retune", (), recipe.method, 0, {}, {**settings, "before": _before(classifier)})
     budgeted = recipe.forgetting_total is not None
     notes = ("offsets of earlier budgets stay as they are; what they guaranteed was of the old strengths",)
     report = Report(
@@ -75,3 +75,17 @@ def retune(classifier: Classifier | str | os.PathLike[str]) -> tuple[Classifier,
         notes=notes if budgeted else (),
     )
     return replace(tuned, history=(*classifier.history, event)), report
+
+
+def _before(classifier: Classifier) -> dict[str, Any]:
+    """What tuning replaces, for `undo`."""
+    memory, recipe = classifier.memory, classifier.recipe
+    assert memory is not None
+    return {
+        "method": recipe.method,
+        "settings": dict(recipe.settings),
+        "chosen": recipe.chosen,
+        "shrinkage": memory.shrinkage,
+        "ridge": memory.ridge,
+        "correction": Calibrated.of(classifier.head).correction(),
+    }

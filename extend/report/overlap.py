@@ -12,7 +12,7 @@ from jaxtyping import Int, UInt64
 from extend.classifier import Classifier, Evaluation
 from extend.data import Features, Samples
 from extend.heads import head_scores
-from extend.memory import Memory, among
+from extend.memory import Memory, among, with_label
 
 OFTEN = 0.2
 """Classes are hardly told apart where this share of both is mistaken, each class for the other; half is chance."""
@@ -80,6 +80,25 @@ def twice_named(samples: Samples, memory: Memory | None) -> list[str]:
         notes += [f"at least {_many(n)} there under two names, {a!r} and {b!r}" for (a, b), n in both.most_common()]
     more = [f"and so are samples of {len(notes) - SHOWN} more pairs of names"] if len(notes) > SHOWN else []
     return [note + ": no head tells them apart" for note in notes[:SHOWN]] + more
+
+
+def copies(samples: Samples) -> list[str]:
+    """Say how many samples of each class are copies of others of the class.
+
+    Examples
+    --------
+    >>> from extend.data import Array, read
+    >>> copies(read({"a": np.ones((4, 2)), "b": np.eye(2)}, Array((2,))))
+    ["3 of 4 samples of 'a' are copies of others of the class"]
+    """
+    _, first = np.unique(with_label(samples.keys, samples.labels), return_index=True)
+    again = samples.counts - np.bincount(samples.labels[first], minlength=len(samples.classes))
+    found = sorted(np.flatnonzero(again).tolist(), key=lambda label: -again[label])
+    notes = [
+        f"{again[i]} of {samples.counts[i]} samples of {samples.classes[i]!r} are copies of others of the class"
+        for i in found[:SHOWN]
+    ]
+    return notes + ([f"and so are samples of {len(found) - SHOWN} more classes"] if len(found) > SHOWN else [])
 
 
 def hardly_told_apart(

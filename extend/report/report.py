@@ -16,7 +16,8 @@ from extend.report.figures import save_picture
 Interval = tuple[float, float]
 """The two ends of an interval."""
 Action = Literal[
-    "add", "update", "remove", "rename", "merge", "calibrate", "retune", "adapt", "replace_head", "wrap"
+    "add", "update", "remove", "rename", "merge", "split", "remove_samples", "undo",
+    "calibrate", "retune", "adapt", "replace_head", "wrap",
 ]  # fmt: skip
 
 
@@ -37,6 +38,9 @@ _WORDS: dict[Action, _Words] = {
     "remove": _Words("removed", "other classes"),
     "rename": _Words("renamed", "other classes", "renamed classes"),
     "merge": _Words("merged", "other classes", "merged classes"),
+    "split": _Words("split into", "other classes", "new classes"),
+    "remove_samples": _Words("removed samples of", "all classes"),
+    "undo": _Words("undid the last step,", "all classes"),
     "calibrate": _Words("calibrated", "all classes"),
     "retune": _Words("retuned", "all classes"),
     "adapt": _Words("adapted to", "all classes"),
@@ -82,8 +86,8 @@ class Report:
     Parameters
     ----------
     action
-        What was done: ``"add"``, ``"update"``, ``"remove"``, ``"rename"``, ``"merge"``, ``"calibrate"``, ``"retune"``,
-        ``"adapt"``, ``"replace_head"`` or ``"wrap"``.
+        What was done: ``"add"``, ``"update"``, ``"remove"``, ``"rename"``, ``"merge"``, ``"split"``,
+        ``"remove_samples"``, ``"undo"``, ``"calibrate"``, ``"retune"``, ``"adapt"``, ``"replace_head"`` or ``"wrap"``.
     classes
         The classes that the action was about; empty where it was about all of them.
     method, reason

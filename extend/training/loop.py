@@ -193,7 +193,7 @@ class _Run:
     def _steps(self, interrupted: list[int]) -> int:
         """Take the epoch's steps; return the first one whose loss was not finite, or -1."""
         numbers = range(self.number, self.per_epoch)
-        bar = shown(numbers, len(numbers), self.progress)
+        bar = shown(numbers, len(numbers), self.progress, "training steps")
         title, older = f"epoch {self.epoch + 1}/{self.epochs}", self.tally
         _show(bar, title + _words(self.log))
         for number, batch in zip(bar, _ahead(self.batches, self.epoch, numbers), strict=True):

@@ -132,6 +132,88 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
             checkpoint.save(tmp_path, TREE, {})
 
 
+def test_what_is_not_ours_is_never_touched(tmp_path: Path) -> None:
+    """A folder of other things is refused, and beside a checkpoint only names that a save writes are removed."""
+    (tmp_path / "data-train" / "cat").mkdir(parents=True)
+    (tmp_path / "data-train" / "cat" / "1.jpg").write_bytes(b"the only copy")
+    (tmp_path / "manifest-2024.json").write_text("mine")
+    with pytest.raises(
+        CheckpointError, match=r"holds other things than a checkpoint \(data-train, manifest-2024.json\)"
+    ):
+        checkpoint.save(tmp_path, TREE, {})
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["data-train", "manifest-2024.json"]
+    checkpoint.save(tmp_path / "c", TREE, {"n": 1})
+    shutil.copytree(tmp_path / "data-train", tmp_path / "c" / "data-train")
+    (tmp_path / "c" / f"data-{32 * '0'}").mkdir()  # What an interrupted save leaves.
+    checkpoint.save(tmp_path / "c", TREE, {"n": 2})
+    assert (tmp_path / "c" / "data-train" / "cat" / "1.jpg").read_bytes() == b"the only copy"
+    assert len(list((tmp_path / "c").glob("data-*"))) == 2 and checkpoint.describe(tmp_path / "c") == {"n": 2}
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(CheckpointError, match=r"is a file|is no folder that you may write to"):
+            checkpoint.check_room(place)
+    checkpoint.check_room(tmp_path / "new" / "below")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_checkpoint_that_changed_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, TREE, {"n": 0})
+    read = checkpoint.identity(tmp_path)
+    checkpoint.save(tmp_path, TREE, {"n": 1}, since=read)
+    with pytest.raises(CheckpointError, match="changed by another process since it was read"):
+        checkpoint.save(tmp_path, TREE, {"n": 2}, since=read)
+    assert checkpoint.describe(tmp_path) == {"n": 1}
+
+
+def test_a_manifest_with_a_right_sum_may_still_be_none(tmp_path: Path) -> None:
+    import hashlib
+
+    checkpoint.save(tmp_path / "c", TREE, {"n": 0})
+    manifest = tmp_path / "c" / "manifest"
+    good = json.loads(manifest.read_bytes().partition(b"\n")[2])
+    bad: list[object] = [[], None, 3, "x", {}, *({k: v for k, v in good.items() if k != name} for name in good)]
+    for name in good:
+        bad += [good | {name: wrong} for wrong in (None, [], -1, "../x", {"a": 1}, [["x"]])]
+    bad += [good | {"data": "data-../../x"}, good | {"files": {"_METADATA": 3}}, good | {"empty": {"x": [[1], "f4"]}}]
+    bad += [good | {"empty": {'["n"]': [[0, -5], "object"]}}, good | {"files": {}}]
+    refused = 0
+    for content in bad:
+        body = json.dumps(content).encode()
+        manifest.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        try:
+            checkpoint.load(tmp_path / "c")
+        except CheckpointError:
+            refused += 1
+    harmless = 2  # {"a": 1} as description, which may be anything; -1 as format.
+    assert refused >= len(bad) - harmless
+
+
+def test_readers_beside_a_writer_see_the_old_or_the_new(tmp_path: Path) -> None:
+    script = """
+        import sys
+        import numpy as np
+        from extend.core import checkpoint
+        for number in range(1, 10**6):
+            checkpoint.save(sys.argv[1], {"g": {str(i): np.full(3000, number) for i in range(5)}}, {"number": number})
+    """
+    checkpoint.save(tmp_path / "c", {"g": {str(i): np.full(3000, 0) for i in range(5)}}, {"number": 0})
+    writer = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "c")])
+    try:
+        seen = set()
+        end = time.time() + 60
+        while len(seen) < 15 and time.time() < end:
+            tree, description = checkpoint.load(tmp_path / "c")
+            assert all((tree["g"][str(i)] == description["number"]).all() for i in range(5))
+            seen.add(description["number"])
+        assert len(seen) >= 15 and writer.poll() is None
+    finally:
+        writer.kill()
+        writer.wait()
+
+
 @pytest.mark.slow
 def test_killed_at_random_moments_of_a_save(tmp_path: Path) -> None:
     """SIGKILL at 50 random moments while an existing checkpoint is replaced: old or new restores, whole."""

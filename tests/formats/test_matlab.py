@@ -291,7 +291,7 @@ HOSTILE = {
         raw(variable(3, (9, 9), element(1, b"network"), element(5, struct.pack("<i", 3)), element(1, b"IW\0"))),
         "of 81 arrays holds 0",
     ),
-    "type of nothing": (raw(variable(6, (0, 0), element(174, b""))), "of 0 numbers has 0 bytes of type 174"),
+    "type of nothing": (raw(variable(6, (0, 0), element(174, b""))), "is stored as type 174, which is not known"),
     "function": (raw(variable(16, (1, 1), name=b"IW")), "IW is a function handle"),
     "complex": (raw(variable(6 | 0x800, (1, 1), element(9, bytes(8)), element(9, bytes(8)))), "IW is complex numbers"),
     "field names": (raw(variable(2, (1, 1), element(5, struct.pack("<i", 5)), element(1, b"a.b\0\0"))), "field names"),

@@ -56,8 +56,11 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "calibrate": lambda: extend.calibrate(wider()[0])[1],
     "retune": lambda: extend.retune(wider()[0])[1],
     "adapt": adapted,
-    "rename": lambda: made("rename", before=BEFORE, classes=("c",)),
-    "merge": lambda: made("merge", before=BEFORE, classes=("c",), method="lda"),
+    "rename": lambda: extend.rename_classes(wider()[0], {"new": "newer"})[1],
+    "merge": lambda: extend.merge_classes(wider()[0], {"both": ["class 0", "new"]})[1],
+    "split": lambda: extend.split_class(wider()[0], "new", {"left": FOURTH[:30], "right": FOURTH[30:] + 9})[1],
+    "remove_samples": lambda: extend.remove_samples(wider()[0], {"new": FOURTH[:2]})[1],
+    "undo": lambda: extend.undo(wider()[0])[1],
     "replace_head": lambda: made("replace_head", classes=("a", "b", "c")),
     "wrap": lambda: made("wrap", classes=("a", "b", "c"), method="own head"),
 }
@@ -68,8 +71,11 @@ FIRST_WORDS = {
     "calibrate": "calibrated all classes with temperature",
     "retune": "retuned all classes with lda",
     "adapt": "adapted to class 0, class 1, class 2 with",
-    "rename": "renamed c",
-    "merge": "merged c with lda",
+    "rename": "renamed newer",
+    "merge": "merged both with lda",
+    "split": "split into left, right with",
+    "remove_samples": "removed samples of new with lda",
+    "undo": "undid the last step, new with",
     "replace_head": "replaced the head for a, b, c",
     "wrap": "wrapped a, b, c with own head",
 }
@@ -90,14 +96,14 @@ def test_every_action_in_every_form(case: tuple[str, Report], tmp_path: Path) ->
     action, report = case
     text = str(report)
     assert report.action == action and text.startswith(FIRST_WORDS[action])
-    assert ("new classes" in text) == (action == "add")
+    assert ("new classes" in text) == (action in ("add", "split"))
     assert ("updated classes" in text) == (action == "update")
     assert "measured on" in text and "worst class" in text
     assert "\n  0 samples" not in text
 
     saved = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert saved["action"] == action and saved["classes"] == list(report.classes)
-    assert (saved["new"] is not None) == (action in ("add", "update", "rename", "merge"))
+    assert (saved["new"] is not None) == (action in ("add", "update", "rename", "merge", "split"))
     assert saved["overall"] is not None and set(saved["intervals"]) >= {"overall"}
 
     report.save(tmp_path / "report.png")

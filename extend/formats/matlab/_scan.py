@@ -139,15 +139,18 @@ def _matrix(body: memoryview, order: str, depth: int) -> tuple[str, str]:
     if kind not in (CHAR, *NUMERIC):
         raise FormatError(f"array {name!r} is of class {kind}, which is not known")
     stored, data = next(parts, (0, body[:0]))
+    # SciPy looks a type up before it sees that nothing is stored: one that is not known ends the process.
+    widths = WIDTH if kind != CHAR else WIDTH | {16: 1, 17: 2, 18: 4}
+    if stored not in widths:
+        raise FormatError(f"array {name!r} is stored as type {stored}, which is not known")
     if kind == CHAR:
-        if (count or stored) and (stored not in (*WIDTH, 16, 17, 18) or count > len(data)):
+        if count > len(data) or len(data) % widths[stored]:
             raise FormatError(f"text {name!r} of {count} characters has {len(data)} bytes")
-        return name, ""
-    if word & 0x0800:
+    elif word & 0x0800:
         return name, "complex numbers"
-    if (count or stored) and (stored not in WIDTH or count * WIDTH[stored] != len(data)):
+    elif count * WIDTH[stored] != len(data):
         raise FormatError(f"array {name!r} of {count} numbers has {len(data)} bytes of type {stored}")
-    return name, ""
+    return name, "" if next(parts, None) is None else "an array with more parts than it should have"
 
 
 def _inside(parts: Iterator[tuple[int, memoryview]], order: str, kind: int, count: int, depth: int) -> str:

@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ SOFTMAX = ("LogisticRegression", "LogisticRegressionCV", "MLPClassifier")
 
 MOST_FEATURES = 1 << 16
 """The most that a head may read: the memory keeps whole rows of features."""
+MOST_PARTS = 1_000_000
+"""What steps of a pipeline may hold; lists that hold one list twice, and so on, would have endlessly many parts."""
+
 ORDER = "extend_order_"
 """An attribute of an estimator that was written here: where its sorted `classes_` stand in the head that was given."""
 
@@ -242,7 +246,11 @@ def _opened(estimator: Any, names: tuple[str, ...] | None) -> Sklearn:
             "it again with fewer (HashingVectorizer(n_features=2**14), max_features=, or TruncatedSVD before it)"
         )
     inputs = inputs_of((*before, last), width)
-    parts = [part for number, step in enumerate(before) for part in _parts(f"step {number}", step)]
+    parts = [
+        part for number, step in enumerate(before) for part in islice(_parts(f"step {number}", step), MOST_PARTS + 1)
+    ]
+    if len(parts) > MOST_PARTS:
+        raise FormatError(f"{kind}: the steps before it hold more than {MOST_PARTS} parts")
     fingerprint = digest([*parts, ("dense", dense.fingerprint)])
     return Sklearn(estimator, dense, inputs, head, names, fingerprint)
 
