@@ -221,7 +221,10 @@ def inputs_of(model: Foreign) -> InputSpec:
             f"the model takes {inputs_in_words(model)}, where ? is any length: pass inputs=extend.Array(shape, dtype), "
             "without the batch axis, or pixels= and size= for pictures"
         )
-    specs = {name: Array(tuple(map(int, filter(None, part.shape))), part.dtype) for name, part in parts.items()}
+    specs = {
+        name: Array(tuple(map(int, filter(None, part.shape))), part.dtype, part.columns, part.missing)
+        for name, part in parts.items()
+    }
     return Tree(specs) if isinstance(model.input, Mapping) else specs[""]
 
 

@@ -18,7 +18,7 @@ from extend.backbone import Backbone, FlaxBackbone, FunctionBackbone, Space, fil
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.classifier.recipe import Recipe
-from extend.core import checkpoint, orbax
+from extend.core import checkpoint, flax_files
 from extend.core.errors import ArgumentError, CheckpointError, ExtendError
 from extend.data import class_names, spec_from_dict
 from extend.heads import LinearHead
@@ -143,7 +143,7 @@ def _restored(path: Path_, tree: Json, saved: Json, model: Any, call: Callable[.
     return Classifier(backbone, head, classes, memory, history, recipe)
 
 
-def load_orbax(
+def load_weights(
     path: Path_,
     model: Any,
     classes: Sequence[str],
@@ -152,8 +152,9 @@ def load_orbax(
     head: str | None = None,
     call: Callable[..., Any] | None = None,
     variables: Mapping[str, Any] | None = None,
+    prefix: str | None = None,
 ) -> Classifier:
-    """Make a classifier of a Flax model and an Orbax checkpoint of its parameters, whatever program wrote it.
+    """Make a classifier of a Flax model and its parameters, in Orbax's form or another's, whatever program wrote them.
 
     Raises
     ------
@@ -165,7 +166,7 @@ def load_orbax(
     names = class_names(classes)
     backbone = FlaxBackbone.of(model, len(names), inputs, head=head, call=call, variables=variables)
     wanted = {name: (np.shape(leaf), leaf.dtype) for name, leaf in backbone.params["network"].items()}
-    backbone = _with_arrays(path, backbone, orbax.restore(path, wanted))
+    backbone = _with_arrays(path, backbone, flax_files.restore(path, wanted, prefix))
     assert backbone.own_head is not None  # `FlaxBackbone.of` always finds one.
     return Classifier(backbone, backbone.own_head, names, None, (Event("wrap", names, "own head", 0, {}),))
 

@@ -5,6 +5,7 @@ imported when a model of theirs is opened or written, and not before.
 """
 
 from extend.formats.base import DenseHead, Foreign, Input, digest, read_bytes, replace_file
+from extend.formats.content import identify, identify_folder
 from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.jax_export import to_onnx, to_stablehlo
 from extend.formats.keras import to_keras_h5
@@ -21,6 +22,8 @@ __all__ = [
     "Input",
     "digest",
     "framework_of",
+    "identify",
+    "identify_folder",
     "read",
     "read_bytes",
     "replace_file",

@@ -217,6 +217,10 @@ class Input:
         What the model reads.
     channels_first
         Whether a picture is ``[channels, height, width]``.
+    columns
+        The names of the columns, for a row of a table that names them.
+    missing
+        Whether NaN may stand for a missing value.
 
     Examples
     --------
@@ -227,6 +231,8 @@ class Input:
     shape: tuple[int | None, ...]
     dtype: np.dtype[Any]
     channels_first: bool = False
+    columns: tuple[str, ...] = ()
+    missing: bool = False
 
     @property
     def picture(self) -> tuple[int | None, int | None, int] | None:

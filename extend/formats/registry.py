@@ -1,4 +1,4 @@
-"""Pick the format by a file's suffix, or by an object's type."""
+"""Pick the format of a file by its content, and of an object by its type."""
 
 from __future__ import annotations
 
@@ -9,9 +9,21 @@ from typing import Any
 from extend.core.errors import FormatError
 from extend.formats import keras, matlab, onnx, pmml, scikit_learn, theanets, torch, transformers
 from extend.formats.base import Foreign
+from extend.formats.content import identify, identify_folder
 
 FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras", "sklearn": "scikit-learn"}
 """The frameworks whose models are read as objects, by the names of their packages."""
+
+SUFFIXES = {
+    **dict.fromkeys((".keras", ".h5", ".hdf5"), "keras"),
+    **dict.fromkeys((".pt", ".pth", ".th", ".bin", ".ckpt", ".tar", ".safetensors"), "torch"),
+    ".onnx": "onnx",
+    **dict.fromkeys((".skops", ".joblib"), "scikit_learn"),
+    **dict.fromkeys((".pmml", ".xml"), "pmml"),
+    ".mat": "matlab",
+    **dict.fromkeys((".pkl", ".pkl.gz", ".gz", ".pickle"), "theanets"),
+}
+"""The formats by suffix, for files whose content does not tell: the reader says what is wrong with them."""
 
 
 def framework_of(model: Any) -> str | None:
@@ -73,44 +85,63 @@ def read(
     ('a', 'b', 'c')
     """
     if not isinstance(source, str | os.PathLike):
-        return _of_object(source, shape, head, output)
+        return _object(source, shape, head, output)
     path = Path(source)
-    if path.is_file() and torch.recognises(path):
-        return torch.open(path, model=model, input=shape, head=head, key=key, output=output)
     if path.is_dir():
-        if (path / "config.json").is_file():
-            return transformers.open(path, head=head, trust=trust)
-        raise FormatError(f"{path} is a folder without config.json: a Flax checkpoint goes to extend.load")
-    match path.suffix.lower():
-        case ".keras" | ".h5" | ".hdf5":
+        return _folder(path, head, trust)
+    match _reader(path):
+        case "keras":
             return keras.open(path, trust=trust)
-        case ".pt" | ".pth" | ".th" | ".bin" | ".ckpt" | ".tar" | ".safetensors":
+        case "torch":
+            if model is None and (path.parent / "config.json").is_file():
+                raise FormatError(f"{path}: weights of a Hugging Face model: open the folder, {path.parent}")
             return torch.open(path, model=model, input=shape, head=head, key=key, output=output)
-        case ".onnx":
+        case "onnx":
             return onnx.open(path, head=head)
-        case ".skops" | ".joblib":
+        case "scikit_learn":
             return scikit_learn.open(path, trust=trust)
-        case ".pmml" | ".xml":
+        case "pmml":
             return pmml.open(path)
-        case ".mat":
+        case "matlab":
             return matlab.open(path)
-        case ".gz" | ".pkl" | ".pickle":
+        case _:
             return theanets.open(path)
-    raise FormatError(
-        f"{path}: its suffix is of no known format (.keras, .h5, .pt, .pth, .safetensors, .onnx, .skops, .pmml, .mat, "
-        ".pkl.gz, or a transformers folder)"
-    )
 
 
-def _of_object(model: Any, shape: Any, head: str | None, output: str | int | None) -> Foreign:
-    match framework_of(model):
+def _object(source: Any, shape: Any, head: str | None, output: str | int | None) -> Foreign:
+    """Open a model that is given as an object."""
+    match framework_of(source):
         case "PyTorch":
-            return torch.open(model, input=shape, head=head, output=output)
+            return torch.open(source, input=shape, head=head, output=output)
         case "Keras":
-            return keras.open(model)
+            return keras.open(source)
         case "scikit-learn":
-            return scikit_learn.open(model)
+            return scikit_learn.open(source)
     raise FormatError(
-        f"{type(model).__name__} is not a model that can be opened: give a file, a torch.nn.Module, a keras.Model "
+        f"{type(source).__name__} is not a model that can be opened: give a file, a torch.nn.Module, a keras.Model "
         "or a scikit-learn estimator; a Flax model goes to extend.wrap"
     )
+
+
+def _folder(path: Path, head: str | None, trust: bool) -> Foreign:
+    """Open a folder of Hugging Face transformers, or say what another one is."""
+    if (path / "config.json").is_file() and not (path / "model.weights.h5").is_file():
+        return transformers.open(path, head=head, trust=trust)
+    if (found := identify_folder(path)) is not None:
+        raise FormatError(found.refusal(path))
+    raise FormatError(f"{path} is a folder without config.json: a checkpoint goes to extend.load")
+
+
+def _reader(path: Path) -> str:
+    """The package that reads a file: by its content, and by its suffix where the content does not tell."""
+    found = identify(path)
+    if found is None:
+        if path.suffix.lower() in SUFFIXES:
+            return SUFFIXES[path.suffix.lower()]
+        raise FormatError(
+            f"{path}: it is of no known format, neither by its content nor by its suffix ({', '.join(SUFFIXES)}, or a "
+            "folder of transformers)"
+        )
+    if found.reader not in SUFFIXES.values():
+        raise FormatError(found.refusal(path))
+    return found.reader

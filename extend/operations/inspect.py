@@ -12,7 +12,7 @@ from extend.core.errors import ArgumentError
 from extend.data import InputSpec, input_spec, spec_from_dict
 from extend.formats import read
 from extend.operations.foreign import module_input
-from extend.operations.load_any import folder_beside
+from extend.operations.load_any import check_folder, folder_beside
 
 CHECKPOINT = "extend checkpoint"
 """The "format" of this package's own checkpoints."""
@@ -89,6 +89,8 @@ def inspect(
         if not path.exists():
             raise ArgumentError(f"{path}: no such file or folder")
         if path.is_dir() and not (path / "config.json").is_file():
+            if not checkpoint.is_ours(path):
+                check_folder(path)
             return _checkpoint(path)
     return _foreign(source, inputs, model=model, head=head, key=key, output=output, trust=trust)
 

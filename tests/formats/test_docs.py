@@ -11,7 +11,7 @@ import pytest
 
 import extend
 from extend.core.errors import FormatError
-from extend.formats.matlab import model as matlab
+from extend.formats import matlab
 
 PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
 ROWS = re.findall(r"^\| \[(.+?)\]\((#.+?)\) \| (.+?) \| (.*?) \|", PAGE, re.M)

@@ -203,7 +203,7 @@ def test_an_argument_that_does_not_apply_is_refused(mlp: MLPClassifier, tmp_path
         ("ours", {"classes": NAMES}, "ours is a checkpoint of extend: classes= does not apply to it"),
         ("ours", {"pixels": "unit"}, "pixels= does not apply"),
         ("ours", {"trust": True}, "trust= does not apply"),
-        ("", {"model": MLP, "size": 3}, "taken for an Orbax checkpoint of a Flax model: size= does not apply"),
+        ("", {"model": MLP, "size": 3}, "taken for weights of a Flax model: size= does not apply"),
     ):
         with pytest.raises(ArgumentError, match=message):
             extend.load(tmp_path / path, **options)

@@ -142,10 +142,8 @@ def open(path: str | os.PathLike[str] | Any, *, trust: bool = False) -> Keras:
         return _opened(_copied(path), None, None)
     file = Path(path)
     try:
-        if file.suffix not in SUFFIXES:
-            raise FormatError(f"a Keras file ends in one of {', '.join(SUFFIXES)}")
         content = read_bytes(file, archive.MOST_WEIGHTS)
-        read = read_zip if file.suffix == ".keras" else read_hdf5
+        read = read_zip if content[:4] == b"PK\x03\x04" else read_hdf5  # The suffix may be another one.
         model, classes = read(content, trust)
         return _opened(model, file, classes)
     except FormatError as error:

@@ -16,8 +16,8 @@ BYTES, DEPTH = 192 << 20, 16
 """The most that a file may hold when decompressed, and how deep its cells and structs may nest."""
 INT8, INT32, UINT32, MATRIX, COMPRESSED = 1, 5, 6, 14, 15
 WIDTH = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}
-CELL, STRUCT, CHAR, NUMERIC = 1, 2, 4, range(6, 16)
-OTHER = {3: "an object", 5: "a sparse matrix", 16: "a function handle", 17: "an object"}
+CELL, STRUCT, OBJECT, CHAR, NUMERIC = 1, 2, 3, 4, range(6, 16)
+OTHER = {5: "a sparse matrix", 16: "a function handle", 17: "an object"}
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,9 @@ def _matrix(body: memoryview, order: str, depth: int) -> tuple[str, str]:
     name = bytes(_part(parts, INT8)).decode("latin1")
     if kind in OTHER:
         return name, OTHER[kind]
-    if kind in (CELL, STRUCT):
+    if kind == OBJECT:  # A struct with the name of a class before its fields, such as "network".
+        _part(parts, INT8)
+    if kind in (CELL, STRUCT, OBJECT):
         return name, _inside(parts, order, kind, count, depth)
     if kind not in (CHAR, *NUMERIC):
         raise FormatError(f"array {name!r} is of class {kind}, which is not known")
@@ -152,8 +154,8 @@ def _matrix(body: memoryview, order: str, depth: int) -> tuple[str, str]:
 
 
 def _inside(parts: Iterator[tuple[int, memoryview]], order: str, kind: int, count: int, depth: int) -> str:
-    """Check a cell's or a struct's arrays."""
-    if kind == STRUCT:
+    """Check the arrays of a cell, a struct or an object."""
+    if kind != CELL:
         length = struct.unpack(order + "i", _part(parts, INT32))[0]
         names = _part(parts, INT8)
         if not 0 < length <= 64 or len(names) % length:

@@ -185,6 +185,8 @@ def open(path: str | os.PathLike[str], *, head: str | None = None) -> OnnxModel:
     has_loops = check_loops(file, model)
     try:
         place = find(model, head)
+        if place.single and model.producer_name == "skl2onnx" and not (place.tail.sigmoids or place.tail.logistic):
+            raise FormatError("one linear output, as scikit-learn's regressions have it: it is a number, not a class")
         dense, classes = place.head, names_of(model, place)
     except FormatError as error:
         raise FormatError(f"{file}: {error}") from error

@@ -23,8 +23,9 @@ TRUSTED = (
     "sklearn.feature_selection._univariate_selection.f_classif",
     "sklearn.feature_selection._univariate_selection.f_regression",
     "sklearn.feature_selection._mutual_info.mutual_info_classif",
+    "numpy.dtype",
 )
-"""Types of scikit-learn beside those that skops trusts: they hold numbers, or are functions that nothing calls here."""
+"""Types beside those that skops trusts: they hold numbers, or are functions that nothing calls here."""
 
 SCHEMA, SMALL, RATIO, NODES, PASSES = 16 << 20, 256 << 20, 20, 2_000_000, 20
 """Limits of a file: its JSON; what it may unpack to in any case; and, beyond that, times its own size; its objects,

@@ -26,6 +26,8 @@ from extend.data import Image
 from extend.formats.base import DenseHead, Input, check_names, check_replacement, replace_file
 from extend.formats.torch import Cut, Weights, cut, dense_head, describe, head_tensors, read_weights
 from extend.formats.transformers._config import IGNORED, MOST_PIXELS, PICTURES, check, image_of, read_json, without
+from extend.formats.transformers._sequences import eos_cut, pools_at_eos, token_cut
+from extend.formats.transformers._sounds import SOUND_INPUTS, input_name, long_enough, sound
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 TEXT_INPUTS = ("input_ids", "attention_mask")
@@ -69,7 +71,7 @@ class HuggingFaceModel:
     format: str = field(default="transformers", init=False)
 
     def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
-        """Return what the head reads of pictures ``[n, c, h, w]`` or ``{"input_ids": [n, t], ...}``.
+        """Return what the head reads of pictures ``[n, c, h, w]``, sounds or ``{"input_ids": [n, t], ...}``.
 
         Raises
         ------
@@ -77,7 +79,8 @@ class HuggingFaceModel:
             If the model does not take such inputs.
         """
         if isinstance(self.input, Input):
-            return self.cut.features({"pixel_values": batch}, {"pixel_values": self.input})
+            name = input_name(self.cut.module, self.input)
+            return self.cut.features({name: batch}, {name: self.input})
         return self.cut.features(batch, self.input)
 
     def save(self, path: str | os.PathLike[str], head: DenseHead, classes: tuple[str, ...]) -> None:
@@ -157,7 +160,7 @@ def open(
     classes: Sequence[str] | None = None,
     trust: bool = False,
 ) -> HuggingFaceModel:
-    """Open the folder of an image or text classifier.
+    """Open the folder of a classifier of images, texts or sounds.
 
     Parameters
     ----------
@@ -206,11 +209,15 @@ def open(
         module, unused = _build(where, config, kind, weights, trust)
     image, limits = None, ""
     inputs: Input | Mapping[str, Input] = {name: Input((None,), np.dtype("int64")) for name in TEXT_INPUTS}
-    if kind == PICTURES:
+    if module.main_input_name in SOUND_INPUTS:
+        inputs = sound(module)
+    elif kind == PICTURES:
         channels = getattr(module.config, "num_channels", 3)
         if (where / PREPROCESSOR).exists():
             image, limits = image_of(where / PREPROCESSOR, channels)
         inputs = _pixels(where, module.config, channels, image)
+    if getattr(getattr(module, "score", None), "bias", 0) is None:
+        limits = "the head has no bias, as the library builds it: a head that needs one is not written"
     if unused:
         limits = "; ".join([*filter(None, [limits]), f"{len(unused)} tensors of the file are not the model's"])
     try:
@@ -229,9 +236,15 @@ def _head(
     module: Any, inputs: Input | Mapping[str, Input], weights: Weights, head: str | None
 ) -> tuple[Cut, DenseHead]:
     """Where the head is, and its numbers as the file has them."""
-    named = {"pixel_values": inputs} if isinstance(inputs, Input) else inputs
-    fill = getattr(module.config, "eos_token_id", None)
-    found = cut(module, named, head, fill=fill if isinstance(fill, int) else 0)
+    config = module.config
+    named = inputs if not isinstance(inputs, Input) else {input_name(module, inputs): long_enough(inputs)}
+    fill = getattr(config, "eos_token_id", None)
+    of_text = not isinstance(inputs, Input)
+    found: Cut | None = token_cut(module, named, head) if of_text and not pools_at_eos(config) else None
+    if found is None:
+        found = cut(module, named, head, fill=fill if isinstance(fill, int) else 0)
+    if of_text and pools_at_eos(config):
+        found = eos_cut(found)
     own = {part: weights.state.get(names[0]) for part, names in found.names.items()}
     if any(tensor is None for tensor in own.values()):
         raise FormatError(f"the weights hold the head {found.path!r} under another name; load and save them first")
