@@ -214,6 +214,8 @@ class Input:
         What the model reads.
     channels_first
         Whether a picture is ``[channels, height, width]``.
+    is_picture
+        False where the model is known to take something else, such as a spectrogram, in the shape of a picture.
 
     Examples
     --------
@@ -224,11 +226,12 @@ class Input:
     shape: tuple[int | None, ...]
     dtype: np.dtype[Any]
     channels_first: bool = False
+    is_picture: bool = True
 
     @property
     def picture(self) -> tuple[int | None, int | None, int] | None:
         """``(height, width, channels)`` if this can be a picture of 1 or 3 channels, else None."""
-        if len(self.shape) != 3:
+        if len(self.shape) != 3 or not self.is_picture:
             return None
         c, h, w = self.shape if self.channels_first else (self.shape[2], *self.shape[:2])
         return (h, w, c) if c in (1, 3) else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from extend.core.errors import FormatError
-from extend.formats import keras, matlab, onnx, pmml, scikit_learn, theanets, torch, transformers
+from extend.formats import keras, matlab, onnx, pmml, scikit_learn, tfjs, theanets, torch, transformers
 from extend.formats.base import Foreign
 
 FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras", "sklearn": "scikit-learn"}
@@ -27,14 +27,26 @@ def framework_of(model: Any) -> str | None:
     return next((name for package, name in FRAMEWORKS.items() if package in origins), None)
 
 
+def is_model(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file lies at a path, or a folder of Hugging Face transformers or TensorFlow.js.
+
+    Examples
+    --------
+    >>> is_model("/no/such/folder")
+    False
+    """
+    place = Path(path)
+    return place.is_file() or any((place / name).is_file() for name in ("config.json", "model.json"))
+
+
 def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None = None, trust: bool = False) -> Foreign:
     """Open a model of another framework in its own terms.
 
     Parameters
     ----------
     source
-        A file, a folder of Hugging Face transformers, or a ``torch.nn.Module``, ``keras.Model`` or scikit-learn
-        estimator.
+        A file, a folder of Hugging Face transformers or TensorFlow.js, or a ``torch.nn.Module``, ``keras.Model`` or
+        scikit-learn estimator.
     model
         For a file of PyTorch weights: the module, or a function that makes it.
     shape
@@ -77,10 +89,16 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
     if path.is_dir():
         if (path / "config.json").is_file():
             return transformers.open(path, head=head, trust=trust)
-        raise FormatError(f"{path} is a folder without config.json: a Flax checkpoint goes to extend.load")
+        if (path / "model.json").is_file():
+            return tfjs.open(path)
+        raise FormatError(
+            f"{path} is a folder without config.json or model.json: a Flax checkpoint goes to extend.load"
+        )
     match path.suffix.lower():
         case ".keras" | ".h5" | ".hdf5":
             return keras.open(path, trust=trust)
+        case ".json" | ".zip":
+            return tfjs.open(path)
         case ".pt" | ".pth" | ".th" | ".bin" | ".safetensors":
             return torch.open(path, model=model, input=shape, head=head)
         case ".onnx":
@@ -95,5 +113,5 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
             return theanets.open(path)
     raise FormatError(
         f"{path}: its suffix is of no known format (.keras, .h5, .pt, .pth, .safetensors, .onnx, .skops, .pmml, .mat, "
-        ".pkl.gz, or a transformers folder)"
+        ".pkl.gz, model.json, or a folder of transformers or TensorFlow.js)"
     )

@@ -10,7 +10,7 @@ from extend.backbone import column_names, inputs_in_words
 from extend.core import checkpoint
 from extend.core.errors import ArgumentError
 from extend.data import InputSpec, input_spec, spec_from_dict
-from extend.formats import read
+from extend.formats import is_model, read
 from extend.operations.foreign import module_input
 from extend.operations.load_any import folder_beside
 
@@ -84,7 +84,7 @@ def inspect(
         path = Path(source)
         if not path.exists():
             raise ArgumentError(f"{path}: no such file or folder")
-        if path.is_dir() and not (path / "config.json").is_file():
+        if not is_model(path):
             return _checkpoint(path)
     return _foreign(source, model, inputs, head, trust)
 

@@ -1,0 +1,71 @@
+"""What TensorFlow.js calls the weights of a Keras model: a layer's own name and the weight's, whatever it lies in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from extend.core.errors import FormatError
+from extend.formats.keras import weights_of
+
+DEPTHWISE = ("DepthwiseConv1D", "DepthwiseConv2D")
+
+
+def leaves(model: Any) -> Iterator[Any]:
+    """Yield the layers of a model, and those of the models in it in their place."""
+    for layer in model.layers:
+        if type(layer).__name__ in ("Sequential", "Functional"):
+            yield from leaves(layer)
+        else:
+            yield layer
+
+
+def names_of(layer: Any) -> list[str]:
+    """Return the names of a layer's weights, in the order of Keras' files.
+
+    The name of a recurrent layer's cell is left out, and so is that of the layer in a TimeDistributed.
+    """
+    names = []
+    for weight in weights_of(layer):
+        _, found, rest = weight.path.partition(f"{layer.name}/")
+        *inner, last = (rest if found else weight.name).split("/")
+        if type(layer).__name__ in DEPTHWISE and last == "kernel":
+            last = "depthwise_kernel"
+        inner = inner[:1] if type(layer).__name__ in ("Bidirectional", "MultiHeadAttention") else []
+        names.append("/".join([layer.name, *inner, last]))
+    return names
+
+
+def assign(model: Any, stored: dict[str, np.ndarray]) -> None:
+    """Give every weight of a model the numbers of its name.
+
+    Raises
+    ------
+    FormatError
+        If a weight has no numbers, or of another shape, or two layers have one name; or numbers are left over.
+    """
+    unused = {_short(name): name for name in stored} | {name: name for name in stored}
+    taken: set[str] = set()
+    for layer in leaves(model):
+        for variable, name in zip(weights_of(layer), names_of(layer), strict=True):
+            found = unused.get(name)
+            if found is None:
+                raise FormatError(f"layer {layer.name!r}: no weight is named {name!r}")
+            if found in taken:
+                raise FormatError(f"two layers have the weight {name!r}: TensorFlow.js cannot tell them apart")
+            taken.add(found)
+            if stored[found].shape != tuple(variable.shape):
+                raise FormatError(
+                    f"weight {found!r} has the shape {list(stored[found].shape)}; its layer has {list(variable.shape)}"
+                )
+            variable.assign(stored[found])
+    if left := sorted(stored.keys() - taken):
+        raise FormatError(f"{len(left)} weights are of no layer: {', '.join(map(repr, left[:10]))[:500]}")
+
+
+def _short(name: str) -> str:
+    """A name without its last part but one, as TensorFlow.js looks for it: TensorFlow 2.2 put the cell's name there."""
+    *before, last = name.split("/")
+    return "/".join([*before[:-1], last])
