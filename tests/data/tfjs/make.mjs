@@ -13,12 +13,13 @@ const here = path.dirname(new URL(import.meta.url).pathname);
 const l = tf.layers;
 let seed = 1;
 const normal = () => tf.initializers.randomNormal({stddev: 0.4, seed: seed++});
+const weights = () => ({kernelInitializer: normal(), biasInitializer: normal()});
 
 function picture() {  // A truncated MobileNet and two dense layers, as the image project nests them.
   const input = tf.input({shape: [20, 20, 3], name: 'input_1'});
   const convolution = (x, name, filters) => {
     const y = l.conv2d({filters, kernelSize: 3, strides: 2, padding: 'same', useBias: false, name,
-                        kernelInitializer: normal()}).apply(x);
+                        ...weights()}).apply(x);
     const z = l.batchNormalization({epsilon: 0.001, name: name + '_BN', gammaInitializer: normal(),
                                     movingMeanInitializer: normal()}).apply(y);
     return l.reLU({maxValue: 6, name: name + '_relu'}).apply(z);
@@ -27,15 +28,15 @@ function picture() {  // A truncated MobileNet and two dense layers, as the imag
   x = l.zeroPadding2d({padding: [[0, 1], [0, 1]], name: 'Conv_pad'}).apply(x);
   x = l.depthwiseConv2d({kernelSize: 3, padding: 'valid', strides: 2, useBias: false, name: 'depthwise',
                          depthwiseInitializer: normal()}).apply(x);
-  const projected = l.conv2d({filters: 6, kernelSize: 1, name: 'project', kernelInitializer: normal()}).apply(x);
-  const more = l.conv2d({filters: 6, kernelSize: 1, name: 'more', kernelInitializer: normal()}).apply(projected);
+  const projected = l.conv2d({filters: 6, kernelSize: 1, name: 'project', ...weights()}).apply(x);
+  const more = l.conv2d({filters: 6, kernelSize: 1, name: 'more', ...weights()}).apply(projected);
   const output = l.add({name: 'residual'}).apply([projected, more]);
   const body = tf.sequential({name: 'sequential_1'});
   body.add(tf.model({inputs: input, outputs: output, name: 'model1'}));
   body.add(l.globalAveragePooling2d({name: 'global_average_pooling2d_GlobalAveragePooling2D1'}));
   const head = tf.sequential({name: 'sequential_3'});
-  head.add(l.dense({inputShape: [6], units: 10, activation: 'relu', name: 'dense_Dense1', kernelInitializer: normal()}));
-  head.add(l.dense({units: 3, activation: 'softmax', useBias: false, name: 'dense_Dense2', kernelInitializer: normal()}));
+  head.add(l.dense({inputShape: [6], units: 10, activation: 'relu', name: 'dense_Dense1', ...weights()}));
+  head.add(l.dense({units: 3, activation: 'softmax', useBias: false, name: 'dense_Dense2', ...weights()}));
   const model = tf.sequential({name: 'sequential_4'});
   model.add(body);
   model.add(head);
@@ -45,34 +46,34 @@ function picture() {  // A truncated MobileNet and two dense layers, as the imag
 function sound() {
   const model = tf.sequential({name: 'sequential_1'});
   model.add(l.conv2d({inputShape: [43, 232, 1], filters: 3, kernelSize: [2, 8], activation: 'relu', name: 'conv2d_1',
-                      kernelInitializer: normal()}));
+                      ...weights()}));
   model.add(l.maxPooling2d({poolSize: [6, 24], strides: [6, 24], name: 'max_pooling2d_1'}));
   model.add(l.flatten({name: 'flatten_1'}));
   model.add(l.dropout({rate: 0.25, name: 'dropout_1'}));
-  model.add(l.dense({units: 8, activation: 'relu', name: 'dense_1', kernelInitializer: normal()}));
+  model.add(l.dense({units: 8, activation: 'relu', name: 'dense_1', ...weights()}));
   const head = tf.sequential({name: 'sequential_2'});
-  head.add(l.dense({inputShape: [8], units: 2, activation: 'softmax', name: 'NewHeadDense', kernelInitializer: normal()}));
+  head.add(l.dense({inputShape: [8], units: 2, activation: 'softmax', name: 'NewHeadDense', ...weights()}));
   model.add(head);
   return model;
 }
 
 function pose() {
   const model = tf.sequential({name: 'sequential_1'});
-  model.add(l.dense({inputShape: [34], units: 12, activation: 'relu', name: 'dense_Dense1', kernelInitializer: normal()}));
+  model.add(l.dense({inputShape: [34], units: 12, activation: 'relu', name: 'dense_Dense1', ...weights()}));
   model.add(l.dropout({rate: 0.5, name: 'dropout_Dropout1'}));
-  model.add(l.dense({units: 2, activation: 'softmax', useBias: false, name: 'dense_Dense2', kernelInitializer: normal()}));
+  model.add(l.dense({units: 2, activation: 'softmax', useBias: false, name: 'dense_Dense2', ...weights()}));
   return model;
 }
 
 function text() {
   const input = tf.input({shape: [12], dtype: 'int32', name: 'tokens'});
   let x = l.embedding({inputDim: 40, outputDim: 6, name: 'embedding', embeddingsInitializer: normal()}).apply(input);
-  x = l.timeDistributed({layer: l.dense({units: 5, name: 'inner', activation: 'tanh', kernelInitializer: normal()}),
+  x = l.timeDistributed({layer: l.dense({units: 5, name: 'inner', activation: 'tanh', ...weights()}),
                          name: 'each'}).apply(x);
   x = l.bidirectional({layer: l.lstm({units: 4, recurrentActivation: 'hardSigmoid', name: 'lstm',
-                                      kernelInitializer: normal(), recurrentInitializer: normal()}),
+                                      ...weights(), recurrentInitializer: normal()}),
                        mergeMode: 'concat', name: 'both'}).apply(x);
-  const output = l.dense({units: 4, name: 'logits', kernelInitializer: normal()}).apply(x);
+  const output = l.dense({units: 4, name: 'logits', ...weights()}).apply(x);
   return tf.model({inputs: input, outputs: l.softmax({name: 'probabilities'}).apply(output), name: 'text'});
 }
 
