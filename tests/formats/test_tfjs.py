@@ -172,8 +172,8 @@ def test_keras_becomes_tensorflow_js_and_back(name: str, tmp_path: Path) -> None
     """Out of a file of Keras, into one, and both answer as Keras itself does."""
     model = MODELS[name]()
     model.save(tmp_path / "model.keras")
-    read(tmp_path / "model.keras").save(tmp_path / "js", *_same(read(tmp_path / "model.keras")))
-    opened = read(tmp_path / "js")
+    read(tmp_path / "model.keras").save(tmp_path / "js.tfjs", *_same(read(tmp_path / "model.keras")))
+    opened = read(tmp_path / "js.tfjs")
     x = inputs(opened)
     np.testing.assert_allclose(answers(opened, x), np.asarray(model(x)), atol=1e-5)
     assert opened.fingerprint == read(tmp_path / "model.keras").fingerprint
