@@ -200,19 +200,6 @@ def check_config(config: Any) -> dict[str, Any]:
     return checked
 
 
-def entries(config: Any) -> Iterator[dict[str, Any]]:
-    """Yield every part of a config that describes a layer with a name, those in nested models too."""
-    if isinstance(config, list | tuple):
-        for part in config:
-            yield from entries(part)
-    elif isinstance(config, dict):
-        inner = config.get("config")
-        if isinstance(config.get("class_name"), str) and isinstance(inner, dict) and "name" in inner:
-            yield config
-        for part in config.values():
-            yield from entries(part)
-
-
 def _refused(layer: str, what: str) -> str:
     return (
         f"layer {layer[:100]!r}: {what[:200]} is not among the layers of Keras that are opened; if you trust the "

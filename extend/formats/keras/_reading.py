@@ -65,7 +65,7 @@ def read_hdf5(content: bytes, trust: bool) -> tuple[Any, tuple[str, ...] | None]
             config = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise FormatError(f"model_config is no JSON: {error}") from error
-        model = build(config, stored)
+        model = _built(archive.check_config(config), stored)
         _load_legacy(model, file["model_weights"])
     return model, classes
 
@@ -76,24 +76,6 @@ def guarded(action: Callable[[], Any]) -> Any:
         return action()
     except Exception as error:
         raise FormatError(f"Keras cannot load it: {type(error).__name__}: {error}"[:2000]) from error
-
-
-def build(config: dict[str, Any], stored: int) -> Any:
-    """Return the model of a config of Keras 2, unfilled.
-
-    Parameters
-    ----------
-    config
-        ``{"class_name": "Sequential" or "Model", "config": ...}``; nothing of it is believed.
-    stored
-        The bytes of the weights that belong to it: a model that declares more is refused.
-
-    Raises
-    ------
-    FormatError
-        If it names what is not Keras' own, or Keras cannot build it.
-    """
-    return _built(archive.check_config(config), stored)
 
 
 def _built(config: dict[str, Any], stored: int) -> Any:

@@ -66,7 +66,7 @@ class Keras:
             ) from error
 
     def save(self, path: Path, head: DenseHead, classes: tuple[str, ...]) -> None:
-        """Write an uncompiled ``.keras`` file, an ``.h5`` that readers of Keras 2 open too, or a TensorFlow.js model.
+        """Write an uncompiled ``.keras`` file, or an ``.h5`` that readers of Keras 2 open too.
 
         Every weight but the head's is bit-identical. Class names are kept in the file: the member ``classes.json``, the
         attribute ``class_names``.
@@ -77,19 +77,15 @@ class Keras:
             If the suffix is another one, the layers after the head cannot take the new one, or Keras 2 has not a layer
             that an .h5 would need.
         """
-        from extend.formats import tfjs  # It opens Keras models too.
-
-        if not is_keras(path) and not tfjs.is_target(path):
+        if not str(path).endswith(SUFFIXES):
             raise FormatError(f"{path}: a Keras file ends in one of {', '.join(SUFFIXES)}")
         check_replacement(head, self.head, classes, where=path)
         model = _with_head(self.model, self.place, head)
-        if not is_keras(path):
-            tfjs.to_tfjs(model, path, classes)
-            return
         if str(path).endswith(".keras"):
             replace_file(path, _zip_of(model, classes))
         else:
-            replace_file(path, legacy.file_of(keras2_of(model), _weights(model), classes))
+            config = legacy.config_of(type(model).__name__, model.get_config())
+            replace_file(path, legacy.file_of(config, _weights(model), classes))
 
     def describe(self) -> dict[str, str]:
         """Describe the layers and where the head was found."""
@@ -143,7 +139,7 @@ def open(path: str | os.PathLike[str] | Any, *, trust: bool = False) -> Keras:
     """
     keras = the_keras()
     if isinstance(path, keras.Model):
-        return opened(_copied(path), None, None)
+        return _opened(_copied(path), None, None)
     file = Path(path)
     try:
         if file.suffix not in SUFFIXES:
@@ -151,27 +147,11 @@ def open(path: str | os.PathLike[str] | Any, *, trust: bool = False) -> Keras:
         content = read_bytes(file, archive.MOST_WEIGHTS)
         read = read_zip if file.suffix == ".keras" else read_hdf5
         model, classes = read(content, trust)
-        return opened(model, file, classes)
+        return _opened(model, file, classes)
     except FormatError as error:
         if isinstance(error, MissingExtraError) or str(error).startswith(str(file)):
             raise
         raise FormatError(f"{file}: {error}") from error
-
-
-def is_keras(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path has the suffix of a Keras file."""
-    return str(path).endswith(SUFFIXES)
-
-
-def keras2_of(model: Any) -> dict[str, Any]:
-    """Return the config of Keras 2 for a Sequential or functional model.
-
-    Raises
-    ------
-    FormatError
-        If Keras 2 has not one of its layers; the message names it.
-    """
-    return legacy.config_of(type(model).__name__, model.get_config())
 
 
 def _copied(model: Any) -> Any:
@@ -203,14 +183,7 @@ def _assign(source: Any, target: Any, skip: str | None) -> None:
                 raise FormatError(f"layer {old.name!r}: weight {a.path} could not be copied exactly")
 
 
-def opened(model: Any, path: Path | None, classes: tuple[str, ...] | None) -> Keras:
-    """Return a built and filled model as an opened one, with the file that it is from and the classes' names in it.
-
-    Raises
-    ------
-    FormatError
-        If it has no dense layer at its end, several outputs, or not as many as there are names.
-    """
+def _opened(model: Any, path: Path | None, classes: tuple[str, ...] | None) -> Keras:
     if not _plain_model(model):
         raise FormatError(f"{type(model).__name__} is neither Sequential nor functional: its layers are not known")
     place = find(model)
@@ -280,36 +253,16 @@ def _stable(value: Any) -> Any:
 def _with_head(model: Any, place: Place, head: DenseHead) -> Any:
     """The same model with another head; it shares nothing with the old one."""
     keras = the_keras()
-    config = copy.deepcopy(model.get_config())
-    kernel, bias = edit_head(config, place, head)
-    cls = keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
-    made = guarded(lambda: cls.from_config(config))
-    _assign(model, made, place.layer.name)
-    layer = made.get_layer(place.layer.name)
-    layer.kernel.assign(kernel)
-    if bias is not None:
-        layer.bias.assign(bias)
-    return made
-
-
-def edit_head(config: dict[str, Any], place: Place, head: DenseHead) -> tuple[np.ndarray, np.ndarray | None]:
-    """Give the last layer in a config the width and activation of another head; return its kernel, and its bias if any.
-
-    Raises
-    ------
-    FormatError
-        If the layers after the head cannot take it.
-    """
     unit = head.single_unit() if place.binary else None
     kernel, bias = unit or (head.kernel, head.bias)
     wanted = "sigmoid" if unit else head.activation
-    use_bias = place.layer.use_bias or bool(bias.any())
-    for entry in archive.entries(config):
+    config = copy.deepcopy(model.get_config())
+    for entry in config["layers"]:
         name = entry["config"].get("name")
         if name == place.layer.name:
             entry.pop("build_config", None)
             entry["config"]["units"] = len(bias)
-            entry["config"]["use_bias"] = use_bias
+            entry["config"]["use_bias"] = place.layer.use_bias or bool(bias.any())
             if place.layer.activation.__name__ != "linear":
                 entry["config"]["activation"] = wanted
         elif place.after is not None and name == place.after.name:
@@ -318,7 +271,14 @@ def edit_head(config: dict[str, Any], place: Place, head: DenseHead) -> tuple[np
                 if entry["class_name"] != "Activation":
                     raise FormatError(f"layer {name!r} ({entry['class_name']}) cannot become a {wanted}")
                 entry["config"]["activation"] = wanted
-    return kernel, bias if use_bias else None
+    cls = keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
+    made = guarded(lambda: cls.from_config(config))
+    _assign(model, made, place.layer.name)
+    layer = made.get_layer(place.layer.name)
+    layer.kernel.assign(kernel)
+    if layer.use_bias:
+        layer.bias.assign(bias)
+    return made
 
 
 def _zip_of(model: Any, classes: tuple[str, ...]) -> bytes:
