@@ -77,6 +77,7 @@ HOMES: dict[str, frozenset[str]] = {
     "keras": MODELS | {"DTypePolicy"},
     "keras.models": MODELS,
     "keras.src.models.functional": frozenset({"Functional"}),
+    "keras.src.ops.core": frozenset({"Cast"}),
     "keras.layers": LAYERS,
     **{f"keras.{name}": classes for name, classes in PARTS.items()},
 }
@@ -91,8 +92,8 @@ def _json(text: str | bytes, what: str) -> Any:
         raise FormatError(f"{what} is no JSON: {error}") from error
 
 
-def read_zip(content: bytes) -> tuple[dict[str, Any], bytes, tuple[str, ...] | None]:
-    """Return the config, the bytes of the weights' HDF5 file, and the class names of a ``.keras`` file.
+def read_zip(content: bytes) -> tuple[dict[str, Any], bytes, tuple[str, ...] | None, int]:
+    """Return the config, the weights' HDF5 file, the class names and Keras' main version of a ``.keras`` file.
 
     Raises
     ------
@@ -116,7 +117,9 @@ def read_zip(content: bytes) -> tuple[dict[str, Any], bytes, tuple[str, ...] | N
     if not isinstance(config, dict):
         raise FormatError("config.json is no object")
     names = parts.get("classes.json")
-    return config, parts[WEIGHTS], None if names is None else class_names(names)
+    told = _json(parts.get("metadata.json", b"{}"), "metadata.json")
+    version = str(told.get("keras_version", "3")) if isinstance(told, dict) else "3"
+    return config, parts[WEIGHTS], None if names is None else class_names(names), 2 if version.startswith("2.") else 3
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:

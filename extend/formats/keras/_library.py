@@ -1,0 +1,34 @@
+"""Keras itself: imported when a file needs it, and guarded, as it raises anything for a damaged file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from extend.core.errors import FormatError, MissingExtraError
+
+
+def the_keras() -> Any:
+    """Import Keras, with JAX as its backend if none is chosen."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    try:
+        import keras
+    except ImportError as error:
+        raise MissingExtraError("Keras", "keras", error) from error
+    return keras
+
+
+def guarded(action: Callable[[], Any]) -> Any:
+    """Let Keras load or build something; whatever it raises for a damaged file becomes a FormatError."""
+    try:
+        return action()
+    except FormatError:
+        raise
+    except Exception as error:
+        raise FormatError(f"Keras cannot load it: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's class and message on one line, cut at 500 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
