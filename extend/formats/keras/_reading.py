@@ -41,7 +41,7 @@ def read_zip(content: bytes, trust: bool) -> Read:
     file, stored = archive.open_hdf5(weights)
     with file:
         if version == 2:
-            model, translated = _translated(config, stored, trust, lambda layer: True)
+            model, translated = model_of(config, stored, trust, lambda layer: True)
             slots = guarded(lambda: of_zip(model, translated, file))
             guarded(lambda: fill(model, slots, file, flipped=False))
             paths = {id(variable): path for variable, path in slots}
@@ -73,7 +73,7 @@ def read_hdf5(content: bytes, trust: bool) -> Read:
         config = _parsed(text, "model_config")
         version, group = archive.attribute(file, "keras_version") or "2", file["model_weights"]
         if not isinstance(config, dict) or version[0] in "12":
-            model, translated = _translated(config, stored, trust, lambda layer: _two_biases(group, layer))
+            model, translated = model_of(config, stored, trust, lambda layer: _two_biases(group, layer))
             slots = of_h5(model, translated, group)
             theano = archive.attribute(file, "backend") == "theano"
             guarded(lambda: fill(model, slots, file, theano))
@@ -124,8 +124,8 @@ def _loss(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _translated(config: Any, stored: int, trust: bool, two_biases: Callable[[str], bool]) -> tuple[Any, dict[str, Any]]:
-    """The model of a config of Keras 2, and that config in the words of Keras 3."""
+def model_of(config: Any, stored: int, trust: bool, two_biases: Callable[[str], bool]) -> tuple[Any, dict[str, Any]]:
+    """Return the model of a config of Keras 2, unfilled, and that config in the words of Keras 3."""
     if not isinstance(config, dict):
         raise FormatError("the model's config is no object")
     target = Target(_options_of, _hard_sigmoid(), two_biases)

@@ -23,7 +23,7 @@ from extend.formats.keras import _legacy as legacy
 from extend.formats.keras._library import guarded, the_keras
 from extend.formats.keras._original import Original
 from extend.formats.keras._place import Columns, Place, Way, find, head_of, name_of, put
-from extend.formats.keras._reading import Read, read_hdf5, read_zip, weights_of
+from extend.formats.keras._reading import Read, model_of, read_hdf5, read_zip, weights_of
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 REGRESSION = archive.words(
@@ -75,7 +75,7 @@ class Keras:
             ) from error
 
     def save(self, path: Path, head: DenseHead, classes: tuple[str, ...]) -> None:
-        """Write an uncompiled ``.keras`` file, or an ``.h5`` that readers of Keras 2 open too.
+        """Write an uncompiled ``.keras`` file, an ``.h5`` that readers of Keras 2 open too, or a TensorFlow.js model.
 
         Every weight but the head's is bit-identical. Class names are kept in the file: the member ``classes.json``, the
         attribute ``class_names``.
@@ -86,7 +86,9 @@ class Keras:
             If the suffix is another one, the layers after the head cannot take the new one, or Keras 2 has not a layer
             that an .h5 would need.
         """
-        if not str(path).endswith(SUFFIXES):
+        from extend.formats import tfjs  # It opens Keras models too.
+
+        if not is_keras(path) and not tfjs.is_target(path):
             raise FormatError(f"{path}: a Keras file ends in one of {', '.join(SUFFIXES)}")
         check_replacement(head, self.head, classes, where=path)
         columns = Columns.of(head, self.place)
@@ -95,11 +97,12 @@ class Keras:
             replace_file(path, self.original.written(self.place, columns, classes))
             return
         model = _with_columns(self.model, self.place, columns)
-        if suffix == ".keras":
+        if not is_keras(path):
+            tfjs.to_tfjs(model, path, classes)
+        elif suffix == ".keras":
             replace_file(path, _zip_of(model, classes))
         else:
-            config = legacy.for_both(legacy.config_of(type(model).__name__, model.get_config()))
-            replace_file(path, legacy.file_of(config, _weights(model), classes))
+            replace_file(path, legacy.file_of(keras2_of(model), _weights(model), classes))
 
     def describe(self) -> dict[str, str]:
         """Describe the layers and where the head was found."""
@@ -166,6 +169,61 @@ def open(path: str | os.PathLike[str] | Any, *, trust: bool = False) -> Keras:
         raise FormatError(f"{file}: {error}") from error
 
 
+def of_config(
+    config: Any,
+    arrays: Mapping[str, np.ndarray],
+    fill: Callable[[Any], None],
+    *,
+    path: Path,
+    classes: tuple[str, ...] | None,
+    loss: str | None,
+) -> Keras:
+    """Open a model of which a config of Keras 2 and the arrays are known.
+
+    Parameters
+    ----------
+    config
+        ``{"class_name": "Sequential" or "Model", "config": ...}``; it is checked as that of a file.
+    arrays
+        The weights by their names, such as ``"gru/bias"``; the model may not be larger than they are.
+    fill
+        A function that gives the model's variables their numbers.
+    path, classes, loss
+        The file, the classes' names in it, and the loss that the model was trained with.
+
+    Raises
+    ------
+    FormatError
+        As `open` says.
+    """
+    of_two = {name.partition("/")[0] for name, array in arrays.items() if name.endswith("/bias") and array.ndim == 2}
+    model, _ = model_of(config, sum(array.size for array in arrays.values()) * 4, False, of_two.__contains__)
+    fill(model)
+    return _opened(Read(model, classes, loss), path)
+
+
+def is_keras(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path has the suffix of a Keras file.
+
+    Examples
+    --------
+    >>> is_keras("net.h5"), is_keras("net.onnx")
+    (True, False)
+    """
+    return str(path).endswith(SUFFIXES)
+
+
+def keras2_of(model: Any) -> dict[str, Any]:
+    """Return the config of Keras 2 for a Sequential or functional model.
+
+    Raises
+    ------
+    FormatError
+        If Keras 2 has not one of its layers; the message names it.
+    """
+    return legacy.for_both(legacy.config_of(type(model).__name__, model.get_config()))
+
+
 def _copied(model: Any) -> Any:
     """A copy of a user's model, with the values that its weights have now."""
     keras = the_keras()
@@ -216,8 +274,7 @@ def _opened(read: Read, path: Path | None) -> Keras:
         for tensor in model.inputs
     }
     one = next(iter(inputs.values())) if len(inputs) == 1 else inputs
-    return Keras(path, model, one, head, classes, _fingerprint(model, place), place, _runner(place),
-                 read.original)
+    return Keras(path, model, one, head, classes, _fingerprint(model, place), place, _runner(place), read.original)
 
 
 def _runner(place: Place) -> Callable[[list[np.ndarray]], np.ndarray]:

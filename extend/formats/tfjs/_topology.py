@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from extend.core.errors import FormatError
-from extend.formats.keras import entries, words
+from extend.formats.keras import words
 
 Json = dict[str, Any]
 
@@ -106,6 +106,28 @@ def with_config(document: Json, config: Json) -> Json:
     return new
 
 
+def _entries(config: Any) -> Iterator[Json]:
+    """Every part of a config that describes a layer with a name, those in nested models and wrappers too."""
+    if isinstance(config, list):
+        for part in config:
+            yield from _entries(part)
+    elif isinstance(config, dict):
+        inner = config.get("config")
+        if isinstance(config.get("class_name"), str) and isinstance(inner, dict) and "name" in inner:
+            yield config
+        for part in config.values():
+            yield from _entries(part)
+
+
+def loss_of(document: Json) -> str | None:
+    """Return the name of the loss that the model was trained with, if it is told."""
+    topology = document["modelTopology"] if isinstance(document["modelTopology"], dict) else {}
+    for told in (document.get("trainingConfig"), topology.get("training_config")):
+        if isinstance(told, dict) and isinstance(told.get("loss"), str):
+            return _snake(told["loss"])
+    return None
+
+
 def labels_of(metadata: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
     """Return the key of ``metadata.json`` that names the classes, and their names; None if it names none.
 
@@ -161,7 +183,7 @@ def check_known(config: Json) -> None:
     ...
     extend.core.errors.FormatError: layer 'scaled': TensorFlow.js has no Normalization; save as .keras or .h5
     """
-    for entry in entries(config):
+    for entry in _entries(config):
         kind, options = entry["class_name"], entry["config"]
         what = "" if kind in LAYERS else kind
         for key, value in options.items():

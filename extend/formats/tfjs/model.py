@@ -89,8 +89,10 @@ class TensorFlowJS:
         check_replacement(head, self.head, classes, where=path)
         target = Target.at(path)
         config = topology.read(self.document)
-        kernel, bias = keras.edit_head(config, self.keras.place, head)
-        groups = _with_head(self.groups, names_of(self.keras.place.layer), kernel, bias)
+        place = self.keras.place
+        columns = keras.Columns.of(head, place)
+        keras.put(config, place, columns)
+        groups = _with_head(self.groups, names_of(place.layer), columns)
         document = topology.with_config(self.document, config)
         target.write(document, groups, self.files, self.metadata, classes)
 
@@ -143,9 +145,14 @@ def open(path: str | os.PathLike[str]) -> TensorFlowJS:
         metadata = topology.parse(source.read(METADATA, MOST_JSON)) if source.holds(METADATA) else {}
         labels = topology.labels_of(metadata)
         stored = {weight.name: weight.array() for group in groups for weight in group}
-        model = keras.build(config, sum(array.size for array in stored.values()) * 4)
-        assign(model, stored)
-        opened = keras.opened(model, source.path, None if labels is None else labels[1])
+        opened = keras.of_config(
+            config,
+            stored,
+            lambda model: assign(model, stored),
+            path=source.path,
+            classes=None if labels is None else labels[1],
+            loss=topology.loss_of(document),
+        )
     except FormatError as error:
         if isinstance(error, MissingExtraError) or str(error).startswith(str(where)):
             raise
@@ -200,10 +207,10 @@ def is_target(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix.lower() in SUFFIXES or (Path(path) / MODEL).is_file()
 
 
-def _with_head(groups: Groups, names: Sequence[str], kernel: np.ndarray, bias: np.ndarray | None) -> Groups:
+def _with_head(groups: Groups, names: Sequence[str], columns: keras.Columns) -> Groups:
     """The same weights with another kernel and bias; a bias that the file has not comes after the kernel."""
     stem = names[0].rpartition("/")[0]
-    new = {names[0]: kernel} | ({} if bias is None else {f"{stem}/bias": bias})
+    new = {names[0]: columns.kernel} | ({} if columns.bias is None else {f"{stem}/bias": columns.bias})
     made = []
     for group in groups:
         own = []
