@@ -196,7 +196,8 @@ def of_config(
     FormatError
         As `open` says.
     """
-    of_two = {name.partition("/")[0] for name, array in arrays.items() if name.endswith("/bias") and array.ndim == 2}
+    paths = [name.split("/") for name, array in arrays.items() if name.endswith("/bias") and array.ndim == 2]
+    of_two = {part.removeprefix("forward_").removeprefix("backward_") for path in paths for part in path}
     model, _ = model_of(config, sum(array.size for array in arrays.values()) * 4, False, of_two.__contains__)
     fill(model)
     return _opened(Read(model, classes, loss), path)

@@ -27,13 +27,18 @@ def names_of(layer: Any) -> list[str]:
 
     The name of a recurrent layer's cell is left out, and so is that of the layer in a TimeDistributed.
     """
+    kind = type(layer).__name__
     names = []
     for weight in weights_of(layer):
-        _, found, rest = weight.path.partition(f"{layer.name}/")
-        *inner, last = (rest if found else weight.name).split("/")
-        if type(layer).__name__ in DEPTHWISE and last == "kernel":
+        *inner, last = weight.path.split("/")
+        if kind in DEPTHWISE and last == "kernel":
             last = "depthwise_kernel"
-        inner = inner[:1] if type(layer).__name__ in ("Bidirectional", "MultiHeadAttention") else []
+        if kind == "Bidirectional":
+            inner = [part for part in inner if part.startswith(("forward_", "backward_"))][-1:]
+        elif kind == "MultiHeadAttention":
+            inner = inner[-1:]
+        else:
+            inner = []
         names.append("/".join([layer.name, *inner, last]))
     return names
 
