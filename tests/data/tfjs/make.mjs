@@ -1,14 +1,17 @@
 // Makes the models of this folder with TensorFlow.js, and computes with it what they answer:
 //
-//   npm install --prefix /tmp/tfjs @tensorflow/tfjs@4.22.0; NODE_PATH=/tmp/tfjs/node_modules node make.mjs   (writes the models that are missing, and all answers)
+//   npm install --prefix /tmp/tfjs @tensorflow/tfjs-{core,layers,backend-cpu}@4.22.0
+//   NODE_PATH=/tmp/tfjs/node_modules node make.mjs       (writes the models that are missing, and all answers)
 //
 // Each model is one of a kind that people have: Teachable Machine's three projects, a functional text model, and, made
-// by quantize.py out of these, what TensorFlow's converter writes. Inputs are not stored: they follow from a formula.
+// by convert.py out of the last, what TensorFlow's converter writes. Inputs are not stored: they follow from a formula.
 import fs from 'node:fs';
 import {createRequire} from 'node:module';
 import path from 'node:path';
 
-const tf = createRequire(import.meta.url)('@tensorflow/tfjs');  // It may lie in a folder of NODE_PATH.
+const require = createRequire(import.meta.url);  // They may lie in a folder of NODE_PATH.
+const tf = {...require('@tensorflow/tfjs-core'), ...require('@tensorflow/tfjs-layers')};
+require('@tensorflow/tfjs-backend-cpu');
 const here = path.dirname(new URL(import.meta.url).pathname);
 const l = tf.layers;
 let seed = 1;
@@ -123,12 +126,13 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
   for (const [name, build] of Object.entries({picture, sound, pose, text})) {
     const folder = path.join(here, name);
     if (fs.existsSync(folder)) continue;
+    seed = 1;
     await build().save(writer(folder));
     if (metadata[name]) fs.writeFileSync(path.join(folder, 'metadata.json'), JSON.stringify(metadata[name]));
   }
   const all = {};
-  for (const entry of fs.readdirSync(here, {withFileTypes: true})) {
-    if (entry.isDirectory()) all[entry.name] = await answers(path.join(here, entry.name));
+  for (const name of fs.readdirSync(here)) {
+    if (fs.existsSync(path.join(here, name, 'model.json'))) all[name] = await answers(path.join(here, name));
   }
   fs.writeFileSync(path.join(here, 'answers.json'), JSON.stringify(all) + '\n');
 }
