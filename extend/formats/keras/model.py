@@ -102,7 +102,7 @@ class Keras:
         elif suffix == ".keras":
             replace_file(path, _zip_of(model, classes))
         else:
-            replace_file(path, legacy.file_of(keras2_of(model), _weights(model), classes))
+            replace_file(path, legacy.file_of(legacy.for_both(keras2_of(model)), _weights(model), classes))
 
     def describe(self) -> dict[str, str]:
         """Describe the layers and where the head was found."""
@@ -222,7 +222,7 @@ def keras2_of(model: Any) -> dict[str, Any]:
     FormatError
         If Keras 2 has not one of its layers; the message names it.
     """
-    return legacy.for_both(legacy.config_of(type(model).__name__, model.get_config()))
+    return legacy.config_of(type(model).__name__, model.get_config())
 
 
 def _copied(model: Any) -> Any:

@@ -168,17 +168,17 @@ WITHOUT = {"reset_after": False, "groups": 1, "keepdims": False, "negative_slope
 """Options that TensorFlow.js does not have, or does not heed, and the values at which it needs none."""
 
 
-def check_known(config: Json) -> None:
-    """Check that TensorFlow.js has every layer of a config of Keras 2, with its options.
+def adapt(config: Json) -> None:
+    """Make a config that Keras wrote one that TensorFlow.js reads.
 
     Raises
     ------
     FormatError
-        If it has not; the message names the layer.
+        If TensorFlow.js has not one of its layers, or an option; the message names the layer.
 
     Examples
     --------
-    >>> check_known({"class_name": "Normalization", "config": {"name": "scaled"}})
+    >>> adapt({"class_name": "Normalization", "config": {"name": "scaled"}})
     Traceback (most recent call last):
     ...
     extend.core.errors.FormatError: layer 'scaled': TensorFlow.js has no Normalization; save as .keras or .h5
@@ -193,3 +193,6 @@ def check_known(config: Json) -> None:
                 what = f"activation {value}"
         if what:
             raise FormatError(f"layer {options['name']!r}: TensorFlow.js has no {what}; save as .keras or .h5")
+        if kind == "Bidirectional":  # Keras names the copy that runs forwards, TensorFlow.js what is copied.
+            inner = options["layer"]["config"]
+            inner["name"] = inner["name"].removeprefix("forward_")

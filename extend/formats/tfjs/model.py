@@ -184,7 +184,7 @@ def to_tfjs(model: Any, path: str | os.PathLike[str], classes: Sequence[str]) ->
     target = Target.at(Path(path))
     config = keras.keras2_of(model)
     try:
-        topology.check_known(config)
+        topology.adapt(config)
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
     group = [
