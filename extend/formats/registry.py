@@ -77,6 +77,11 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
     if path.is_dir():
         if (path / "config.json").is_file():
             return transformers.open(path, head=head, trust=trust)
+        if (path / "saved_model.pb").is_file():
+            raise FormatError(
+                f"{path} is a SavedModel folder, which only TensorFlow reads: in TensorFlow 2.15 or older run "
+                f"tf.keras.models.load_model({str(path)!r}).save('model.h5'), and open that"
+            )
         raise FormatError(f"{path} is a folder without config.json: a Flax checkpoint goes to extend.load")
     match path.suffix.lower():
         case ".keras" | ".h5" | ".hdf5":

@@ -98,7 +98,7 @@ def _read(path: Path, model: Any, told: Json, of_file: Json, of_flax: Json, prog
         return serialise.load(path, model, of_flax["call"])
     if told["held_out"] is not None and told["data"] is None:
         raise ArgumentError("held_out= goes with data=, from which the memory is measured, and there is none")
-    if path.is_file() or (path / "config.json").is_file():
+    if path.is_file() or any((path / name).is_file() for name in ("config.json", "saved_model.pb")):
         _refuse(path, "a model of another framework", of_flax)
         options = of_file | {"trust": bool(of_file["trust"])}
         return _from_file(path, model, progress=progress, **told, **options)

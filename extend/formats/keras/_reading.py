@@ -161,12 +161,16 @@ def _options_of(kind: str) -> frozenset[str]:
 
 
 def _hard_sigmoid() -> Callable[[Any], Any]:
-    ops = the_keras().ops
+    """The hard sigmoid of Keras 2, known to Keras under its name, as layers that copy their layers look it up."""
+    keras = the_keras()
+    known = keras.saving.get_registered_object("extend>keras2_hard_sigmoid")
+    if known is not None:
+        return known
 
     def keras2_hard_sigmoid(x: Any) -> Any:
-        return ops.clip(x * 0.2 + 0.5, 0.0, 1.0)
+        return keras.ops.clip(x * 0.2 + 0.5, 0.0, 1.0)
 
-    return keras2_hard_sigmoid
+    return keras.saving.register_keras_serializable("extend")(keras2_hard_sigmoid)
 
 
 def _built(config: dict[str, Any], stored: int) -> Any:

@@ -9,7 +9,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from jaxtyping import Float
 from extend.core.errors import FormatError, MissingExtraError
 from extend.formats.base import DenseHead, Input, check_names, check_replacement, digest, read_bytes, replace_file
 from extend.formats.keras import _archive as archive
+from extend.formats.keras import _labels as labels
 from extend.formats.keras import _legacy as legacy
 from extend.formats.keras._library import guarded, the_keras
 from extend.formats.keras._original import Original
@@ -51,6 +52,7 @@ class Keras:
     place: Place = field(repr=False)
     run: Callable[[list[np.ndarray]], np.ndarray] = field(repr=False, compare=False)
     original: Original | None = field(default=None, repr=False, compare=False)
+    labels: labels.Labels | None = field(default=None, compare=False)
     format: str = "keras"
 
     def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
@@ -78,7 +80,8 @@ class Keras:
         """Write an uncompiled ``.keras`` file, or an ``.h5`` that readers of Keras 2 open too.
 
         Every weight but the head's is bit-identical. Class names are kept in the file: the member ``classes.json``, the
-        attribute ``class_names``.
+        attribute ``class_names``; and in ``labels.txt`` beside it where the model that was opened had one. A file of
+        Keras 2 stays one, with its own configuration.
 
         Raises
         ------
@@ -86,20 +89,27 @@ class Keras:
             If the suffix is another one, the layers after the head cannot take the new one, or Keras 2 has not a layer
             that an .h5 would need.
         """
-        if not str(path).endswith(SUFFIXES):
+        path = Path(path)
+        if path.suffix.lower() not in SUFFIXES:
             raise FormatError(f"{path}: a Keras file ends in one of {', '.join(SUFFIXES)}")
         check_replacement(head, self.head, classes, where=path)
+        if self.labels is not None:
+            own = self.path is not None and path.absolute() == self.path.absolute()
+            labels.check_target(path, classes, own=own)
+        replace_file(path, self._written(".keras" if path.suffix.lower() == ".keras" else ".h5", head, classes))
+        if self.labels is not None:
+            replace_file(path.with_name(labels.NAME), self.labels.text(classes))
+
+    def _written(self, suffix: str, head: DenseHead, classes: tuple[str, ...]) -> bytes:
+        """The bytes of a file with this head; a file of Keras 2 keeps its own configuration."""
         columns = Columns.of(head, self.place)
-        suffix = ".keras" if str(path).endswith(".keras") else ".h5"
         if self.original is not None and self.original.suffix == suffix:
-            replace_file(path, self.original.written(self.place, columns, classes))
-            return
+            return self.original.written(self.place, columns, classes)
         model = _with_columns(self.model, self.place, columns)
         if suffix == ".keras":
-            replace_file(path, _zip_of(model, classes))
-        else:
-            config = legacy.for_both(legacy.config_of(type(model).__name__, model.get_config()))
-            replace_file(path, legacy.file_of(config, _weights(model), classes))
+            return _zip_of(model, classes)
+        config = legacy.for_both(legacy.config_of(type(model).__name__, model.get_config()))
+        return legacy.file_of(config, _weights(model), classes)
 
     def describe(self) -> dict[str, str]:
         """Describe the layers and where the head was found."""
@@ -149,21 +159,34 @@ def open(path: str | os.PathLike[str] | Any, *, trust: bool = False) -> Keras:
     >>> open(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])).head.num_classes
     3
     """
-    keras = the_keras()
-    if isinstance(path, keras.Model):
+    if not isinstance(path, str | os.PathLike):
         loss = getattr(path, "loss", None)
         return _opened(Read(_copied(path), None, loss if isinstance(loss, str) else type(loss).__name__), None)
     file = Path(path)
     try:
-        if file.suffix not in SUFFIXES:
+        if file.suffix.lower() not in SUFFIXES:
             raise FormatError(f"a Keras file ends in one of {', '.join(SUFFIXES)}")
         content = read_bytes(file, archive.MOST_WEIGHTS)
-        read = read_zip if file.suffix == ".keras" else read_hdf5
-        return _opened(read(content, trust), file)
+        opened = _opened(_reader(content)(content, trust), file)
+        found = labels.beside(file, opened.head.num_classes)
+        return opened if found is None else replace(opened, classes=opened.classes or found.names, labels=found)
     except FormatError as error:
         if isinstance(error, MissingExtraError) or str(error).startswith(str(file)):
             raise
         raise FormatError(f"{file}: {error}") from error
+
+
+def _reader(content: bytes) -> Callable[[bytes, bool], Read]:
+    """What reads a file, by how it begins: suffixes are often wrong."""
+    if content.startswith(b"\x89HDF\r\n\x1a\n"):
+        return read_hdf5
+    if content.startswith(b"PK"):
+        return read_zip
+    if content.startswith(b"version https://git-lfs"):
+        raise FormatError("it is a pointer of git-LFS in place of the file: fetch the file with git lfs pull")
+    raise FormatError(
+        f"it begins with {content[:8]!r}, and is neither HDF5 (Keras 1 and 2) nor a zip archive (Keras 3): no Keras model"
+    )
 
 
 def _copied(model: Any) -> Any:
@@ -216,8 +239,7 @@ def _opened(read: Read, path: Path | None) -> Keras:
         for tensor in model.inputs
     }
     one = next(iter(inputs.values())) if len(inputs) == 1 else inputs
-    return Keras(path, model, one, head, classes, _fingerprint(model, place), place, _runner(place),
-                 read.original)
+    return Keras(path, model, one, head, classes, _fingerprint(model, place), place, _runner(place), read.original)
 
 
 def _runner(place: Place) -> Callable[[list[np.ndarray]], np.ndarray]:
@@ -258,10 +280,12 @@ def _fingerprint(model: Any, place: Place) -> str:
     def look(part: Any, config: Any, ways: list[Way]) -> None:
         inside = [way[0] for way in ways if len(way) > 1]
         ends = [way[0] for way in ways if len(way) == 1]
+        operations = [name_of(entry) for entry in config["layers"] if entry.get("module") in archive.OPERATIONS]
+        numbers = {str(name): f"operation {number}" for number, name in enumerate(operations)}
         for entry in config["layers"]:
             kept = {k: v for k, v in entry.items() if k != "config"} if name_of(entry) in inside else entry
             if name_of(entry) not in ends:
-                parts.append(("layer", json.dumps(_stable(kept), sort_keys=True, default=str)))
+                parts.append(("layer", json.dumps(_stable(kept, numbers), sort_keys=True, default=str)))
         for layer, entry in ((layer, entry) for layer in part.layers for entry in config["layers"]
                              if name_of(entry) == layer.name):  # fmt: skip
             if layer.name in inside:
@@ -273,14 +297,18 @@ def _fingerprint(model: Any, place: Place) -> str:
     return digest(parts)
 
 
-def _stable(value: Any) -> Any:
-    """A config without what serves training alone, or differs between two loadings of one model."""
+def _stable(value: Any, numbers: Mapping[str, str]) -> Any:
+    """A config without what serves training alone, or differs between two loadings, as names of operations do."""
+    if isinstance(value, str):
+        return numbers.get(value, value)
     if isinstance(value, list | tuple):
-        return [_stable(part) for part in value]
+        return [_stable(part, numbers) for part in value]
     if isinstance(value, dict):
         drop = legacy.NEW_KEYS | {"trainable", "seed"}
         training = ("_initializer", "_regularizer", "_constraint")
-        return {k: _stable(part) for k, part in value.items() if k not in drop and not str(k).endswith(training)}
+        return {
+            k: _stable(part, numbers) for k, part in value.items() if k not in drop and not str(k).endswith(training)
+        }
     return value
 
 
@@ -302,6 +330,8 @@ def _with_columns(model: Any, place: Place, columns: Columns) -> Any:
 
 
 def _zip_of(model: Any, classes: tuple[str, ...]) -> bytes:
+    if legacy.KERAS2_HARD_SIGMOID in json.dumps(model.get_config(), default=str):
+        raise FormatError("hard_sigmoid of Keras 2 is another function than that of Keras 3: save as .h5")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.keras")
         model.save(file)
