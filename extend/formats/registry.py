@@ -36,7 +36,7 @@ def is_model(path: str | os.PathLike[str]) -> bool:
     False
     """
     place = Path(path)
-    return place.is_file() or any((place / name).is_file() for name in ("config.json", "model.json"))
+    return place.is_file() or any((place / name).is_file() for name in ("config.json", "model.json", "saved_model.pb"))
 
 
 def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None = None, trust: bool = False) -> Foreign:
@@ -91,9 +91,12 @@ def read(source: Any, *, model: Any = None, shape: Any = None, head: str | None 
             return transformers.open(path, head=head, trust=trust)
         if (path / "model.json").is_file():
             return tfjs.open(path)
-        raise FormatError(
-            f"{path} is a folder without config.json or model.json: a Flax checkpoint goes to extend.load"
-        )
+        if (path / "saved_model.pb").is_file():
+            raise FormatError(
+                f"{path} is a SavedModel folder, which only TensorFlow reads: in TensorFlow 2.15 or older run "
+                f"tf.keras.models.load_model({str(path)!r}).save('model.h5'), and open that"
+            )
+        raise FormatError(f"{path} is a folder without config.json or model.json: Flax checkpoints go to extend.load")
     match path.suffix.lower():
         case ".keras" | ".h5" | ".hdf5":
             return keras.open(path, trust=trust)

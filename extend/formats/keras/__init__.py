@@ -3,16 +3,18 @@
 from extend.formats.keras._archive import words
 from extend.formats.keras._legacy import to_keras_h5
 from extend.formats.keras._place import Columns, put
-from extend.formats.keras.model import Keras, is_keras, keras2_of, of_config, open, weights_of
+from extend.formats.keras._reading import read_config, weights_of
+from extend.formats.keras.model import SUFFIXES, Keras, keras2_of, keras_of, open
 
 __all__ = [
+    "SUFFIXES",
     "Columns",
     "Keras",
-    "is_keras",
     "keras2_of",
-    "of_config",
+    "keras_of",
     "open",
     "put",
+    "read_config",
     "to_keras_h5",
     "weights_of",
     "words",

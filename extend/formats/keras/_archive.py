@@ -13,9 +13,12 @@ import math
 import zipfile
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from extend.core.errors import FormatError, MissingExtraError
+from extend.formats.keras._library import the_keras
+from extend.formats.keras._probe import probe
 
 if TYPE_CHECKING:
     import h5py
@@ -245,6 +248,10 @@ def open_hdf5(content: bytes) -> tuple[h5py.File, int]:
         import h5py
     except ImportError as error:
         raise MissingExtraError("Keras", "keras", error) from error
+    with ThreadPoolExecutor(1) as thread:
+        probed = thread.submit(probe, content)
+        the_keras()
+        probed.result()
     try:
         file = h5py.File(io.BytesIO(content), "r")
         stored = 0

@@ -27,13 +27,14 @@ RENAMED = {
     "GRUV2": "GRU",
     "LSTMV2": "LSTM",
     "LayerNormalizationV2": "LayerNormalization",
+    "RandomCrop": "Resizing",
     "RandomHeight": "Identity",
     "RandomWidth": "Identity",
     "ThresholdedReLU": "ReLU",
     "UnifiedGRU": "GRU",
     "UnifiedLSTM": "LSTM",
 }
-"""Names within Keras 2, and layers that do nothing when a model predicts or are a case of another layer."""
+"""Names within Keras 2, and layers that do nothing, or what another layer does, when a model predicts."""
 
 SILENT = words(
     """batch_input_shape build_config fused implementation input_dim input_length input_shape input_spec
@@ -43,9 +44,7 @@ SILENT = words(
 
 DEFAULTS: dict[str, Any] = {"groups": 1, "data_format": "channels_last", "rms_scaling": False, "output_mode": None}
 TRAINING = ("_initializer", "_regularizer", "_constraint")
-MERGING = words(
-    "Add AdditiveAttention Attention Average Concatenate Dot Maximum Minimum Multiply Subtract"
-)
+MERGING = words("Add AdditiveAttention Attention Average Concatenate Dot Maximum Minimum Multiply Subtract")
 """Layers that are called with one list of tensors."""
 RECURRENT = words("Bidirectional ConvLSTM1D ConvLSTM2D ConvLSTM3D GRU LSTM RNN SimpleRNN")
 
@@ -111,7 +110,7 @@ def _model(entry: Config, target: Target) -> Config:
         result["trainable"] = named["trainable"]
     if entry["class_name"] == "Sequential":
         result.pop("trainable", None)
-        result["layers"] = [_layer(one, target) for one in _with_input(layers, named.get("build_input_shape"))]
+        result["layers"] = [_layer(one, target) for one in with_input(layers, named.get("build_input_shape"))]
         return {"module": "keras", "class_name": "Sequential", "config": result, "registered_name": None}
     shift = _shifts(layers, named["output_layers"])
     made = []
@@ -129,8 +128,8 @@ def _model(entry: Config, target: Target) -> Config:
     return {"module": FUNCTIONAL, "class_name": "Functional", "config": result, "registered_name": "Functional"}
 
 
-def _with_input(layers: list[Config], build_shape: Any) -> list[Config]:
-    """The layers of a Sequential with an InputLayer, where a shape is known."""
+def with_input(layers: list[Config], build_shape: Any) -> list[Config]:
+    """Return the layers of a Sequential with an InputLayer before them, where a shape is known."""
     if not layers or layers[0]["class_name"] == "InputLayer":
         return layers
     shape, dtype = _input_of(layers[0])
@@ -166,10 +165,7 @@ def _layer(entry: Config, target: Target) -> Config:
     known = RENAMED.get(kind, kind)
     if known not in KERAS2_LAYERS or not isinstance(inner, dict):
         return {key: value for key, value in entry.items() if key != "build_config"}
-    if kind == "InputLayer":
-        config = _input_layer(inner)
-    else:
-        config = _options(kind, known, dict(inner), target)
+    config = _input_layer(inner) if kind == "InputLayer" else _options(kind, known, dict(inner), target)
     return {"module": "keras.layers", "class_name": known, "config": config, "registered_name": None}
 
 
@@ -201,6 +197,8 @@ def _options(kind: str, known: str, config: Config, target: Target) -> Config:
                 raise FormatError(f"layer {config.get('name')!r} ({kind}): Keras 3 has no {shown}, so it is not read")
         elif key in INNER and isinstance(value, dict):
             result[key] = _layer(value, target)
+        elif key == "axis" and isinstance(value, list) and len(value) == 1:
+            result[key] = value[0]
         elif key == "cells":
             result[key] = [_layer(cell, target) for cell in value]
         elif key.endswith("activation"):
@@ -245,12 +243,6 @@ def _rename(old: str, new: str) -> Callable[[Config, Target], None]:
     return rule
 
 
-def _one_axis(config: Config, target: Target) -> None:
-    axis = config.get("axis")
-    if isinstance(axis, list) and len(axis) == 1:
-        config["axis"] = axis[0]
-
-
 def _reset_after(config: Config, target: Target) -> None:
     if "reset_after" not in config:
         config["reset_after"] = target.two_biases(str(config.get("name")))
@@ -269,19 +261,24 @@ def _nothing(config: Config, target: Target) -> None:
         del config[key]
 
 
+def _middle(config: Config, target: Target) -> None:
+    """When a model predicts, a random crop is the largest middle part of its proportions, resized."""
+    config["crop_to_aspect_ratio"] = True
+
+
 def _stateless(config: Config, target: Target) -> None:
     """A model that predicts from one batch starts from zeros, as a stateful one does when it was just loaded."""
     config["stateful"] = False
 
 
 RULES: dict[str, tuple[Callable[[Config, Target], None], ...]] = {
-    **dict.fromkeys(("BatchNormalization", "BatchNormalizationV1", "BatchNormalizationV2"), (_one_axis,)),
     **dict.fromkeys(("GRU", "GRUV2", "UnifiedGRU"), (_stateless, _reset_after)),
     **dict.fromkeys(("LSTM", "LSTMV2", "UnifiedLSTM", "RNN", "SimpleRNN"), (_stateless,)),
     **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), (_stateless,)),
     **dict.fromkeys(("RandomHeight", "RandomWidth"), (_nothing,)),
     "GRUCell": (_reset_after,),
     "LeakyReLU": (_rename("alpha", "negative_slope"),),
+    "RandomCrop": (_middle,),
     "ThresholdedReLU": (_above,),
 }
 
@@ -337,7 +334,9 @@ def _tensor(value: Any, shift: Mapping[str, int]) -> Any:
 def _node(node: Any, layer: Config, shift: Mapping[str, int]) -> Config:
     """One call of a layer in the words of Keras 3."""
     kind, name = layer.get("class_name"), layer.get("config", {}).get("name")
-    if not isinstance(node, list) or not all(_is_reference(part, shift) or part[0] == "_CONSTANT_VALUE" for part in node):
+    if not isinstance(node, list) or not all(
+        _is_reference(part, shift) or part[0] == "_CONSTANT_VALUE" for part in node
+    ):
         raise FormatError(f"layer {name!r} is called with more than tensors and lists of them, which is not read")
     tensors = [_tensor(part, shift) for part in node]
     given = node[-1][3] if len(node[-1]) > 3 else {}

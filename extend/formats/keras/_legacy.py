@@ -21,9 +21,14 @@ from extend.core.errors import FormatError, MissingExtraError
 from extend.formats.base import replace_file
 from extend.formats.dense import DenseNetwork
 from extend.formats.keras._archive import KERAS2_LAYERS, MODELS, words
+from extend.formats.keras._keras2 import with_input
+from extend.formats.keras._probe import noted
 
 KERAS_VERSION = b"2.15.0"
 """The last Keras 2, whose file format this is."""
+
+KERAS2_HARD_SIGMOID = "keras2_hard_sigmoid"
+"""What `hard_sigmoid` of Keras 2, which is another function in Keras 3, is called in a model here."""
 
 HEADER_LIMIT = 64512
 """Bytes of an attribute that is stored in an object's header; longer lists are cut as Keras cuts them."""
@@ -103,7 +108,9 @@ def to_keras_h5(network: DenseNetwork, path: str | os.PathLike[str]) -> None:
             kernel, bias = network.scale[:, None] * kernel, bias + network.offset @ kernel
         name = f"dense_{number + 1}"
         layers.append({"class_name": "Dense", "config": _dense(name, kernel.shape[1], layer.activation)})
-        weights.append((name, [(f"{name}/kernel:0", kernel.astype(np.float32)), (f"{name}/bias:0", bias.astype(np.float32))]))
+        weights.append(
+            (name, [(f"{name}/kernel:0", kernel.astype(np.float32)), (f"{name}/bias:0", bias.astype(np.float32))])
+        )
     config = {"class_name": "Sequential", "config": {"name": "sequential_1", "layers": layers}}
     replace_file(path, file_of(config, weights, network.classes))
 
@@ -147,7 +154,7 @@ def file_of(config: Mapping[str, Any], weights: Weights, classes: Iterable[str] 
             _names(own, "weight_names", [name for name, _ in values])
             for name, value in values:
                 own.create_dataset(name, data=value)
-    return content.getvalue()
+    return noted(content.getvalue())
 
 
 def _names(group: Any, attribute: str, names: list[str]) -> None:
@@ -180,8 +187,11 @@ def for_both(config: Mapping[str, Any], inside: bool = False) -> dict[str, Any]:
     """
     inner = config["config"]
     if isinstance(inner, list):
-        return {**config, "config": [_both_layer(entry) for entry in inner]}
-    result = {**inner, "layers": [_both_layer(entry) for entry in inner["layers"]]}
+        inner = {"name": config.get("name") or "sequential", "layers": inner}
+    layers = (
+        inner["layers"] if "output_layers" in inner else with_input(inner["layers"], inner.get("build_input_shape"))
+    )
+    result = {**inner, "layers": [_both_layer(entry) for entry in layers]}
     if "output_layers" in inner:
         if inside:
             for key in ("input_layers", "output_layers"):
@@ -199,11 +209,14 @@ def _both_layer(entry: Mapping[str, Any]) -> dict[str, Any]:
     if entry["class_name"] in MODELS:
         kept = {key: part for key, part in entry.items() if key not in ("module", "registered_name", "build_config")}
         return for_both(kept, inside=True)
-    return {**entry, "config": _for_both_options(entry["config"])}
+    options = _for_both_options(entry["config"])
+    if entry["class_name"] != "InputLayer":
+        options.pop("batch_input_shape", None)
+    return {**entry, "config": options}
 
 
 def _for_both_options(value: Any) -> Any:
-    """Options without those of Keras 2 alone that stand at their defaults; policies by name; no initializers' dtypes."""
+    """Options without those that only Keras 2 has, where they stand at their defaults; policies by name."""
     if isinstance(value, list):
         return [_for_both_options(part) for part in value]
     if not isinstance(value, dict):
@@ -214,7 +227,11 @@ def _for_both_options(value: Any) -> Any:
             part = part["config"].get("name", part)
         if key.endswith("_initializer") and isinstance(part, dict) and isinstance(part.get("config"), dict):
             part = part | {"config": {k: v for k, v in part["config"].items() if k != "dtype"}}
+        if key == "axis" and isinstance(part, list) and len(part) == 1:
+            part = part[0]
         result[key] = _for_both_options(part)
+    if "rate" in result and result.get("noise_shape", 0) is None:
+        del result["noise_shape"]
     return result
 
 
@@ -281,7 +298,10 @@ def _layer(entry: Mapping[str, Any], models: Collection[str] = ()) -> dict[str, 
     else:
         raise FormatError(f"layer {config.get('name')!r}: Keras 2 has no layer {kind}; save as .keras")
     if "inbound_nodes" in entry:
-        result |= {"name": config["name"], "inbound_nodes": [_node(n, config["name"], models) for n in entry["inbound_nodes"]]}
+        result |= {
+            "name": config["name"],
+            "inbound_nodes": [_node(n, config["name"], models) for n in entry["inbound_nodes"]],
+        }
     return result
 
 
@@ -296,7 +316,7 @@ def _plain(value: Any, kind: str = "") -> Any:
         if name == "DTypePolicy":
             return inner["name"]
         if name == "function":
-            return "hard_sigmoid" if inner == "keras2_hard_sigmoid" else inner
+            return "hard_sigmoid" if inner == KERAS2_HARD_SIGMOID else inner
         if name in ("L1", "L2"):
             return {"class_name": "L1L2", "config": {"l1": 0.0, "l2": 0.0} | inner}
         if name in KERAS2_LAYERS | MODELS:  # Inside a wrapper; Keras 3 finds it by its module, Keras 2 needs none.
@@ -314,7 +334,9 @@ def _plain(value: Any, kind: str = "") -> Any:
         if key == "batch_shape":
             key = "batch_input_shape"
         if key.endswith("activation") and part == "hard_sigmoid":
-            raise FormatError(f"layer {value.get('name')!r}: hard_sigmoid is another function in Keras 2; save as .keras")
+            raise FormatError(
+                f"layer {value.get('name')!r}: hard_sigmoid is another function in Keras 2; save as .keras"
+            )
         if (kind, key) == ("LeakyReLU", "negative_slope"):
             key = "alpha"
         result[key] = _plain(part)

@@ -30,5 +30,6 @@ def guarded(action: Callable[[], Any]) -> Any:
 
 
 def one_line(error: Exception) -> str:
-    """Return an error's class and message on one line, cut at 500 characters."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    """Return an error's class and message on one line of 300 characters; of what Keras says, the reason at its end."""
+    reason = " ".join(str(error).rpartition("Exception encountered:")[2].split())
+    return f"{type(error).__name__}: {reason}"[:300]

@@ -62,7 +62,13 @@ def operation(entry: Config, nodes: list[Any], tensor: Callable[[Any], Any]) -> 
     module, kind, options, _ = made
     registered = None if module == LAYERS else kind
     config = options | {"name": name}
-    return {"module": module, "class_name": kind, "config": config, "registered_name": registered, "inbound_nodes": calls}
+    return {
+        "module": module,
+        "class_name": kind,
+        "config": config,
+        "registered_name": registered,
+        "inbound_nodes": calls,
+    }
 
 
 def _node_def(config: Config, nodes: list[Any]) -> tuple[str, list[Any]]:

@@ -20,6 +20,7 @@ import numpy as np
 from extend.formats.keras import _archive as archive
 from extend.formats.keras import _legacy as legacy
 from extend.formats.keras import _weights as weights
+from extend.formats.keras._probe import noted
 from extend.formats.keras._place import Columns, Place, put
 
 
@@ -61,7 +62,9 @@ class Original:
     def _h5(
         self, config: dict[str, Any], kernel: str, bias: str | None, columns: Columns, classes: tuple[str, ...]
     ) -> bytes:
-        replaced = {kernel: columns.kernel, **({bias: columns.bias} if bias else {})}
+        replaced = {kernel: columns.kernel}
+        if bias is not None and columns.bias is not None:
+            replaced[bias] = columns.bias
         written: legacy.Weights = []
         with h5py.File(io.BytesIO(self.content), "r") as file:
             group = file["model_weights"]
@@ -95,7 +98,7 @@ class Original:
                         folder[str(place)] = value
             target.writestr("metadata.json", source.read("metadata.json"))
             target.writestr("config.json", json.dumps(config))
-            target.writestr(archive.WEIGHTS, arrays.getvalue())
+            target.writestr(archive.WEIGHTS, noted(arrays.getvalue()))
             target.writestr("classes.json", json.dumps(list(classes)))
         return result.getvalue()
 

@@ -7,10 +7,12 @@ import inspect
 import json
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from extend.core.errors import FormatError
 from extend.formats.keras import _archive as archive
@@ -90,6 +92,34 @@ def read_hdf5(content: bytes, trust: bool) -> Read:
         model = _built(archive.check_config(config), stored)
         slots = of_h5(model, config, group)
         guarded(lambda: fill(model, slots, file, flipped=False))
+    return Read(model, classes, loss)
+
+
+def read_config(
+    config: Any, arrays: Mapping[str, np.ndarray], fill: Callable[[Any], None], classes: Any, loss: str | None
+) -> Read:
+    """Read a model of which a config of Keras 2 and the arrays are known.
+
+    Parameters
+    ----------
+    config
+        ``{"class_name": "Sequential" or "Model", "config": ...}``; it is checked as that of a file.
+    arrays
+        The weights by their names, such as ``"gru/bias"``; the model may not be larger than they are.
+    fill
+        A function that gives the model's variables their numbers.
+    classes, loss
+        The classes' names, and the loss that the model was trained with, or None.
+
+    Raises
+    ------
+    FormatError
+        If it names what is not Keras' own, or Keras cannot build it.
+    """
+    paths = [name.split("/") for name, array in arrays.items() if name.endswith("/bias") and array.ndim == 2]
+    of_two = {part.removeprefix("forward_").removeprefix("backward_") for path in paths for part in path}
+    model, _ = model_of(config, sum(array.size for array in arrays.values()) * 4, False, of_two.__contains__)
+    fill(model)
     return Read(model, classes, loss)
 
 

@@ -130,7 +130,9 @@ def _of_layer(layer: Any, entry: Config, own: h5py.Group) -> list[Slot]:
             if _is_model(inner):
                 slots += of_zip(part, inner, own[key])
             else:
-                slots += _of_layer(part, {"config": inner.get("config", {}) if isinstance(inner, dict) else {}}, own[key])
+                slots += _of_layer(
+                    part, {"config": inner.get("config", {}) if isinstance(inner, dict) else {}}, own[key]
+                )
     places: dict[str, Iterator[h5py.Group]] = {}
     for cell in getattr(layer, "cells", ()) if "cells" in own else ():
         stem = to_snake_case(type(cell).__name__)
@@ -169,7 +171,7 @@ def _pairs(model: Any, config: Config) -> list[tuple[Any, Config]]:
 def _split(layer: Any, entry: Config) -> tuple[list[Any], list[Any]]:
     """What is trained and what is not, each in the order of Keras 2."""
     inner = entry["config"].get("layer") if isinstance(entry["config"], dict) else None
-    if _is_model(inner):
+    if isinstance(inner, dict) and _is_model(inner):
         return _split(layer.layer, inner)
     if not _is_model(entry):
         return list(layer.trainable_weights), list(layer.non_trainable_weights)

@@ -9,7 +9,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from jaxtyping import Float
 from extend.core.errors import FormatError, MissingExtraError
 from extend.formats.base import DenseHead, Input, check_names, check_replacement, digest, read_bytes, replace_file
 from extend.formats.keras import _archive as archive
+from extend.formats.keras import _labels as labels
 from extend.formats.keras import _legacy as legacy
 from extend.formats.keras._library import guarded, the_keras
 from extend.formats.keras._original import Original
 from extend.formats.keras._place import Columns, Place, Way, find, head_of, name_of, put
-from extend.formats.keras._reading import Read, model_of, read_hdf5, read_zip, weights_of
+from extend.formats.keras._reading import Read, read_hdf5, read_zip, weights_of
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 REGRESSION = archive.words(
@@ -51,6 +52,7 @@ class Keras:
     place: Place = field(repr=False)
     run: Callable[[list[np.ndarray]], np.ndarray] = field(repr=False, compare=False)
     original: Original | None = field(default=None, repr=False, compare=False)
+    labels: labels.Labels | None = field(default=None, compare=False)
     format: str = "keras"
 
     def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
@@ -78,7 +80,8 @@ class Keras:
         """Write an uncompiled ``.keras`` file, an ``.h5`` that readers of Keras 2 open too, or a TensorFlow.js model.
 
         Every weight but the head's is bit-identical. Class names are kept in the file: the member ``classes.json``, the
-        attribute ``class_names``.
+        attribute ``class_names``; and in ``labels.txt`` beside it where the model that was opened had one. A file of
+        Keras 2 stays one, with its own configuration.
 
         Raises
         ------
@@ -88,21 +91,29 @@ class Keras:
         """
         from extend.formats import tfjs  # It opens Keras models too.
 
-        if not is_keras(path) and not tfjs.is_target(path):
+        path = Path(path)
+        if path.suffix.lower() not in SUFFIXES and not tfjs.is_target(path):
             raise FormatError(f"{path}: a Keras file ends in one of {', '.join(SUFFIXES)}")
         check_replacement(head, self.head, classes, where=path)
-        columns = Columns.of(head, self.place)
-        suffix = ".keras" if str(path).endswith(".keras") else ".h5"
-        if self.original is not None and self.original.suffix == suffix:
-            replace_file(path, self.original.written(self.place, columns, classes))
+        if tfjs.is_target(path):
+            tfjs.to_tfjs(_with_columns(self.model, self.place, Columns.of(head, self.place)), path, classes)
             return
+        if self.labels is not None:
+            own = self.path is not None and path.absolute() == self.path.absolute()
+            labels.check_target(path, classes, own=own)
+        replace_file(path, self._written(".keras" if path.suffix.lower() == ".keras" else ".h5", head, classes))
+        if self.labels is not None:
+            replace_file(path.with_name(labels.NAME), self.labels.text(classes))
+
+    def _written(self, suffix: str, head: DenseHead, classes: tuple[str, ...]) -> bytes:
+        """The bytes of a file with this head; a file of Keras 2 keeps its own configuration."""
+        columns = Columns.of(head, self.place)
+        if self.original is not None and self.original.suffix == suffix:
+            return self.original.written(self.place, columns, classes)
         model = _with_columns(self.model, self.place, columns)
-        if not is_keras(path):
-            tfjs.to_tfjs(model, path, classes)
-        elif suffix == ".keras":
-            replace_file(path, _zip_of(model, classes))
-        else:
-            replace_file(path, legacy.file_of(legacy.for_both(keras2_of(model)), _weights(model), classes))
+        if suffix == ".keras":
+            return _zip_of(model, classes)
+        return legacy.file_of(legacy.for_both(keras2_of(model)), _weights(model), classes)
 
     def describe(self) -> dict[str, str]:
         """Describe the layers and where the head was found."""
@@ -152,66 +163,21 @@ def open(path: str | os.PathLike[str] | Any, *, trust: bool = False) -> Keras:
     >>> open(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])).head.num_classes
     3
     """
-    keras = the_keras()
-    if isinstance(path, keras.Model):
+    if not isinstance(path, str | os.PathLike):
         loss = getattr(path, "loss", None)
-        return _opened(Read(_copied(path), None, loss if isinstance(loss, str) else type(loss).__name__), None)
+        return keras_of(Read(_copied(path), None, loss if isinstance(loss, str) else type(loss).__name__), None)
     file = Path(path)
     try:
-        if file.suffix not in SUFFIXES:
+        if file.suffix.lower() not in SUFFIXES:
             raise FormatError(f"a Keras file ends in one of {', '.join(SUFFIXES)}")
         content = read_bytes(file, archive.MOST_WEIGHTS)
-        read = read_zip if file.suffix == ".keras" else read_hdf5
-        return _opened(read(content, trust), file)
+        opened = keras_of(_reader(content)(content, trust), file)
+        found = labels.beside(file, opened.head.num_classes)
+        return opened if found is None else replace(opened, classes=opened.classes or found.names, labels=found)
     except FormatError as error:
         if isinstance(error, MissingExtraError) or str(error).startswith(str(file)):
             raise
         raise FormatError(f"{file}: {error}") from error
-
-
-def of_config(
-    config: Any,
-    arrays: Mapping[str, np.ndarray],
-    fill: Callable[[Any], None],
-    *,
-    path: Path,
-    classes: tuple[str, ...] | None,
-    loss: str | None,
-) -> Keras:
-    """Open a model of which a config of Keras 2 and the arrays are known.
-
-    Parameters
-    ----------
-    config
-        ``{"class_name": "Sequential" or "Model", "config": ...}``; it is checked as that of a file.
-    arrays
-        The weights by their names, such as ``"gru/bias"``; the model may not be larger than they are.
-    fill
-        A function that gives the model's variables their numbers.
-    path, classes, loss
-        The file, the classes' names in it, and the loss that the model was trained with.
-
-    Raises
-    ------
-    FormatError
-        As `open` says.
-    """
-    paths = [name.split("/") for name, array in arrays.items() if name.endswith("/bias") and array.ndim == 2]
-    of_two = {part.removeprefix("forward_").removeprefix("backward_") for path in paths for part in path}
-    model, _ = model_of(config, sum(array.size for array in arrays.values()) * 4, False, of_two.__contains__)
-    fill(model)
-    return _opened(Read(model, classes, loss), path)
-
-
-def is_keras(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path has the suffix of a Keras file.
-
-    Examples
-    --------
-    >>> is_keras("net.h5"), is_keras("net.onnx")
-    (True, False)
-    """
-    return str(path).endswith(SUFFIXES)
 
 
 def keras2_of(model: Any) -> dict[str, Any]:
@@ -223,6 +189,19 @@ def keras2_of(model: Any) -> dict[str, Any]:
         If Keras 2 has not one of its layers; the message names it.
     """
     return legacy.config_of(type(model).__name__, model.get_config())
+
+
+def _reader(content: bytes) -> Callable[[bytes, bool], Read]:
+    """What reads a file, by how it begins: suffixes are often wrong."""
+    if content.startswith(b"\x89HDF\r\n\x1a\n"):
+        return read_hdf5
+    if content.startswith(b"PK"):
+        return read_zip
+    if content.startswith(b"version https://git-lfs"):
+        raise FormatError("it is a pointer of git-LFS in place of the file: fetch the file with git lfs pull")
+    raise FormatError(
+        f"it begins with {content[:8]!r}, and is neither HDF5 (Keras 1 and 2) nor a zip archive (Keras 3): no Keras model"
+    )
 
 
 def _copied(model: Any) -> Any:
@@ -256,7 +235,8 @@ def _assign(source: Any, target: Any, skip: Way) -> None:
                 raise FormatError(f"layer {old.name!r}: weight {a.path} could not be copied exactly")
 
 
-def _opened(read: Read, path: Path | None) -> Keras:
+def keras_of(read: Read, path: Path | None) -> Keras:
+    """Return what was read of a file as an opened model; a FormatError says why it is no classifier."""
     model, classes = read.model, read.classes
     if not _plain_model(model):
         raise FormatError(f"{type(model).__name__} is neither Sequential nor functional: its layers are not known")
@@ -316,10 +296,12 @@ def _fingerprint(model: Any, place: Place) -> str:
     def look(part: Any, config: Any, ways: list[Way]) -> None:
         inside = [way[0] for way in ways if len(way) > 1]
         ends = [way[0] for way in ways if len(way) == 1]
+        operations = [name_of(entry) for entry in config["layers"] if entry.get("module") in archive.OPERATIONS]
+        numbers = {str(name): f"operation {number}" for number, name in enumerate(operations)}
         for entry in config["layers"]:
             kept = {k: v for k, v in entry.items() if k != "config"} if name_of(entry) in inside else entry
             if name_of(entry) not in ends:
-                parts.append(("layer", json.dumps(_stable(kept), sort_keys=True, default=str)))
+                parts.append(("layer", json.dumps(_stable(kept, numbers), sort_keys=True, default=str)))
         for layer, entry in ((layer, entry) for layer in part.layers for entry in config["layers"]
                              if name_of(entry) == layer.name):  # fmt: skip
             if layer.name in inside:
@@ -331,14 +313,18 @@ def _fingerprint(model: Any, place: Place) -> str:
     return digest(parts)
 
 
-def _stable(value: Any) -> Any:
-    """A config without what serves training alone, or differs between two loadings of one model."""
+def _stable(value: Any, numbers: Mapping[str, str]) -> Any:
+    """A config without what serves training alone, or differs between two loadings, as names of operations do."""
+    if isinstance(value, str):
+        return numbers.get(value, value)
     if isinstance(value, list | tuple):
-        return [_stable(part) for part in value]
+        return [_stable(part, numbers) for part in value]
     if isinstance(value, dict):
         drop = legacy.NEW_KEYS | {"trainable", "seed"}
         training = ("_initializer", "_regularizer", "_constraint")
-        return {k: _stable(part) for k, part in value.items() if k not in drop and not str(k).endswith(training)}
+        return {
+            k: _stable(part, numbers) for k, part in value.items() if k not in drop and not str(k).endswith(training)
+        }
     return value
 
 
@@ -360,6 +346,8 @@ def _with_columns(model: Any, place: Place, columns: Columns) -> Any:
 
 
 def _zip_of(model: Any, classes: tuple[str, ...]) -> bytes:
+    if legacy.KERAS2_HARD_SIGMOID in json.dumps(model.get_config(), default=str):
+        raise FormatError("hard_sigmoid of Keras 2 is another function than that of Keras 3: save as .h5")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.keras")
         model.save(file)

@@ -83,7 +83,7 @@ class TensorFlowJS:
         FormatError
             If the suffix is of another format, or the folder holds something else.
         """
-        if keras.is_keras(path):
+        if path.suffix.lower() in keras.SUFFIXES:
             self.keras.save(path, head, classes)
             return
         check_replacement(head, self.head, classes, where=path)
@@ -145,14 +145,10 @@ def open(path: str | os.PathLike[str]) -> TensorFlowJS:
         metadata = topology.parse(source.read(METADATA, MOST_JSON)) if source.holds(METADATA) else {}
         labels = topology.labels_of(metadata)
         stored = {weight.name: weight.array() for group in groups for weight in group}
-        opened = keras.of_config(
-            config,
-            stored,
-            lambda model: assign(model, stored),
-            path=source.path,
-            classes=None if labels is None else labels[1],
-            loss=topology.loss_of(document),
-        )
+        names = None if labels is None else labels[1]
+        loss = topology.loss_of(document)
+        model = keras.read_config(config, stored, lambda model: assign(model, stored), names, loss)
+        opened = keras.keras_of(model, source.path)
     except FormatError as error:
         if isinstance(error, MissingExtraError) or str(error).startswith(str(where)):
             raise
