@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
+import h5py
 import keras
 from keras import layers
 
@@ -180,6 +181,47 @@ def test_keras_becomes_tensorflow_js_and_back(name: str, tmp_path: Path) -> None
         np.testing.assert_allclose(np.asarray(back(x)), np.asarray(model(x)), atol=1e-5)
 
 
+def _of_keras3(model: keras.Model, folder: Path, names: str) -> None:
+    """What TensorFlow.js' converter 4 makes of a ``.keras`` file ("paths"), or of Keras 3's ``.h5`` ("layers")."""
+    model.save(folder / "made.keras")
+    with zipfile.ZipFile(folder / "made.keras") as archive:
+        config = json.loads(archive.read("config.json"))
+        (folder / "w.h5").write_bytes(archive.read("model.weights.h5"))
+    if names == "paths":
+        config = without_modules(config)
+        found: dict[str, np.ndarray] = {}
+        with h5py.File(folder / "w.h5") as file:
+            file.visititems(lambda name, item: found.update({name: item[()]}) if hasattr(item, "shape") else None)
+    else:
+        found = {weight.path: np.asarray(weight.value) for weight in model.weights}
+    found = {name: array for name, array in found.items() if array.dtype == np.float32}
+    entries = [{"name": name, "shape": list(array.shape), "dtype": "float32"} for name, array in found.items()]
+    (folder / "all.bin").write_bytes(b"".join(array.tobytes() for array in found.values()))
+    topology = {"keras_version": keras.__version__, "model_config": config}
+    manifest = [{"paths": ["all.bin"], "weights": entries}]
+    text = json.dumps({"format": "layers-model", "modelTopology": topology, "weightsManifest": manifest})
+    (folder / "model.json").write_text(text)
+
+
+def without_modules(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: without_modules(v) for k, v in value.items() if k not in ("module", "registered_name")}
+    return [without_modules(part) for part in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("names", ["paths", "layers"])
+def test_configs_of_keras_3(names: str, tmp_path: Path) -> None:
+    """TensorFlow.js cannot read them; they are opened, and what is written is what it can read."""
+    model = functional()
+    _of_keras3(model, tmp_path, names)
+    opened = read(tmp_path)
+    x = inputs(opened)
+    np.testing.assert_allclose(answers(opened, x), np.asarray(model(x)), atol=1e-5)
+    opened.save(tmp_path / "out.tfjs", *_same(opened))
+    assert "batch_input_shape" in (tmp_path / "out.tfjs" / "model.json").read_text()
+    np.testing.assert_array_equal(read(tmp_path / "out.tfjs").features(x), opened.features(x))
+
+
 def _same(opened: Foreign) -> tuple[DenseHead, tuple[str, ...]]:
     return opened.head, ("a", "b", "c")
 
@@ -248,6 +290,7 @@ def test_large_weights_are_cut_in_files_of_4_mb(tmp_path: Path) -> None:
     np.testing.assert_array_equal(opened.head.kernel, np.asarray(model.layers[-1].kernel))
 
 
+@pytest.mark.parametrize("name", ["picture", "converted"], indirect=True, scope="module")
 def test_names_of_javascript_are_read(name: str, opened: Foreign, tmp_path: Path) -> None:
     """`batchInputShape`, `channelsLast`: as `model.toJSON` writes without Python's names."""
 

@@ -206,6 +206,29 @@ def check_config(config: Any) -> dict[str, Any]:
     return checked
 
 
+def is_keras3(config: Any) -> bool:
+    """Return whether a config is one of Keras 3, which alone calls the shape of an input so."""
+    if isinstance(config, list):
+        return any(map(is_keras3, config))
+    return isinstance(config, dict) and ("batch_shape" in config or any(map(is_keras3, config.values())))
+
+
+def with_modules(value: Any) -> Any:
+    """Return a config of Keras 3 with the modules of Keras' own classes, which TensorFlow.js' converter drops."""
+    if isinstance(value, list):
+        return [with_modules(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    result = {key: with_modules(part) for key, part in value.items()}
+    kind = value.get("class_name")
+    if "config" in value and isinstance(kind, str) and value.get("module") is None and kind not in DATA:
+        own = {"Functional": "keras.src.models.functional", "Model": "keras.src.models.functional"}
+        module = own.get(kind) or next((home for home, classes in HOMES.items() if kind in classes), None)
+        result |= {"module": module, "registered_name": None if module != own["Model"] else "Functional"}
+        result["class_name"] = "Functional" if kind == "Model" else kind
+    return result
+
+
 def _refused(layer: str, what: str) -> str:
     return (
         f"layer {layer[:100]!r}: {what[:200]} is not among the layers of Keras that are opened; if you trust the "

@@ -98,7 +98,7 @@ def read_hdf5(content: bytes, trust: bool) -> Read:
 def read_config(
     config: Any, arrays: Mapping[str, np.ndarray], fill: Callable[[Any], None], classes: Any, loss: str | None
 ) -> Read:
-    """Read a model of which a config of Keras 2 and the arrays are known.
+    """Read a model of which the config, of Keras 2 or 3, and the arrays are known.
 
     Parameters
     ----------
@@ -116,9 +116,14 @@ def read_config(
     FormatError
         If it names what is not Keras' own, or Keras cannot build it.
     """
+    stored = sum(array.size for array in arrays.values()) * 4
+    if archive.is_keras3(config):
+        model = _built(archive.check_config(archive.with_modules(config)), stored)
+        fill(model)
+        return Read(model, classes, loss)
     paths = [name.split("/") for name, array in arrays.items() if name.endswith("/bias") and array.ndim == 2]
     of_two = {part.removeprefix("forward_").removeprefix("backward_") for path in paths for part in path}
-    model, _ = model_of(config, sum(array.size for array in arrays.values()) * 4, False, of_two.__contains__)
+    model, _ = model_of(config, stored, False, of_two.__contains__)
     fill(model)
     return Read(model, classes, loss)
 

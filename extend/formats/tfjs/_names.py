@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,11 +53,16 @@ def assign(model: Any, stored: dict[str, np.ndarray]) -> None:
     FormatError
         If a weight has no numbers, or of another shape, or two layers have one name; or numbers are left over.
     """
+    if any(name.rpartition("/")[0].endswith("vars") for name in stored):
+        _load(model, stored)
+        return
+    known = {layer.name for layer in leaves(model)}
+    stored = {_without_models(name, known): array for name, array in stored.items()}
     unused = {_short(name): name for name in stored} | {name: name for name in stored}
     taken: set[str] = set()
     for layer in leaves(model):
         for variable, name in zip(weights_of(layer), names_of(layer), strict=True):
-            found = unused.get(name)
+            found = unused.get(name, unused.get(name.replace("/depthwise_kernel", "/kernel")))  # So Keras 3 calls it.
             if found is None:
                 raise FormatError(f"layer {layer.name!r}: no weight is named {name!r}")
             if found in taken:
@@ -68,6 +75,28 @@ def assign(model: Any, stored: dict[str, np.ndarray]) -> None:
             variable.assign(stored[found])
     if left := sorted(stored.keys() - taken):
         raise FormatError(f"{len(left)} weights are of no layer: {', '.join(map(repr, left[:10]))[:500]}")
+
+
+def _without_models(name: str, layers: Collection[str]) -> str:
+    """A name without the names of models before the layer's, which Keras 3 puts there."""
+    parts = name.split("/")
+    start = next((place for place, part in enumerate(parts[:-1]) if part in layers), 0)
+    return "/".join(parts[start:])
+
+
+def _load(model: Any, stored: Mapping[str, np.ndarray]) -> None:
+    """Let Keras itself place the weights of a ``.keras`` file, whose names are the paths in its HDF5 file."""
+    import h5py
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "model.weights.h5")
+        try:
+            with h5py.File(file, "w") as target:
+                for name, array in stored.items():
+                    target.create_dataset(name, data=array)
+            model.load_weights(file)
+        except Exception as error:  # Keras raises anything for weights that are not the model's.
+            raise FormatError(f"the weights do not fit the layers: {type(error).__name__}: {error}"[:300]) from error
 
 
 def _short(name: str) -> str:

@@ -76,14 +76,15 @@ class TensorFlowJS:
     def save(self, path: Path, head: DenseHead, classes: tuple[str, ...]) -> None:
         """Write a folder, a ``.json`` file with its weights beside it, a zip archive, or a file of Keras.
 
-        Every weight but the head's keeps its bytes, quantized ones too; the head is stored as float32.
+        Every weight but the head's keeps its bytes, quantized ones too; the head is stored as float32. The config of
+        Keras 3, which TensorFlow.js cannot read, becomes one of Keras 2, and all weights become float32.
 
         Raises
         ------
         FormatError
             If the suffix is of another format, or the folder holds something else.
         """
-        if path.suffix.lower() in keras.SUFFIXES:
+        if path.suffix.lower() in keras.SUFFIXES or keras.is_keras3(topology.read(self.document)):
             self.keras.save(path, head, classes)
             return
         check_replacement(head, self.head, classes, where=path)
