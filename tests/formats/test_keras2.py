@@ -144,7 +144,7 @@ def test_teachable_machine_learns_a_class_with_its_labels(tmp_path: Path) -> Non
 def test_labels_of_other_kinds(tmp_path: Path) -> None:
     assert format.open(teachable_machine(tmp_path / "a", "dog\r\ncat\r\n")).classes == ("dog", "cat")
     assert format.open(teachable_machine(tmp_path / "b", "1 cat\n0 dog\n")).classes == ("dog", "cat")
-    with pytest.raises(FormatError, match="names 1 classes, and the head of keras_model.h5 has 2 columns"):
+    with pytest.raises(FormatError, match=r"names 1 classes, and the head of keras_model\.h5 has 2 columns"):
         format.open(teachable_machine(tmp_path / "c", "0 dog\n"))
 
 
@@ -243,7 +243,7 @@ def first(kind: str, **config: Any) -> dict[str, Any]:
         (first("Lambda", function=["4wE=", None, None]), "'mine': Lambda is not among the layers"),
         (first("LocallyConnected1D", filters=2), "'mine': LocallyConnected1D is not among"),
         (first("Custom>Odd"), "'mine': Custom>Odd is not among"),
-        ({"class_name": "InputLayer", "config": {"name": "mine", "batch_input_shape": [None, 3], "ragged": True}}, "ragged"),
+        (first("InputLayer", ragged=True), "'mine': a ragged input cannot be read"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_named_in_one_line(tmp_path: Path, layer: dict[str, Any], text: str) -> None:
