@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from extend.core.errors import FormatError, MissingExtraError
 
 
@@ -27,6 +29,32 @@ def guarded(action: Callable[[], Any]) -> Any:
         raise
     except Exception as error:
         raise FormatError(f"Keras cannot load it: {one_line(error)}") from error
+
+
+def zeros_first(model: Any) -> Any:
+    """Let the weights of a model that was made in a `StatelessScope` begin as zeros, as they are given others next.
+
+    Random numbers would be drawn for each of them, for which JAX compiles a function for each shape: most of the time
+    that it takes to open a file.
+    """
+
+    def zeros(shape: Any, dtype: Any = "float32", **_: Any) -> np.ndarray:
+        return np.zeros(shape, dtype)
+
+    for weight in model.weights:
+        weight._initializer = zeros
+    return model
+
+
+def made(action: Callable[[], Any]) -> Any:
+    """Let Keras make a model of a config; its weights are zeros."""
+    keras = the_keras()
+
+    def inside() -> Any:
+        with keras.StatelessScope():
+            return zeros_first(action())
+
+    return guarded(inside)
 
 
 def one_line(error: Exception) -> str:

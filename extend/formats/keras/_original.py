@@ -20,8 +20,8 @@ import numpy as np
 from extend.formats.keras import _archive as archive
 from extend.formats.keras import _legacy as legacy
 from extend.formats.keras import _weights as weights
-from extend.formats.keras._probe import noted
 from extend.formats.keras._place import Columns, Place, put
+from extend.formats.keras._probe import noted
 
 
 @dataclass(frozen=True, eq=False)

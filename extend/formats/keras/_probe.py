@@ -74,6 +74,6 @@ def probe(content: bytes) -> None:
         raise FormatError(f"the HDF5 file is damaged: reading it does not end within {seconds} s") from error
     if done.returncode < 0:
         raise FormatError(
-            f"the HDF5 file is damaged: reading it crashes, or does not end within {seconds} s (signal {-done.returncode})"
+            f"the HDF5 file is damaged: reading it crashes, or does not end within {seconds} s of processor time"
         )
     _passed.add(digest)

@@ -17,7 +17,7 @@ import numpy as np
 from extend.core.errors import FormatError
 from extend.formats.keras import _archive as archive
 from extend.formats.keras._keras2 import Target, translate
-from extend.formats.keras._library import guarded, one_line, the_keras
+from extend.formats.keras._library import guarded, one_line, the_keras, zeros_first
 from extend.formats.keras._original import Original
 from extend.formats.keras._weights import fill, flipped_kernels, of_h5, of_zip
 
@@ -27,7 +27,7 @@ MOST_ELEMENTS = 1 << 28
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """What a file holds: the model, the class names, the loss it was trained with, and the file where Keras 2 wrote it."""
+    """What a file holds: the model, the class names, the loss of its training, and the file if Keras 2 wrote it."""
 
     model: Any
     classes: tuple[str, ...] | None
@@ -132,8 +132,8 @@ def _no_model(file: Any) -> str:
     """What an HDF5 file is that holds no model of Keras."""
     if "layer_names" in file.attrs or {"layers", "_layer_checkpoint_dependencies", "vars"} & set(file):
         return (
-            "it holds weights alone (save_weights), and not what the layers are: build the model, model.load_weights(file), "
-            "then model.save('model.keras')"
+            "it holds weights alone (save_weights), and not what the layers are: build the model, run "
+            "model.load_weights(file), then model.save('model.keras')"
         )
     return "it holds no model: model_config or model_weights is missing; expected what model.save() wrote"
 
@@ -225,6 +225,7 @@ def _built(config: dict[str, Any], stored: int) -> Any:
             if declared > 2 * stored + (1 << 20):
                 raise FormatError(f"the layers declare {declared} bytes of weights, the file holds {stored}")
             _check_outputs(model)
+            zeros_first(model)
         except Exception as error:  # Keras raises anything for a config that is damaged.
             scope.initialize_variables = False
             global_state.set_global_attribute("uninitialized_variables", [])

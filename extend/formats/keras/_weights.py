@@ -1,7 +1,8 @@
 """Which array of a Keras 2 file is which variable of the model that Keras 3 built.
 
-A `Slot` is a variable with the path of its array. In an ``.h5``, each layer of the model has a list of names: first what
-is trained, then what is not, models inside flattened; in a ``.keras``, a folder for each layer holds ``vars/0``, ``vars/1``.
+A `Slot` is a variable with the path of its array. In an ``.h5``, each layer of the model has a list of names: first
+what is trained, then what is not, models inside flattened. In a ``.keras``, a folder for each layer holds ``vars/0``,
+``vars/1``, and so on.
 """
 
 from __future__ import annotations

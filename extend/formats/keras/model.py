@@ -21,7 +21,7 @@ from extend.formats.base import DenseHead, Input, check_names, check_replacement
 from extend.formats.keras import _archive as archive
 from extend.formats.keras import _labels as labels
 from extend.formats.keras import _legacy as legacy
-from extend.formats.keras._library import guarded, the_keras
+from extend.formats.keras._library import made, the_keras
 from extend.formats.keras._original import Original
 from extend.formats.keras._place import Columns, Place, Way, find, head_of, name_of, put
 from extend.formats.keras._reading import Read, read_hdf5, read_zip, weights_of
@@ -200,7 +200,7 @@ def _reader(content: bytes) -> Callable[[bytes, bool], Read]:
     if content.startswith(b"version https://git-lfs"):
         raise FormatError("it is a pointer of git-LFS in place of the file: fetch the file with git lfs pull")
     raise FormatError(
-        f"it begins with {content[:8]!r}, and is neither HDF5 (Keras 1 and 2) nor a zip archive (Keras 3): no Keras model"
+        f"it begins with {content[:8]!r}, and is neither HDF5 (.h5) nor a zip archive (.keras): it is no Keras model"
     )
 
 
@@ -212,9 +212,9 @@ def _copied(model: Any) -> Any:
     if not model.built or not model.inputs:
         raise FormatError("the model has no input shape: call it, or build it, first")
     cls = keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
-    made = guarded(lambda: cls.from_config(model.get_config()))
-    _assign(model, made, ())
-    return made
+    copy_of = made(lambda: cls.from_config(model.get_config()))
+    _assign(model, copy_of, ())
+    return copy_of
 
 
 def _plain_model(model: Any) -> bool:
@@ -243,8 +243,8 @@ def keras_of(read: Read, path: Path | None) -> Keras:
     place = find(model)
     if place.binary and place.layer.activation.__name__ == "linear" and place.after is None and read.loss in REGRESSION:
         raise FormatError(
-            f"the model was trained with {read.loss} on the one linear unit {place.layer.name!r}: it predicts a number, "
-            "and is no classifier"
+            f"the model was trained with {read.loss} on the one linear unit {place.layer.name!r}: it predicts a "
+            "number, and is no classifier"
         )
     head = head_of(place)
     if classes is not None:
@@ -334,15 +334,15 @@ def _with_columns(model: Any, place: Place, columns: Columns) -> Any:
     config = copy.deepcopy(model.get_config())
     put({"config": config}, place, columns)
     cls = keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
-    made = guarded(lambda: cls.from_config(config))
-    _assign(model, made, place.way)
-    layer = made
+    wider = made(lambda: cls.from_config(config))
+    _assign(model, wider, place.way)
+    layer = wider
     for name in place.way:
         layer = layer.get_layer(name)
     layer.kernel.assign(columns.kernel)
     if columns.bias is not None:
         layer.bias.assign(columns.bias)
-    return made
+    return wider
 
 
 def _zip_of(model: Any, classes: tuple[str, ...]) -> bytes:
