@@ -221,6 +221,8 @@ def _for_both_options(value: Any) -> Any:
         return [_for_both_options(part) for part in value]
     if not isinstance(value, dict):
         return value
+    if value.get("type") == "ndarray" and "value" in value:
+        return value["value"]
     result = {key: part for key, part in value.items() if not (key in DEFAULTS and part == DEFAULTS[key])}
     for key, part in result.items():
         if key == "dtype" and isinstance(part, dict) and isinstance(part.get("config"), dict):
