@@ -184,8 +184,11 @@ class FileBackbone(BaseBackbone):
 
 
 def memory_folder(path: str | os.PathLike[str]) -> Path:
-    """Return the folder beside a file that keeps what the file cannot hold."""
-    return Path(path).with_name(Path(path).name + ".extend")
+    """Return the folder that keeps what a file cannot hold: beside it, or beside ``model.json`` in a folder."""
+    file = Path(path)
+    if (file / "model.json").is_file():
+        file = file / "model.json"
+    return file.with_name(file.name + ".extend")
 
 
 def column_names(model: Foreign, classes: Sequence[str] | None = None) -> tuple[str, ...]:

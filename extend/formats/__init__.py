@@ -11,7 +11,7 @@ from extend.formats.jax_export import to_onnx, to_stablehlo
 from extend.formats.keras import to_keras_h5
 from extend.formats.matlab import to_mat
 from extend.formats.pmml import to_pmml
-from extend.formats.registry import framework_of, read
+from extend.formats.registry import framework_of, is_model, read
 from extend.formats.torch import resnet_from_torch
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "framework_of",
     "identify",
     "identify_folder",
+    "is_model",
     "read",
     "read_bytes",
     "replace_file",

@@ -221,6 +221,8 @@ class Input:
         The names of the columns, for a row of a table that names them.
     missing
         Whether NaN may stand for a missing value.
+    is_picture
+        False where the model is known to take something else, such as a spectrogram, in the shape of a picture.
 
     Examples
     --------
@@ -233,11 +235,12 @@ class Input:
     channels_first: bool = False
     columns: tuple[str, ...] = ()
     missing: bool = False
+    is_picture: bool = True
 
     @property
     def picture(self) -> tuple[int | None, int | None, int] | None:
         """``(height, width, channels)`` if this can be a picture of 1 or 3 channels, else None."""
-        if len(self.shape) != 3:
+        if len(self.shape) != 3 or not self.is_picture:
             return None
         c, h, w = self.shape if self.channels_first else (self.shape[2], *self.shape[:2])
         return (h, w, c) if c in (1, 3) else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from extend.core.errors import FormatError
-from extend.formats import keras, matlab, onnx, pmml, scikit_learn, theanets, torch, transformers
+from extend.formats import keras, matlab, onnx, pmml, scikit_learn, tfjs, theanets, torch, transformers
 from extend.formats.base import Foreign
 from extend.formats.content import identify, identify_folder
 
@@ -16,6 +16,7 @@ FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras", "sklearn": "scikit-learn"}
 
 SUFFIXES = {
     **dict.fromkeys((".keras", ".h5", ".hdf5"), "keras"),
+    **dict.fromkeys((".json", ".zip"), "tfjs"),
     **dict.fromkeys((".pt", ".pth", ".th", ".bin", ".ckpt", ".tar", ".safetensors"), "torch"),
     ".onnx": "onnx",
     **dict.fromkeys((".skops", ".joblib"), "scikit_learn"),
@@ -39,6 +40,18 @@ def framework_of(model: Any) -> str | None:
     return next((name for package, name in FRAMEWORKS.items() if package in origins), None)
 
 
+def is_model(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file lies at a path, or a folder of Hugging Face transformers or TensorFlow.js.
+
+    Examples
+    --------
+    >>> is_model("/no/such/folder")
+    False
+    """
+    place = Path(path)
+    return place.is_file() or any((place / name).is_file() for name in ("config.json", "model.json", "saved_model.pb"))
+
+
 def read(
     source: Any,
     *,
@@ -54,8 +67,8 @@ def read(
     Parameters
     ----------
     source
-        A file, a folder of Hugging Face transformers, or a ``torch.nn.Module``, ``keras.Model`` or scikit-learn
-        estimator.
+        A file, a folder of Hugging Face transformers or TensorFlow.js, or a ``torch.nn.Module``, ``keras.Model`` or
+        scikit-learn estimator.
     model
         For a file of PyTorch weights: the module, or a function that makes it.
     shape
@@ -92,6 +105,8 @@ def read(
     match _reader(path):
         case "keras":
             return keras.open(path, trust=trust)
+        case "tfjs":
+            return tfjs.open(path)
         case "torch":
             if model is None and (path.parent / "config.json").is_file():
                 raise FormatError(f"{path}: weights of a Hugging Face model: open the folder, {path.parent}")
@@ -124,12 +139,14 @@ def _object(source: Any, shape: Any, head: str | None, output: str | int | None)
 
 
 def _folder(path: Path, head: str | None, trust: bool) -> Foreign:
-    """Open a folder of Hugging Face transformers, or say what another one is."""
+    """Open a folder of Hugging Face transformers or of TensorFlow.js, or say what another one is."""
     if (path / "config.json").is_file() and not (path / "model.weights.h5").is_file():
         return transformers.open(path, head=head, trust=trust)
+    if (path / "model.json").is_file():
+        return tfjs.open(path)
     if (found := identify_folder(path)) is not None:
         raise FormatError(found.refusal(path))
-    raise FormatError(f"{path} is a folder without config.json: a checkpoint goes to extend.load")
+    raise FormatError(f"{path} is a folder without config.json or model.json: a checkpoint goes to extend.load")
 
 
 def _reader(path: Path) -> str:

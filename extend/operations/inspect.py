@@ -10,7 +10,7 @@ from extend.backbone import column_names, inputs_in_words
 from extend.core import checkpoint
 from extend.core.errors import ArgumentError
 from extend.data import InputSpec, input_spec, spec_from_dict
-from extend.formats import read
+from extend.formats import is_model, read
 from extend.operations.foreign import module_input
 from extend.operations.load_any import check_folder, folder_beside
 
@@ -88,8 +88,8 @@ def inspect(
         path = Path(source)
         if not path.exists():
             raise ArgumentError(f"{path}: no such file or folder")
-        if path.is_dir() and not (path / "config.json").is_file():
-            if not checkpoint.is_ours(path):
+        if not is_model(path):
+            if path.is_dir() and not checkpoint.is_ours(path):
                 check_folder(path)
             return _checkpoint(path)
     return _foreign(source, inputs, model=model, head=head, key=key, output=output, trust=trust)

@@ -13,7 +13,7 @@ from extend.classifier import Classifier, serialise
 from extend.core import checkpoint
 from extend.core.errors import ArgumentError, CheckpointError, FormatError
 from extend.data import Progress, class_names, input_spec, spec_from_dict
-from extend.formats import framework_of, identify, identify_folder
+from extend.formats import framework_of, identify, identify_folder, is_model
 from extend.operations.foreign import Pixels, open_backbone, picture
 from extend.operations.wrap import wrap
 
@@ -109,7 +109,7 @@ def _read(path: Path, model: Any, told: Json, of_file: Json, of_flax: Json, prog
         return serialise.load(path, model, of_flax["call"])
     if told["held_out"] is not None and told["data"] is None:
         raise ArgumentError("held_out= goes with data=, from which the memory is measured, and there is none")
-    if (path.is_file() or (path / "config.json").is_file()) and not _is_flax(path, model):
+    if is_model(path) and not _is_flax(path, model):
         _refuse(path, "a model of another framework", of_flax)
         options = of_file | {"trust": bool(of_file["trust"])}
         return _from_file(path, model, progress=progress, **told, **options)

@@ -65,6 +65,8 @@ def _by_members(names: Sequence[str], asked: Sequence[str], torch: bool) -> Cont
         return Content("a model of deeplearning4j", advice="open the Keras .h5 file that it was imported from")
     if {"model.stablehlo", "classes.json"} <= last:
         return Content("a StableHLO program, which is for serving", advice="open the checkpoint that it was made from")
+    if "model.json" in last:
+        return Content("a TensorFlow.js model in a zip archive", "tfjs")
     if "saved_model.pb" in last:
         return Content(
             "an archive of a SavedModel of TensorFlow", advice="unpack it, and see what extend says of the folder"
