@@ -95,12 +95,8 @@ def add_classes(
     ['a', 'b', 'c']
     """
     clf, how = as_classifier(classifier), named(method)
-    _check_arguments(how, on_existing, max_forgetting, exemplars, seed, progress)
-    if spend and max_forgetting is None:
-        raise ArgumentError("spend=True raises new classes as far as max_forgetting= allows; give that too")
-    samples = _read_new(clf, new, labels, on_existing, skip_broken, progress)
-    if not similar_names:
-        refuse_similar(samples.classes, clf.classes)
+    _check_arguments(how, on_existing, max_forgetting, spend, exemplars, seed, progress)
+    samples = _read_new(clf, new, labels, (on_existing, similar_names), skip_broken, progress)
     real, check = _read_old(clf, old), _read_validation(clf, samples.classes, validation)
     classes = tuple(dict.fromkeys((*clf.classes, *samples.classes)))
     clf = _with_exemplar_limit(clf, exemplars, samples, real, len(classes))
@@ -166,7 +162,7 @@ def _reported(
 
 
 def _check_arguments(
-    method: Method, on_existing: Any, max_forgetting: Any, exemplars: Any, seed: Any, progress: Any
+    method: Method, on_existing: Any, max_forgetting: Any, spend: Any, exemplars: Any, seed: Any, progress: Any
 ) -> None:
     """Refuse what cannot be meant, before any work."""
     if on_existing not in ("error", "update"):
@@ -174,6 +170,8 @@ def _check_arguments(
     if max_forgetting is not None:
         checked_limit(max_forgetting)
         method.on_features()
+    elif spend:
+        raise ArgumentError("spend=True raises new classes as far as max_forgetting= allows; give that too")
     for name, value in (("exemplars", exemplars if exemplars is not None else 0), ("seed", seed)):
         if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
             raise ArgumentError(f"{name} is {value!r}; expected a whole number, 0 or more")
@@ -182,9 +180,10 @@ def _check_arguments(
 
 
 def _read_new(
-    clf: Classifier, new: Any, labels: Any, on_existing: str, skip_broken: bool, progress: Progress | None
+    clf: Classifier, new: Any, labels: Any, names: tuple[str, bool], skip_broken: bool, progress: Progress | None
 ) -> Samples:
-    """The new samples; every class has some, and none exists unless it is to be updated."""
+    """The new samples; every class has some, and its name is one that `on_existing` and `similar_names` allow."""
+    on_existing, similar = names
     if isinstance(labels, str):
         raise ArgumentError(f"labels is {labels!r}; expected a class name for each input, or method={labels!r}")
     given = new if labels is None else (new, labels)
@@ -196,6 +195,8 @@ def _read_new(
             f'class {existing[0]!r} already exists; pass on_existing="update" (--on-existing update) to add these '
             f"{counts[existing[0]]} samples to it, or give the new class another name"
         )
+    if not similar:
+        refuse_similar(samples.classes, clf.classes)
     for name, count in counts.items():
         if count == 0:
             raise DataError(f"class {name!r} has no samples; at least one is needed")

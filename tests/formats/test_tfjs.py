@@ -414,7 +414,7 @@ def test_what_is_wrong_is_said_in_one_line(changed: tuple[Path, str]) -> None:
     ("content", "said"),
     [
         (b"not json", "it is no JSON"),
-        (b'{"class_name": "Sequential", "config": {}}', "modelTopology is missing"),
+        (b'{"class_name": "Sequential", "config": {}}', "a Keras model's configuration, without weights"),
         (b"[" * 100_000, "it is no JSON"),
         (b'{"modelTopology": {"class_name": "Sequential", "config": {"layers": [{"class_name": "Lambda", "config": '
          b'{"name": "mine"}}]}}, "weightsManifest": [{"paths": [], "weights": []}]}', "Lambda is not among the layers"),
