@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from extend import data
-from extend.classifier import Classifier, Comparison, Event, compare, held_out_evaluation, since_learnt
+from extend.classifier import Classifier, Comparison, Evaluation, Event, compare, held_out_evaluation, since_learnt
 from extend.core.errors import ArgumentError, DataError
 from extend.data import Progress, Samples, refuse_similar
 from extend.heads import checked_limit
@@ -154,11 +154,11 @@ def _reported(
         fit_seconds=got.fit_seconds if got.fit_seconds is not None else seconds,
         samples=len(samples),
         bytes=memory.nbytes if memory is not None else 0,
-        notes=_notes(clf, wider, got, how, samples, real, found),
         budget=got.budget,
         forgetting_total=recipe.forgetting_total if cost is not None else None,
     )
-    return replace(wider, history=(*clf.history, event), recipe=recipe), report
+    notes = _notes(clf, wider, got, how, samples, real, found, report.new_now)
+    return replace(wider, history=(*clf.history, event), recipe=recipe), replace(report, notes=notes)
 
 
 def _check_arguments(
@@ -268,6 +268,7 @@ def _notes(
     samples: Samples,
     real: Samples | None,
     found: Comparison,
+    judged: Evaluation | None,
 ) -> tuple[str, ...]:
     """What the report says beside its figures."""
     notes, before, added = list(got.notes), found.before, wider.classes[len(clf.classes) :]
@@ -294,7 +295,7 @@ def _notes(
             f"still are; the other figures on all {found.after.n} that are held out now"
         )
     notes += twice_named(samples, clf.memory)
-    notes += hardly_told_apart(wider, got.fresh, added, found.after)
+    notes += hardly_told_apart(wider, got.fresh, added, judged if found.after is not None else None)
     if asked.chooses and got.backbone.can_train and added and got.budget is None:
         advice = fine_tuning_advice(before, found.after, added, got.embedding_seconds, covers(real, clf.classes))
         notes += [advice] if advice else []
