@@ -118,7 +118,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "all.7z": (b"7z\xbc\xaf\x27\x1c" + bytes(30), "7z archive.*unpack"),
     "model.zst": (b"\x28\xb5\x2f\xfd" + bytes(30), "zstd.*unpack"),
     "converted_keras.zip": (zipped(keras_model_dot_h5="", labels_dot_txt="0 a"), "zip archive.*open 'keras_model.h5'"),
-    "tm-my-image-model.zip": (zipped(model_dot_json="{}", metadata_dot_json="{}"), "TensorFlow.js.*model.json"),
+    "tm-my-image-model.zip": (zipped(model_dot_json="{}", metadata_dot_json="{}"), "TensorFlow.js: modelTopology is"),
     "mojo.zip": (zipped(model_dot_ini="", domains__d0_dot_txt=""), "MOJO of H2O.*leaves"),
     "dl4j.zip": (zipped(configuration_dot_json="{}", coefficients_dot_bin=""), "deeplearning4j"),
     "saved.zip": (zipped(m__saved_model_dot_pb=""), "archive of a SavedModel"),

@@ -336,7 +336,7 @@ def test_files_are_told_by_their_content(tmp_path: Path) -> None:
         "a.weights.h5": "holds weights alone",
         "old.h5": "holds weights alone",
         "lfs.h5": "pointer of git-LFS",
-        "text.h5": "neither HDF5",
+        "text.h5": "a web page",
         "tf": r"is a SavedModel folder.*save\('model\.h5'\)",
     }
     for name, text in texts.items():

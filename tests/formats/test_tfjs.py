@@ -415,7 +415,7 @@ def test_what_is_wrong_is_said_in_one_line(changed: tuple[Path, str]) -> None:
     [
         (b"not json", "it is no JSON"),
         (b'{"class_name": "Sequential", "config": {}}', "a Keras model's configuration, without weights"),
-        (b"[" * 100_000, "it is no JSON"),
+        (b"[" * 100_000, "JSON that describes no known model"),
         (b'{"modelTopology": {"class_name": "Sequential", "config": {"layers": [{"class_name": "Lambda", "config": '
          b'{"name": "mine"}}]}}, "weightsManifest": [{"paths": [], "weights": []}]}', "Lambda is not among the layers"),
     ],
@@ -430,7 +430,9 @@ def test_a_zip_of_something_else(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "keras.zip", "w") as archive:
         archive.writestr("keras_model.h5", b"...")
         archive.writestr("labels.txt", b"0 cat")
-    with pytest.raises(FormatError, match=r"holds 0 model\.json; expected one; unpack it and open 'keras_model\.h5'"):
+    with pytest.raises(
+        FormatError, match=r"a model in it, which cannot be opened: unpack it, and open 'keras_model\.h5'"
+    ):
         read(tmp_path / "keras.zip")
 
 

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import h5py
 import numpy as np
 
 from extend.formats.keras import _archive as archive
@@ -62,6 +61,8 @@ class Original:
     def _h5(
         self, config: dict[str, Any], kernel: str, bias: str | None, columns: Columns, classes: tuple[str, ...]
     ) -> bytes:
+        import h5py
+
         replaced = {kernel: columns.kernel}
         if bias is not None and columns.bias is not None:
             replaced[bias] = columns.bias
@@ -83,6 +84,8 @@ class Original:
     def _zip(
         self, config: dict[str, Any], kernel: str, bias: str | None, columns: Columns, classes: tuple[str, ...]
     ) -> bytes:
+        import h5py
+
         result = io.BytesIO()
         with zipfile.ZipFile(io.BytesIO(self.content)) as source, zipfile.ZipFile(result, "w") as target:
             arrays = io.BytesIO()
