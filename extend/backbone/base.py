@@ -72,6 +72,11 @@ class Backbone(Protocol):
         ...
 
     @property
+    def source(self) -> Callable[..., Any] | None:
+        """The function that this was made of; None where it was made of a model."""
+        ...
+
+    @property
     def batch_size(self) -> int:
         """Inputs are padded to batches of this size, always: the size of a batch may change last bits."""
         ...
@@ -220,7 +225,7 @@ class BaseBackbone:
     ----------
     run
         ``(network parameters, batch) -> (penultimate [n, p], tap outputs)``; pure where JAX can trace it.
-    params, inputs, parts, space, description, own_head, batch_size
+    params, inputs, parts, space, description, own_head, batch_size, source
         See `Backbone`.
     """
 
@@ -232,6 +237,7 @@ class BaseBackbone:
     description: Mapping[str, Any]
     own_head: LinearHead | None = None
     batch_size: int = BATCH_SIZE
+    source: Callable[..., Any] | None = None
 
     @property
     def can_trace(self) -> bool:

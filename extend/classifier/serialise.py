@@ -72,6 +72,41 @@ def save_checkpoint(
 
     `since` and `before` are those of `extend.core.checkpoint.save`.
     """
+    tree, description = _as_tree(classifier)
+    checkpoint.save(path, tree, description, since=since, before=before)
+
+
+def packed(classifier: Classifier) -> tuple[dict[str, Any], dict[str, Any], Any]:
+    """Return what a pickle holds of a classifier: arrays, a description, and the function that was wrapped.
+
+    Raises
+    ------
+    TypeError
+        Its network is not one of `extend.models`, or it is a file of another framework: such a classifier is saved.
+    """
+    backbone = classifier.backbone
+    shipped = backbone.description.get("class") in _shipped_names() and "config" in backbone.description
+    if backbone.own_format is not None or (backbone.source is None and not shipped):
+        raise TypeError(
+            f"a classifier on a {backbone.description.get('class')} cannot be pickled: write it with extend.save, and "
+            "read it with extend.load where it is needed"
+        )
+    return *_as_tree(classifier), backbone.source
+
+
+def unpacked(tree: Json, description: Json, model: Any) -> Classifier:
+    """Return the classifier that `packed` took apart."""
+    return _restored("the pickle", tree, description, model, None)
+
+
+def _shipped_names() -> list[str]:
+    from extend import models  # The engine needs no network until a checkpoint names one.
+
+    return models.__all__
+
+
+def _as_tree(classifier: Classifier) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arrays of a classifier, and everything else for JSON."""
     backbone = classifier.backbone
     arrays, head = heads.to_tree(classifier.head)
     tree: dict[str, Any] = {**backbone.params, **arrays}
@@ -90,7 +125,7 @@ def save_checkpoint(
     }
     if classifier.memory is not None:
         tree["memory"], description["memory"] = memories.to_tree(classifier.memory)
-    checkpoint.save(path, tree, description, since=since, before=before)
+    return tree, description
 
 
 def load(path: Path_, model: Any = None, call: Callable[..., Any] | None = None) -> Classifier:

@@ -97,7 +97,7 @@ def add_classes(
     clf, how = as_classifier(classifier), named(method)
     _check_arguments(how, on_existing, max_forgetting, spend, exemplars, seed, progress)
     samples = _read_new(clf, new, labels, (on_existing, similar_names), skip_broken, progress)
-    real, check = _read_old(clf, old), _read_validation(clf, samples.classes, validation)
+    real, check = _read_old(clf, old), _read_validation(clf, samples, validation)
     classes = tuple(dict.fromkeys((*clf.classes, *samples.classes)))
     clf = _with_exemplar_limit(clf, exemplars, samples, real, len(classes))
     if (known := clf.memory) is not None:
@@ -217,11 +217,18 @@ def _read_old(clf: Classifier, old: Any) -> Samples | None:
     return data.read_into(clf.classes, old, clf.backbone.inputs, "old=", hint=hint)
 
 
-def _read_validation(clf: Classifier, new: tuple[str, ...], validation: Any) -> Samples | None:
+def _read_validation(clf: Classifier, new: Samples, validation: Any) -> Samples | None:
+    """The samples to measure on, if they are others than those that are learnt."""
     if validation is None:
         return None
-    classes = tuple(dict.fromkeys((*clf.classes, *new)))
-    return data.read_into(classes, validation, clf.backbone.inputs, "validation=")
+    classes = tuple(dict.fromkeys((*clf.classes, *new.classes)))
+    check = data.read_into(classes, validation, clf.backbone.inputs, "validation=")
+    if (same := int(np.isin(check.keys, new.keys).sum())) > 0:
+        raise DataError(
+            f"{same} of {len(check)} validation samples are among those to be learnt, and would be known by heart: "
+            "give others, or leave validation= out, so that held-out samples measure"
+        )
+    return check
 
 
 def _with_exemplar_limit(

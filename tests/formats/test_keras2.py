@@ -337,7 +337,7 @@ def test_files_are_told_by_their_content(tmp_path: Path) -> None:
         "old.h5": "holds weights alone",
         "lfs.h5": "pointer of git-LFS",
         "text.h5": "a web page",
-        "tf": r"is a SavedModel folder.*save\('model\.h5'\)",
+        "tf": r"a SavedModel of TensorFlow.*save\('model\.h5'\)",
     }
     for name, text in texts.items():
         for action in (read, extend.load):
