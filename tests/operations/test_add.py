@@ -218,5 +218,5 @@ def test_what_is_no_classifier(wrong: object, fourth: np.ndarray) -> None:
 
 
 def test_samples_that_are_learnt_do_not_measure(plain: Classifier, fourth: np.ndarray) -> None:
-    with pytest.raises(extend.DataError, match="3 of 5 validation samples are among those to be learnt"):
+    with pytest.raises(extend.DataError, match=r"3 of 5 validation samples are among those to be learnt"):
         extend.add_classes(plain, {"new": fourth}, validation={"new": np.concatenate([fourth[:3], fourth[3:5] + 1])})
