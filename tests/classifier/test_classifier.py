@@ -144,7 +144,7 @@ def test_things_that_are_no_model(tmp_path: Path) -> None:
 
 
 def test_image_preprocessing_is_saved(tmp_path: Path) -> None:
-    image = extend.Image(8, 8, 3, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), resize="box")
+    image = extend.Image(8, 8, 3, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), resize="box", values="normalised")
     clf = extend.wrap(ResNet(3, depth=8, width=2, rngs=nnx.Rngs(1)), names(3), inputs=image)
     clf.save(tmp_path / "c")
     restored = extend.load(tmp_path / "c")
