@@ -16,6 +16,8 @@ from extend.data.decoding import BRIGHT, decoded, eight_bit
 from extend.data.input_spec import Array, Batch, Json, checked_shape, converted, with_batch_axis
 
 VALUES = ("pixels", "unit", "normalised")
+SMOOTH = ("bilinear", "bicubic", "lanczos")
+"""Filters that average over so many pixels that a JPEG may be decoded smaller, as long as it is twice as large."""
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,17 @@ class Image:
         """The pixels of Pillow's pictures and of paths; anything else as it is."""
         if isinstance(given, Picture.Image):
             given = [given]
-        one = Picture.Image | str | os.PathLike
-        if not isinstance(given, list | tuple) or not given or not all(isinstance(part, one) for part in given):
+        elif isinstance(given, np.ndarray) and given.ndim == 1 and given.dtype.kind in "OUT":
+            given = given.tolist()
+        if not isinstance(given, list | tuple):
             return given
+        single = [isinstance(part, Picture.Image | str | os.PathLike) for part in given]
+        if not any(single):
+            return given
+        if not all(single):
+            raise DataError(
+                f"{what}: the pictures are of several kinds; expected arrays, or Pillow's pictures and paths"
+            )
         found = []
         for number, part in enumerate(given):
             path = "" if isinstance(part, Picture.Image) else f" ({part})"
@@ -142,7 +152,8 @@ class Image:
                     self.fitted(part) if isinstance(part, Picture.Image) else self.read(Path(part).read_bytes())
                 )
             except OSError as error:
-                raise DataError(f"{what}: number {number}{path} cannot be read as an image ({error})") from error
+                why = error.strerror or error
+                raise DataError(f"{what}: number {number}{path} cannot be read as an image ({why})") from error
         return np.stack(found)
 
     def _unclear(self, low: float, high: float) -> str:
@@ -194,7 +205,8 @@ class Image:
 
     def read(self, content: bytes) -> np.ndarray:
         """Decode one image file's bytes to uint8 ``[height, width, channels]``; raises ``OSError`` if it is broken."""
-        return self._resized(decoded(content, self.channels))
+        enough = 2 * max(self.height, self.width) if self.resize.lower() in SMOOTH else 0
+        return self._resized(decoded(content, self.channels, enough))
 
     def fitted(self, picture: Picture.Image) -> np.ndarray:
         """Return one of Pillow's pictures as uint8 ``[height, width, channels]``; raises ``OSError`` as `read`."""

@@ -73,6 +73,8 @@ def read(
         if any(isinstance(inputs, str | os.PathLike) for inputs in data.values()):
             return _named_folders(data, classes, spec, skip_broken, progress)
         parts = [spec.check(inputs, f"class {name!r}") for name, inputs in data.items()]
+        if len({tuple(leaf.dtype for leaf in jax.tree.leaves(part)) for part in parts}) > 1:  # 8 bits, and not.
+            parts = [spec.prepare(part) for part in parts]
         labels = np.repeat(np.arange(len(parts)), [_count(part) for part in parts])
         inputs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         return Samples(inputs, labels, classes, array_keys(inputs))
@@ -98,6 +100,8 @@ def _named_folders(
         else read({name: inputs}, spec)
         for name, inputs in zip(classes, data.values(), strict=True)
     ]
+    if len({tuple(part.dtypes) for part in parts}) > 1:
+        parts = [part.prepared(spec) for part in parts]
     return parts[0].concatenate(*parts[1:])
 
 
