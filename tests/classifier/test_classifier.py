@@ -190,7 +190,7 @@ def test_a_file_cannot_name_code_to_import(tmp_path: Path, network: Classifier) 
             extend.load(tmp_path / "c")
 
 
-@pytest.mark.parametrize("x", [np.zeros((2, 4)), np.zeros(5), np.full((1, 5), np.nan), np.zeros((0, 5))])
+@pytest.mark.parametrize("x", [np.zeros((2, 4)), np.zeros(4), np.full((1, 5), np.nan), np.zeros((0, 4))])
 def test_bad_inputs_to_predict(network: Classifier, x: np.ndarray) -> None:
     with pytest.raises(ValueError, match="the inputs"):
         network.predict(x)
