@@ -1,4 +1,4 @@
-"""How many examples a new class needs: accuracy with 1, 5, 10 and 20 (Omniglot has at most 15) training rows each.
+"""How many examples a new class needs: accuracy with 1, 2, 5, 10 and 20 (Omniglot has at most 15) rows of each.
 
 ``python -m benchmarks.few_examples [--streams NAME ...] [--orders N] [--draws N] [--methods PART ...]``. The base
 classes keep all their rows; every draw takes as many rows of each new class at random. Rows are added to
@@ -18,10 +18,18 @@ from benchmarks.results import FOLDER, Row
 from benchmarks.streams import Stream
 from extend.methods import Gaussian
 
-SHOTS = {"omniglot": (1, 5, 10, 15), "cifar10-resnet20": (1, 5, 10, 20)}
-ORDERS = {"omniglot": 5, "cifar10-resnet20": 1}
-DRAWS = {"omniglot": 1, "cifar10-resnet20": 5}
+SHOTS = {
+    "digits": (1, 2, 5, 10, 20),
+    "omniglot": (1, 2, 5, 10, 15),
+    "clinc150": (1, 2, 5, 10, 20),
+    "cifar10-resnet20": (1, 2, 5, 10, 20),
+}
+ORDERS = {"digits": 1, "omniglot": 5, "clinc150": 1, "cifar10-resnet20": 1}
+DRAWS = {"digits": 5, "omniglot": 1, "clinc150": 2, "cifar10-resnet20": 5}
 """Omniglot's five orders, each with rows of its own, are draws enough; Gaussians, being slow, get one."""
+
+GROUPS = {"clinc150": 10}
+"""So many classes come at a time; elsewhere as many as the stream says."""
 
 ENTRIES = tuple(entry for entry in runner.ENTRIES if entry.closed)
 
@@ -29,7 +37,10 @@ ENTRIES = tuple(entry for entry in runner.ENTRIES if entry.closed)
 def drawn(stream: Stream, shots: int, draw: int) -> list[runner.Step]:
     """The increments with so many rows a class, or all that there are."""
     rng = np.random.default_rng([draw, stream.order])
-    parts = [{name: rows[rng.permutation(len(rows))] for name, rows in part.items()} for part in runner.steps(stream)]
+    parts = [
+        {name: rows[rng.permutation(len(rows))] for name, rows in part.items()}
+        for part in runner.steps(stream, GROUPS.get(stream.name))
+    ]
     return [{name: rows[:shots] for name, rows in part.items()} for part in parts]
 
 
@@ -68,8 +79,8 @@ def lines(rows: list[Row]) -> list[str]:
     """The tables: accuracy on new classes and on all, by the number of examples."""
     out = [
         "Test accuracy in percent after all increments, on the new classes / on all, mean ± standard deviation",
-        "over class orders (omniglot) or random draws (cifar10-resnet20, order 0). All rows of the base classes",
-        "are in the memory.",
+        "over class orders (omniglot) or random draws (the others, order 0). All rows of the base classes are in",
+        "the memory. CLINC150's intents come ten at a time.",
     ]
     for stream in (name for name in SHOTS if any(row["stream"] == name for row in rows)):
         known = f"before, on the {len(streams.load(stream, 0).base)} base classes"

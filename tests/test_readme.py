@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flax import nnx
 from PIL import Image as Picture
+
+import extend
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -27,6 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pixels[..., number % 3] += 120
                 pixels[: 8 * number] //= 2
                 Picture.fromarray(pixels.astype(np.uint8)).save(root / place / name / f"{i}.jpg")
+    pretrained = extend.models.ConvNet(5, 32, 32, 3, rngs=nnx.Rngs(0))
+    extend.save(extend.wrap(pretrained, list("abcde"), inputs=extend.Array((32, 32, 3))), root / "net.onnx")
     return root
 
 
@@ -47,7 +52,7 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_the_commands(commands: dict[str, subprocess.CompletedProcess[str]]) -> None:
-    assert {shlex.split(line)[1] for line in commands} >= {"train", "add", "evaluate", "predict", "inspect"}
+    assert {shlex.split(line)[1] for line in commands} >= {"train", "add", "evaluate", "predict", "rename"}
     for line, done in commands.items():
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 

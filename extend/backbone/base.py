@@ -72,6 +72,11 @@ class Backbone(Protocol):
         ...
 
     @property
+    def source(self) -> Callable[..., Any] | None:
+        """The function that this was made of; None where it was made of a model."""
+        ...
+
+    @property
     def batch_size(self) -> int:
         """Inputs are padded to batches of this size, always: the size of a batch may change last bits."""
         ...
@@ -195,13 +200,12 @@ class Backbone(Protocol):
         """Return this backbone without the model's own head, for other classes."""
         ...
 
-    def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> Path | None:
-        """Write this backbone with a head on it as one file, in the format that the path's suffix says.
+    def beside(self, path: str | os.PathLike[str]) -> Path | None:
+        """Return the folder for what a file that `write` writes cannot hold; None where it stands alone."""
+        ...
 
-        Returns
-        -------
-        Path | None
-            The folder for what the file cannot hold (the memory, the history); None where the file stands alone.
+    def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> None:
+        """Write this backbone with a head on it as one file, in the format that the path's suffix says.
 
         Raises
         ------
@@ -221,7 +225,7 @@ class BaseBackbone:
     ----------
     run
         ``(network parameters, batch) -> (penultimate [n, p], tap outputs)``; pure where JAX can trace it.
-    params, inputs, parts, space, description, own_head, batch_size
+    params, inputs, parts, space, description, own_head, batch_size, source
         See `Backbone`.
     """
 
@@ -233,6 +237,7 @@ class BaseBackbone:
     description: Mapping[str, Any]
     own_head: LinearHead | None = None
     batch_size: int = BATCH_SIZE
+    source: Callable[..., Any] | None = None
 
     @property
     def can_trace(self) -> bool:
@@ -347,7 +352,11 @@ class BaseBackbone:
         """Return this backbone without the model's own head, for other classes."""
         return replace(self, own_head=None)
 
-    def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> Path | None:
+    def beside(self, path: str | os.PathLike[str]) -> Path | None:
+        """Return None: what is written stands alone."""
+        return None
+
+    def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> None:
         """Write the backbone with a head on it as ``.onnx`` or ``.stablehlo``; see `Backbone.write`."""
         from extend.backbone.traced import write_traced  # The writers are for those who write.
 
@@ -356,4 +365,3 @@ class BaseBackbone:
                 f"{path}: the backbone is a function that JAX cannot trace: write what it calls with its own tools"
             )
         write_traced(self, head, tuple(classes), Path(path))
-        return None

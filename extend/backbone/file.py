@@ -160,25 +160,35 @@ class FileBackbone(BaseBackbone):
         kernel, bias = linear.dense(own.kernel.shape[0])
         return DenseHead(kernel.astype(own.kernel.dtype), bias.astype(own.bias.dtype), own.activation)
 
-    def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> Path | None:
+    def beside(self, path: str | os.PathLike[str]) -> Path | None:
+        """Return the folder for the memory; None for a file in another format, which has features of its own."""
+        return None if self._writer(Path(path)) is not None else memory_folder(path)
+
+    def write(self, head: Head, classes: Sequence[str], path: str | os.PathLike[str]) -> None:
         """Write the model with a head in place of its own, in its own format or, if it is a dense network, in another.
 
-        Columns that no method changed are the very numbers of the file. Into another format goes the network alone: its
-        features are those of another file, so that no memory can lie beside it.
+        Columns that no method changed are the very numbers of the file.
         """
         target, names = Path(path), tuple(classes)
         dense = self.dense_head(head, names)
-        network: DenseNetwork | None = getattr(self.model, "network", None)
-        if network is not None and (writer := _converter(self.own_format, target)) is not None:
-            writer(network.with_head(dense, names), target)
-            return None
-        self.model.save(target, dense, names)
-        return memory_folder(target)
+        if (writer := self._writer(target)) is not None:
+            network: DenseNetwork = self.model.network.with_head(dense, names)  # type: ignore[attr-defined]
+            writer(network, target)
+        else:
+            self.model.save(target, dense, names)
+
+    def _writer(self, target: Path) -> Callable[[DenseNetwork, Path], None] | None:
+        """What writes a dense network in another format than the model's own, if this is one and the suffix says so."""
+        is_dense = getattr(self.model, "network", None) is not None
+        return _converter(self.own_format, target) if is_dense else None
 
 
 def memory_folder(path: str | os.PathLike[str]) -> Path:
-    """Return the folder beside a file that keeps what the file cannot hold."""
-    return Path(path).with_name(Path(path).name + ".extend")
+    """Return the folder that keeps what a file cannot hold: beside it, or beside ``model.json`` in a folder."""
+    file = Path(path)
+    if (file / "model.json").is_file():
+        file = file / "model.json"
+    return file.with_name(file.name + ".extend")
 
 
 def column_names(model: Foreign, classes: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -214,7 +224,10 @@ def inputs_of(model: Foreign) -> InputSpec:
             f"the model takes {inputs_in_words(model)}, where ? is any length: pass inputs=extend.Array(shape, dtype), "
             "without the batch axis, or pixels= and size= for pictures"
         )
-    specs = {name: Array(tuple(map(int, filter(None, part.shape))), part.dtype) for name, part in parts.items()}
+    specs = {
+        name: Array(tuple(map(int, filter(None, part.shape))), part.dtype, part.columns, part.missing)
+        for name, part in parts.items()
+    }
     return Tree(specs) if isinstance(model.input, Mapping) else specs[""]
 
 

@@ -156,10 +156,10 @@ class FlaxBackbone(BaseBackbone):
                 )
         if extra := sorted(set(arrays) - set(old)):
             raise ArgumentError(f"parameter {extra[0]!r} {list(arrays[extra[0]].shape)} is not in the model")
-        path = self.description["head"]
-        prefix = "" if f"{path}.kernel" in arrays else "params."
-        kernel = np.asarray(arrays[f"{prefix}{path}.kernel"], np.float32)
-        bias = np.asarray(arrays.get(f"{prefix}{path}.bias", np.zeros(kernel.shape[1])), np.float32)
+        path = f"{self.description['head']}.".lstrip(".")  # The head may be the whole model.
+        prefix = "" if f"{path}kernel" in arrays else "params."
+        kernel = np.asarray(arrays[f"{prefix}{path}kernel"], np.float32)
+        bias = np.asarray(arrays.get(f"{prefix}{path}bias", np.zeros(kernel.shape[1])), np.float32)
         return replace(self, params={**self.params, "network": dict(arrays)}, own_head=LinearHead.of(kernel, bias))
 
 

@@ -104,6 +104,7 @@ class FunctionBackbone(BaseBackbone):
             kind,
             head,
             batch_size,
+            function,
             can_trace=traced is not None,
             trainable=_floating(network) if traced is not None else (),
         )

@@ -74,6 +74,12 @@ class Classifier:
                 f"the memory is of {', '.join(self.memory.classes)}; expected {', '.join(self.classes)}"
             )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle arrays and a description, as a checkpoint holds them; of a function, the function itself as well."""
+        from extend.classifier.serialise import packed, unpacked  # It makes classifiers too.
+
+        return unpacked, packed(self)
+
     def __repr__(self) -> str:
         names = ", ".join(self.classes[:10]) + (", ..." if len(self.classes) > 10 else "")
         network = self.backbone.description.get("class", "network")

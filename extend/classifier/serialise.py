@@ -18,7 +18,7 @@ from extend.backbone import Backbone, FlaxBackbone, FunctionBackbone, Space, fil
 from extend.classifier.classifier import Classifier
 from extend.classifier.history import Event
 from extend.classifier.recipe import Recipe
-from extend.core import checkpoint, orbax
+from extend.core import checkpoint, flax_files
 from extend.core.errors import ArgumentError, CheckpointError, ExtendError
 from extend.data import class_names, spec_from_dict
 from extend.heads import LinearHead
@@ -54,15 +54,59 @@ def save(classifier: Classifier, path: Path_, *, since: str | None = None) -> No
     target, backbone = Path(path), classifier.backbone
     if becomes_a_checkpoint(classifier, target):
         save_checkpoint(classifier, target, since=since)
-    elif (beside := backbone.write(classifier.head, classifier.classes, target)) is not None:
-        save_checkpoint(classifier, beside)
+        return
+
+    def write() -> None:
+        backbone.write(classifier.head, classifier.classes, target)
+
+    if (beside := backbone.beside(target)) is None:
+        write()
+    else:  # The file changes in the moment in which its memory does, or neither.
+        save_checkpoint(classifier, beside, before=write)
 
 
-def save_checkpoint(classifier: Classifier, path: Path_, *, since: str | None = None) -> None:
+def save_checkpoint(
+    classifier: Classifier, path: Path_, *, since: str | None = None, before: Callable[[], object] = lambda: None
+) -> None:
     """Write a checkpoint folder; what was there is replaced at once or, on an error, left as it is.
 
-    `since` is that of `extend.core.checkpoint.save`.
+    `since` and `before` are those of `extend.core.checkpoint.save`.
     """
+    tree, description = _as_tree(classifier)
+    checkpoint.save(path, tree, description, since=since, before=before)
+
+
+def packed(classifier: Classifier) -> tuple[dict[str, Any], dict[str, Any], Any]:
+    """Return what a pickle holds of a classifier: arrays, a description, and the function that was wrapped.
+
+    Raises
+    ------
+    TypeError
+        Its network is not one of `extend.models`, or it is a file of another framework: such a classifier is saved.
+    """
+    backbone = classifier.backbone
+    shipped = backbone.description.get("class") in _shipped_names() and "config" in backbone.description
+    if backbone.own_format is not None or (backbone.source is None and not shipped):
+        raise TypeError(
+            f"a classifier on a {backbone.description.get('class')} cannot be pickled: write it with extend.save, and "
+            "read it with extend.load where it is needed"
+        )
+    return *_as_tree(classifier), backbone.source
+
+
+def unpacked(tree: Json, description: Json, model: Any) -> Classifier:
+    """Return the classifier that `packed` took apart."""
+    return _restored("the pickle", tree, description, model, None)
+
+
+def _shipped_names() -> list[str]:
+    from extend import models  # The engine needs no network until a checkpoint names one.
+
+    return models.__all__
+
+
+def _as_tree(classifier: Classifier) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arrays of a classifier, and everything else for JSON."""
     backbone = classifier.backbone
     arrays, head = heads.to_tree(classifier.head)
     tree: dict[str, Any] = {**backbone.params, **arrays}
@@ -81,7 +125,7 @@ def save_checkpoint(classifier: Classifier, path: Path_, *, since: str | None = 
     }
     if classifier.memory is not None:
         tree["memory"], description["memory"] = memories.to_tree(classifier.memory)
-    checkpoint.save(path, tree, description, since=since)
+    return tree, description
 
 
 def load(path: Path_, model: Any = None, call: Callable[..., Any] | None = None) -> Classifier:
@@ -134,7 +178,7 @@ def _restored(path: Path_, tree: Json, saved: Json, model: Any, call: Callable[.
     return Classifier(backbone, head, classes, memory, history, recipe)
 
 
-def load_orbax(
+def load_weights(
     path: Path_,
     model: Any,
     classes: Sequence[str],
@@ -143,8 +187,9 @@ def load_orbax(
     head: str | None = None,
     call: Callable[..., Any] | None = None,
     variables: Mapping[str, Any] | None = None,
+    prefix: str | None = None,
 ) -> Classifier:
-    """Make a classifier of a Flax model and an Orbax checkpoint of its parameters, whatever program wrote it.
+    """Make a classifier of a Flax model and its parameters, in Orbax's form or another's, whatever program wrote them.
 
     Raises
     ------
@@ -156,7 +201,7 @@ def load_orbax(
     names = class_names(classes)
     backbone = FlaxBackbone.of(model, len(names), inputs, head=head, call=call, variables=variables)
     wanted = {name: (np.shape(leaf), leaf.dtype) for name, leaf in backbone.params["network"].items()}
-    backbone = _with_arrays(path, backbone, orbax.restore(path, wanted))
+    backbone = _with_arrays(path, backbone, flax_files.restore(path, wanted, prefix))
     assert backbone.own_head is not None  # `FlaxBackbone.of` always finds one.
     return Classifier(backbone, backbone.own_head, names, None, (Event("wrap", names, "own head", 0, {}),))
 

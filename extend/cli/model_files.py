@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 def open_classifier(options: argparse.Namespace, *, images: bool) -> Classifier:
     """Open ``options.checkpoint``, reading the options of `add_model_file`; `images`: whether it is to read images."""
+    from extend.formats import is_model
     from extend.operations import load
 
     path: Path = options.checkpoint
     if not path.exists():
         raise ArgumentError(f"{path}: no such file or folder")
-    if not _of_another_framework(path):
+    if not is_model(path):
         return load(path)
     names = options.classes.split(",") if options.classes else None
     clf = load(path, classes=names, pixels=options.pixels, size=options.size, trust=options.trust)
@@ -34,8 +35,3 @@ def open_classifier(options: argparse.Namespace, *, images: bool) -> Classifier:
 def holds_images(data: str) -> bool:
     """Whether the samples at this path are images: everything but an ``.npz`` file of arrays."""
     return not data.endswith(".npz")
-
-
-def _of_another_framework(path: Path) -> bool:
-    """Whether a file lies there, or a folder of Hugging Face transformers."""
-    return path.is_file() or (path / "config.json").is_file()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extend.cli.terminal import say
 from extend.core.errors import ArgumentError, ExtendError
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class Output:
         """
         from extend.classifier import serialise
 
+        folder = serialise.becomes_a_checkpoint(classifier, self.path)
         self.path.absolute().parent.mkdir(parents=True, exist_ok=True)
         if self.path.is_file() and self.since is not None and self.since != _state(self.path):
             raise ArgumentError(
@@ -128,6 +130,8 @@ class Output:
             )
         serialise.save(classifier, self.path, since=None if self.path.is_file() else self.since)
         WRITTEN.append(str(self.path))
+        if classifier.memory is not None and not (folder or classifier.backbone.own_format is not None):
+            say(f"note: {self.path} holds the network alone; classes are added to a checkpoint, which has the memory")
 
 
 def _state(path: Path) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extend.cli.arguments import PIXELS, add_command, add_seed, add_skip_broken, add_trust, positive, whole
-from extend.cli.outputs import Output, add_overwrite
+from extend.cli.outputs import Output, add_overwrite, check_new_file
 from extend.cli.terminal import bar_of, say
 from extend.core.errors import ArgumentError
 
@@ -92,6 +92,8 @@ def run(options: argparse.Namespace) -> None:
     from extend.operations.better_head import better_head
 
     output = Output.checked(options.out, overwrite=options.overwrite)
+    if options.backbone is None and len(options.out.suffix) > 1 and not options.out.suffix[1:].isdecimal():
+        check_new_file(options.out, "--out", (".onnx", ".stablehlo"))  # What a network of this package is written as.
     start = _pretrained(options) if options.backbone is not None else None
     spec = _spec(options) if start is None else start.backbone.inputs
     samples = data.read_images(options.photos, spec, skip_broken=options.skip_broken, progress=bar_of("images"))

@@ -16,14 +16,14 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orbax.checkpoint as ocp
 
-from extend.core.errors import CheckpointError
+from extend.core.errors import CheckpointError, ExtendError
 
 try:
     import fcntl
@@ -76,7 +76,12 @@ def check_room(path: str | os.PathLike[str]) -> None:
 
 
 def save(
-    path: str | os.PathLike[str], tree: Tree, description: Mapping[str, object], *, since: str | None = None
+    path: str | os.PathLike[str],
+    tree: Tree,
+    description: Mapping[str, object],
+    *,
+    since: str | None = None,
+    before: Callable[[], object] = lambda: None,
 ) -> None:
     """Write nested dicts of arrays (string keys) and a JSON description; replaces an earlier checkpoint at once.
 
@@ -87,6 +92,9 @@ def save(
     since
         The `identity` of the checkpoint that this one was made from, if it is to take its place; None: whatever is
         there is replaced.
+    before
+        Called when everything is written, and before it takes the place of what was there: whatever has to change
+        together with the checkpoint. If it raises an `ExtendError`, what was there is unchanged.
 
     Raises
     ------
@@ -99,6 +107,7 @@ def save(
     data = folder / f"data-{uuid.uuid4().hex}"
     partial = folder / f"manifest-{uuid.uuid4().hex}"
     arrays, empty = _split(tree)
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder):
@@ -126,17 +135,21 @@ def save(
                 file.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
                 file.flush()
                 os.fsync(file.fileno())
+            before()
             os.replace(partial, folder / "manifest")
-            _sync_folder(folder)
+            sync_folder(folder)
             _clean(folder)
-    except CheckpointError:
-        raise
     except Exception as error:
-        # Orbax reports a full disk through several exception types.
         with contextlib.suppress(OSError):
             for leftover in folder.glob(f"{data.name}*"):  # Orbax appends a suffix while it writes.
                 shutil.rmtree(leftover, ignore_errors=True)
             partial.unlink(missing_ok=True)
+            if is_new:
+                (folder / ".lock").unlink(missing_ok=True)
+                folder.rmdir()
+        if isinstance(error, ExtendError):
+            raise
+        # Orbax reports a full disk through several exception types.
         raise CheckpointError(f"{folder}: could not be saved ({error}); what was there before is unchanged") from error
 
 
@@ -350,10 +363,11 @@ def _sync(data: Path) -> None:
     for name in _names(data):
         with (data / name).open("rb") as file:
             os.fsync(file.fileno())
-    _sync_folder(data)
+    sync_folder(data)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Let the names in a folder reach the disk."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

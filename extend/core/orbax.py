@@ -11,17 +11,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from extend.core.errors import CheckpointError
+from extend.core.matching import Wanted, places
 
 Tree = Any
 """Nested dicts and lists, as Orbax gives them."""
 Keys = tuple[str | int, ...]
-MOMENTS = ("opt_state", "optimizer", "optimiser")
-"""Parts of a tree that repeat the model's paths for an optimiser's own purposes."""
 
 
-def restore(
-    path: str | os.PathLike[str], wanted: Mapping[str, tuple[tuple[int, ...], object]]
-) -> dict[str, np.ndarray]:
+def restore(path: str | os.PathLike[str], wanted: Wanted, prefix: str | None = None) -> dict[str, np.ndarray]:
     """The arrays of a model out of an Orbax checkpoint, by dotted path.
 
     The folder may be one checkpoint, or a `CheckpointManager`'s with steps (the highest is taken). Whatever prefix
@@ -31,6 +28,8 @@ def restore(
     ----------
     wanted
         Dotted path -> (shape, dtype) of every array of the model.
+    prefix
+        A part of the path before the model's own, such as ``"ema_params"``, where the model is there more than once.
 
     Raises
     ------
@@ -43,19 +42,11 @@ def restore(
         raise CheckpointError(f"{folder}: no such checkpoint folder")
     items = _items(folder)
     found: dict[str, tuple[Path, Keys, object]] = {}
-    for prefix, item in items:
+    for prefixed, item in items:
         for keys, leaf in _leaves(_metadata(item)):
-            found[".".join([*prefix, *_clean(keys)])] = (item, keys, leaf)
-    start = _prefix(folder, list(found), list(wanted))
-    chosen = {}
-    for name, (shape, _) in wanted.items():
-        full = start + name
-        if full not in found:
-            raise CheckpointError(f"{folder}: {full!r} is missing; the model expects shape {list(shape)} there")
-        saved = tuple(getattr(found[full][2], "shape", None) or ())
-        if saved != tuple(shape):
-            raise CheckpointError(f"{folder}: {full!r} has shape {list(saved)}; the model expects {list(shape)}")
-        chosen[name] = found[full]
+            found[".".join([*prefixed, *_clean(keys)])] = (item, keys, leaf)
+    shapes = {name: tuple(getattr(leaf, "shape", None) or ()) for name, (_, _, leaf) in found.items()}
+    chosen = {name: found[full] for name, full in places(folder, shapes, wanted, prefix).items()}
     arrays: dict[str, np.ndarray] = {}
     for item in {entry[0] for entry in chosen.values()}:
         ours = {name: keys for name, (where, keys, _) in chosen.items() if where == item}
@@ -104,31 +95,6 @@ def _leaves(tree: Tree, keys: Keys = ()) -> list[tuple[Keys, Tree]]:
 def _clean(keys: Keys) -> list[str]:
     parts = [str(key) for key in keys]
     return parts[:-1] if len(parts) > 1 and parts[-1] in ("value", "raw_value") else parts
-
-
-def _prefix(folder: Path, found: list[str], wanted: list[str]) -> str:
-    """What stands before the model's paths in the checkpoint, with its dot; "" at the root."""
-    counts: dict[str, int] = {}
-    for name in found:
-        for target in wanted:
-            if name == target or name.endswith("." + target):
-                start = name[: len(name) - len(target)]
-                if not set(start.split(".")) & set(MOMENTS):
-                    counts[start] = counts.get(start, 0) + 1
-    if not counts:
-        raise CheckpointError(
-            f"{folder}: none of the model's parameters is in it; it holds {_some(found)}, the model has {_some(wanted)}"
-        )
-    best = max(counts.values())
-    fitting = sorted(start for start, count in counts.items() if count == best)
-    if len(fitting) > 1:
-        names = ", ".join(repr(start.rstrip(".") or "the root") for start in fitting)
-        raise CheckpointError(f"{folder}: the model's parameters are in it more than once, under {names}; keep one")
-    return fitting[0]
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(map(repr, sorted(names)[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _read(item: Path, paths: list[Keys]) -> Tree:

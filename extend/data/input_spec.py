@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import jax
@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 
 from extend.core.errors import ArgumentError, DataError
 from extend.data.labels import rows_in_words
-from extend.data.tables import from_table, is_table
+from extend.data.tables import TEXT, TEXT_KINDS, chosen_columns, column_names, from_table, is_table, texts
 
 if TYPE_CHECKING:
     from extend.data.images import Image
@@ -27,7 +27,10 @@ HOW_TO_SAY = (
 )
 
 ONE_SHAPE = "bring them to one shape first: cut or pad signals to one length, resize pictures"
-NO_TEXTS = "a backbone takes arrays of numbers: pass token ids, or features of the texts from an embedding model"
+NO_TEXTS = (
+    "a backbone takes arrays of numbers: pass token ids, or features of the texts from an embedding model; a function "
+    "of texts takes inputs=extend.Array((), 'str')"
+)
 
 
 class InputSpec(Protocol):
@@ -81,16 +84,24 @@ class Array:
     shape
         The shape of one input, without the batch axis.
     dtype
-        A NumPy dtype, or its name.
+        A NumPy dtype, or its name. "str" is for texts, one for each sample: their shape is ``()``.
+    columns
+        The names of the columns, where inputs are rows of a table: a DataFrame is brought to their order.
+    missing
+        Whether NaN may stand for a missing value.
 
     Examples
     --------
     >>> Array((4,)).check([[1, 2, 3, 4]], "the inputs").dtype
     dtype('float32')
+    >>> Array((), "str").check(["a text", "and another"], "the inputs").tolist()
+    ['a text', 'and another']
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype = FLOAT32
+    columns: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    missing: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         try:
@@ -99,11 +110,15 @@ class Array:
             raise ArgumentError(
                 f"Array({self.shape!r}, {self.dtype!r}): expected a shape such as (4,) and a dtype such as 'float32'"
             ) from error
+        if dtype.kind in TEXT_KINDS:
+            dtype = TEXT
+            if shape:
+                raise ArgumentError(f"Array({shape}, 'str'): texts are one for each sample; expected the shape ()")
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "dtype", dtype)
 
     def __str__(self) -> str:
-        return f"arrays {list(self.shape)} {self.dtype.name}"
+        return "texts" if self.dtype == TEXT else f"arrays {list(self.shape)} {self.dtype.name}"
 
     def leaves(self) -> list[Array | Image]:
         return [self]
@@ -112,7 +127,11 @@ class Array:
         return ["inputs"]
 
     def check(self, given: object, what: str) -> np.ndarray:
-        return converted(checked_shape(given, self.shape, self.dtype, what), self.dtype, what)
+        if self.dtype == TEXT:
+            return texts(given, what)
+        if self.columns:
+            given = chosen_columns(given, self.columns, what)
+        return converted(checked_shape(given, self.shape, self.dtype, what), self.dtype, what, missing=self.missing)
 
     def with_batch_axis(self, given: object) -> Batch:
         return with_batch_axis(given, self.shape)
@@ -127,7 +146,9 @@ class Array:
         return None
 
     def to_dict(self) -> Json:
-        return {"shape": list(self.shape), "dtype": self.dtype.name}
+        told: Json = {"shape": list(self.shape), "dtype": "str" if self.dtype == TEXT else self.dtype.name}
+        told |= {"columns": list(self.columns)} if self.columns else {}
+        return told | ({"missing": True} if self.missing else {})
 
 
 @dataclass(frozen=True)
@@ -178,6 +199,9 @@ class Tree:
         return ["inputs"] if count == 1 else [f"inputs_{number}" for number in range(count)]
 
     def check(self, given: object, what: str) -> Batch:
+        if isinstance(self.parts, Mapping) and is_table(given):
+            frame = cast(Any, chosen_columns(given, tuple(self.parts), what))
+            return {name: part.check(frame[name], f"{what}, column {name!r}") for name, part in self.parts.items()}
         arrays, wanted = jax.tree.leaves(given), self.leaves()
         if len(arrays) != len(wanted):
             raise DataError(f"{what}: {len(arrays)} arrays given; expected {len(wanted)}: {self}")
@@ -232,9 +256,11 @@ def input_spec(given: object) -> InputSpec:
     if isinstance(given, jax.ShapeDtypeStruct):
         return Array(given.shape, given.dtype)
     if is_table(given):
-        return Array(cast(Any, given).shape[1:])
+        return Array(cast(Any, given).shape[1:], columns=column_names(given))
     if isinstance(given, Mapping | tuple | list) and given and not _is_plain_numbers(given) and not _is_list(given):
         return Tree(dict(given) if isinstance(given, Mapping) else tuple(given))
+    if isinstance(given, tuple) and given and all(isinstance(axis, int) for axis in given):
+        raise ArgumentError(f"inputs is {given}, which is a shape: pass inputs=extend.Array({given}, 'float32')")
     try:
         array = np.asarray(given) if given is not None else np.zeros(())
     except ValueError as error:
@@ -257,7 +283,8 @@ def spec_from_dict(saved: Json) -> InputSpec:
         return Tree({name: spec_from_dict(part) for name, part in saved["tree"].items()})
     if "list" in saved:
         return Tree(tuple(spec_from_dict(part) for part in saved["list"]))
-    return Array(tuple(saved["shape"]), jax.numpy.dtype(saved["dtype"]))
+    dtype = TEXT if saved["dtype"] == "str" else jax.numpy.dtype(saved["dtype"])
+    return Array(tuple(saved["shape"]), dtype, tuple(saved.get("columns", ())), saved.get("missing", False))
 
 
 def checked_shape(given: object, shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.ndarray:
@@ -284,7 +311,7 @@ def checked_shape(given: object, shape: tuple[int, ...], dtype: np.dtype, what: 
 
 def with_batch_axis(given: Any, shape: tuple[int, ...]) -> Batch:
     """Return one array of this shape with a leading axis, and anything else as it is."""
-    if is_table(given) or isinstance(given, str | bytes):
+    if is_table(given):
         return given
     try:
         array = given if hasattr(given, "ndim") else np.asarray(given)
@@ -313,12 +340,13 @@ def is_text(array: np.ndarray) -> bool:
     return array.dtype.kind in "UST" or isinstance(first, str | bytes)
 
 
-def converted(array: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:
-    """Return the array in this dtype; refuse NaN, infinity, and fractions where integers are expected."""
+def converted(array: np.ndarray, dtype: np.dtype, what: str, *, missing: bool = False) -> np.ndarray:
+    """Return the array in this dtype; refuse fractions for integers, infinity, and NaN unless values may be missing."""
     if dtype.kind in "iu" and array.dtype.kind == "f":
         raise DataError(f"{what}: dtype {array.dtype} given; expected {dtype.name}")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+    good = np.isfinite(array) | (np.isnan(array) if missing else False) if array.dtype.kind == "f" else np.True_
+    if not good.all():
+        bad = np.flatnonzero(~good.reshape(len(array), -1).all(axis=1))
         raise DataError(f"{what}: {len(bad)} samples hold NaN or infinity, the first at row {bad[0]}")
     return np.ascontiguousarray(array, dtype)
 

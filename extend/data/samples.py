@@ -17,6 +17,7 @@ from jaxtyping import Bool, Int, UInt64
 
 from extend.data.input_spec import Batch, InputSpec
 from extend.data.labelled import Labelled
+from extend.data.tables import TEXT
 
 
 class Progress(Protocol):
@@ -114,6 +115,10 @@ def content_key(*parts: bytes | memoryview) -> np.uint64:
 def array_keys(inputs: Batch) -> UInt64[np.ndarray, " n"]:
     """Return the content key of each row of a tree of arrays."""
     leaves = [np.ascontiguousarray(leaf) for leaf in jax.tree.leaves(inputs)]
+    if any(leaf.dtype == TEXT for leaf in leaves):
+        # A text's end is marked, so that two columns of texts are not read as one.
+        parts = [[f"{one}\0".encode() if isinstance(one, str) else one.tobytes() for one in leaf] for leaf in leaves]
+        return np.asarray([content_key(*row) for row in zip(*parts, strict=True)], np.uint64)
     if len(leaves) > 1:
         keys = [content_key(*(leaf[i].tobytes() for leaf in leaves)) for i in range(len(leaves[0]))]
         return np.asarray(keys, np.uint64)

@@ -1,4 +1,4 @@
-"""Tables as features: sparse SciPy matrices and pandas DataFrames become arrays."""
+"""Tables and texts as inputs: sparse SciPy matrices, pandas DataFrames and lists of texts become arrays."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import numpy as np
 import scipy.sparse
 
 from extend.core.errors import DataError
+
+TEXT = np.dtypes.StringDType()
+"""The dtype of texts: each as long as it is."""
+TEXT_KINDS = "UST"
 
 
 def is_table(given: object) -> bool:
@@ -59,6 +63,62 @@ def from_table(given: Any, dtype: np.dtype, what: str) -> np.ndarray:
     if "f" in kinds or given.isna().to_numpy().any():
         return np.asarray(given.to_numpy(dtype=np.float64, na_value=np.nan))
     return np.asarray(given.to_numpy(dtype=bool if set(kinds) == {"b"} else np.int64))
+
+
+def column_names(given: Any) -> tuple[str, ...]:
+    """Return the names of a DataFrame's columns where all are texts; none of a sparse matrix."""
+    names = list(given.columns) if _is_frame(given) else []
+    return tuple(names) if all(isinstance(name, str) for name in names) else ()
+
+
+def chosen_columns(given: Any, names: tuple[str, ...], what: str) -> Any:
+    """Return these columns of a DataFrame, in this order; what is no DataFrame of named columns comes back as it is.
+
+    Raises
+    ------
+    DataError
+        The DataFrame lacks some of the columns; they are named.
+    """
+    if not _is_frame(given) or not column_names(given):
+        return given
+    if lost := [name for name in names if name not in given.columns]:
+        more = f" and {len(lost) - 10} more" if len(lost) > 10 else ""
+        raise DataError(f"{what}: the DataFrame lacks the columns {', '.join(map(repr, lost[:10]))}{more}")
+    return given[list(names)]
+
+
+def texts(given: Any, what: str) -> np.ndarray:
+    """Return texts as an array ``[n]`` of `TEXT`.
+
+    Parameters
+    ----------
+    given
+        A list, an array or a Series of texts, or a DataFrame of one column of them.
+    what
+        What they are; for messages.
+
+    Raises
+    ------
+    DataError
+        There are none, or some are no texts; the first is named.
+
+    Examples
+    --------
+    >>> texts(["a", "bc"], "the samples").tolist()
+    ['a', 'bc']
+    """
+    if _is_frame(given) and given.shape[1] == 1:
+        given = given.iloc[:, 0]
+    array = np.asarray(given) if isinstance(given, np.ndarray) else np.asarray(given, object)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1 or not len(array):
+        raise DataError(f"{what}: shape {list(array.shape)} given; expected texts, one for each sample")
+    wrong = [row for row, one in enumerate(array.tolist()) if not isinstance(one, str)]
+    if wrong:
+        first = array.tolist()[wrong[0]]
+        raise DataError(f"{what}: {len(wrong)} samples are no texts, the first at row {wrong[0]}: {str(first)[:50]!r}")
+    return array.astype(TEXT)
 
 
 def _is_frame(given: object) -> bool:

@@ -6,8 +6,10 @@ a file is written, the protocol of an opened model (`Foreign`), and the reading 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float
 
+from extend.core.checkpoint import sync_folder
 from extend.core.errors import FormatError
 from extend.heads import Activation
 
@@ -136,7 +139,7 @@ def check_unlike(names: Sequence[str]) -> None:
         If two have; the message says the name.
     """
     if len(set(names)) != len(names):
-        raise FormatError(f"two classes have the name {next(name for name in names if names.count(name) > 1)!r}")
+        raise FormatError(f"two classes have the name {Counter(names).most_common(1)[0][0]!r}")
 
 
 def check_replacement(
@@ -214,6 +217,12 @@ class Input:
         What the model reads.
     channels_first
         Whether a picture is ``[channels, height, width]``.
+    columns
+        The names of the columns, for a row of a table that names them.
+    missing
+        Whether NaN may stand for a missing value.
+    is_picture
+        False where the model is known to take something else, such as a spectrogram, in the shape of a picture.
 
     Examples
     --------
@@ -224,11 +233,14 @@ class Input:
     shape: tuple[int | None, ...]
     dtype: np.dtype[Any]
     channels_first: bool = False
+    columns: tuple[str, ...] = ()
+    missing: bool = False
+    is_picture: bool = True
 
     @property
     def picture(self) -> tuple[int | None, int | None, int] | None:
         """``(height, width, channels)`` if this can be a picture of 1 or 3 channels, else None."""
-        if len(self.shape) != 3:
+        if len(self.shape) != 3 or not self.is_picture:
             return None
         c, h, w = self.shape if self.channels_first else (self.shape[2], *self.shape[:2])
         return (h, w, c) if c in (1, 3) else None
@@ -323,7 +335,12 @@ def read_bytes(path: str | os.PathLike[str], most: int = 4 << 30) -> bytes:
 
 
 def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, whole.
+    """Write a file so that a reader sees the old one or the new one, whole, even after a power failure.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be written; what was there is unchanged.
 
     Examples
     --------
@@ -336,7 +353,14 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
     file = Path(path)
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(content)
+        with partial.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
         os.replace(partial, file)
+        sync_folder(file.parent)
+    except OSError as error:
+        raise FormatError(f"{file}: cannot be written ({error}); what was there is unchanged") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)

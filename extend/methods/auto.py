@@ -136,8 +136,8 @@ class Auto(ClosedForm):
             found.append(_Tried(own, Score(own.method, float(weights @ right), loss), head, right))
             if right.all() and len(truth) >= ENOUGH:
                 break  # Nothing can be more accurate.
-        taken, near = pick([one.score for one in found], [one.right for one in found], truth)
-        why = f"lowest log-loss of the {len(near)} within one standard error of the best, on {len(truth)} rows"
+        taken, _ = pick([one.score for one in found], [one.right for one in found], truth)
+        why = f"the best of {len(found)} on {len(truth)} rows"
         best_method, head = found[taken].score.method, found[taken].head
         chosen = Chosen(best_method, float(head.temperature), len(memory.classes))
         return Choice(best_method, head, tuple(one.score for one in found), why, chosen)

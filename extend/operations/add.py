@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from extend import data
-from extend.classifier import Classifier, Comparison, Event, compare, held_out_evaluation, since_learnt
+from extend.classifier import Classifier, Comparison, Evaluation, Event, compare, held_out_evaluation, since_learnt
 from extend.core.errors import ArgumentError, DataError
 from extend.data import Progress, Samples, refuse_similar
 from extend.heads import checked_limit
@@ -95,13 +95,9 @@ def add_classes(
     ['a', 'b', 'c']
     """
     clf, how = as_classifier(classifier), named(method)
-    _check_arguments(how, on_existing, max_forgetting, exemplars, seed, progress)
-    if spend and max_forgetting is None:
-        raise ArgumentError("spend=True raises new classes as far as max_forgetting= allows; give that too")
-    samples = _read_new(clf, new, labels, on_existing, skip_broken, progress)
-    if not similar_names:
-        refuse_similar(samples.classes, clf.classes)
-    real, check = _read_old(clf, old), _read_validation(clf, samples.classes, validation)
+    _check_arguments(how, on_existing, max_forgetting, spend, exemplars, seed, progress)
+    samples = _read_new(clf, new, labels, (on_existing, similar_names), skip_broken, progress)
+    real, check = _read_old(clf, old), _read_validation(clf, samples, validation)
     classes = tuple(dict.fromkeys((*clf.classes, *samples.classes)))
     clf = _with_exemplar_limit(clf, exemplars, samples, real, len(classes))
     if (known := clf.memory) is not None:
@@ -158,15 +154,15 @@ def _reported(
         fit_seconds=got.fit_seconds if got.fit_seconds is not None else seconds,
         samples=len(samples),
         bytes=memory.nbytes if memory is not None else 0,
-        notes=_notes(clf, wider, got, how, samples, real, found),
         budget=got.budget,
         forgetting_total=recipe.forgetting_total if cost is not None else None,
     )
-    return replace(wider, history=(*clf.history, event), recipe=recipe), report
+    notes = _notes(clf, wider, got, how, samples, real, found, report.new_now)
+    return replace(wider, history=(*clf.history, event), recipe=recipe), replace(report, notes=notes)
 
 
 def _check_arguments(
-    method: Method, on_existing: Any, max_forgetting: Any, exemplars: Any, seed: Any, progress: Any
+    method: Method, on_existing: Any, max_forgetting: Any, spend: Any, exemplars: Any, seed: Any, progress: Any
 ) -> None:
     """Refuse what cannot be meant, before any work."""
     if on_existing not in ("error", "update"):
@@ -174,6 +170,8 @@ def _check_arguments(
     if max_forgetting is not None:
         checked_limit(max_forgetting)
         method.on_features()
+    elif spend:
+        raise ArgumentError("spend=True raises new classes as far as max_forgetting= allows; give that too")
     for name, value in (("exemplars", exemplars if exemplars is not None else 0), ("seed", seed)):
         if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
             raise ArgumentError(f"{name} is {value!r}; expected a whole number, 0 or more")
@@ -182,9 +180,10 @@ def _check_arguments(
 
 
 def _read_new(
-    clf: Classifier, new: Any, labels: Any, on_existing: str, skip_broken: bool, progress: Progress | None
+    clf: Classifier, new: Any, labels: Any, names: tuple[str, bool], skip_broken: bool, progress: Progress | None
 ) -> Samples:
-    """The new samples; every class has some, and none exists unless it is to be updated."""
+    """The new samples; every class has some, and its name is one that `on_existing` and `similar_names` allow."""
+    on_existing, similar = names
     if isinstance(labels, str):
         raise ArgumentError(f"labels is {labels!r}; expected a class name for each input, or method={labels!r}")
     given = new if labels is None else (new, labels)
@@ -196,6 +195,8 @@ def _read_new(
             f'class {existing[0]!r} already exists; pass on_existing="update" (--on-existing update) to add these '
             f"{counts[existing[0]]} samples to it, or give the new class another name"
         )
+    if not similar:
+        refuse_similar(samples.classes, clf.classes)
     for name, count in counts.items():
         if count == 0:
             raise DataError(f"class {name!r} has no samples; at least one is needed")
@@ -216,11 +217,18 @@ def _read_old(clf: Classifier, old: Any) -> Samples | None:
     return data.read_into(clf.classes, old, clf.backbone.inputs, "old=", hint=hint)
 
 
-def _read_validation(clf: Classifier, new: tuple[str, ...], validation: Any) -> Samples | None:
+def _read_validation(clf: Classifier, new: Samples, validation: Any) -> Samples | None:
+    """The samples to measure on, if they are others than those that are learnt."""
     if validation is None:
         return None
-    classes = tuple(dict.fromkeys((*clf.classes, *new)))
-    return data.read_into(classes, validation, clf.backbone.inputs, "validation=")
+    classes = tuple(dict.fromkeys((*clf.classes, *new.classes)))
+    check = data.read_into(classes, validation, clf.backbone.inputs, "validation=")
+    if (same := int(np.isin(check.keys, new.keys).sum())) > 0:
+        raise DataError(
+            f"{same} of {len(check)} validation samples are among those to be learnt, and would be known by heart: "
+            "give others, or leave validation= out, so that held-out samples measure"
+        )
+    return check
 
 
 def _with_exemplar_limit(
@@ -267,6 +275,7 @@ def _notes(
     samples: Samples,
     real: Samples | None,
     found: Comparison,
+    judged: Evaluation | None,
 ) -> tuple[str, ...]:
     """What the report says beside its figures."""
     notes, before, added = list(got.notes), found.before, wider.classes[len(clf.classes) :]
@@ -293,7 +302,7 @@ def _notes(
             f"still are; the other figures on all {found.after.n} that are held out now"
         )
     notes += twice_named(samples, clf.memory)
-    notes += hardly_told_apart(wider, got.fresh, added, found.after)
+    notes += hardly_told_apart(wider, got.fresh, added, judged if found.after is not None else None)
     if asked.chooses and got.backbone.can_train and added and got.budget is None:
         advice = fine_tuning_advice(before, found.after, added, got.embedding_seconds, covers(real, clf.classes))
         notes += [advice] if advice else []

@@ -57,6 +57,7 @@ def adopt(
     pixels: Pixels | None = None,
     size: int | None = None,
     head: str | None = None,
+    output: str | int | None = None,
     call: Callable[..., Any] | None = None,
     variables: Mapping[str, Any] | None = None,
 ) -> Adopted:
@@ -71,9 +72,11 @@ def adopt(
     """
     if (framework := framework_of(model)) is not None:
         _refuse(f"a {framework} model", call=call, variables=variables)
-        opened = open_backbone(model, classes=classes, inputs=inputs, pixels=pixels, size=size, data=data, head=head)
+        opened = open_backbone(
+            model, classes=classes, inputs=inputs, pixels=pixels, size=size, data=data, head=head, output=output
+        )
         return Adopted(_as_it_is(opened), opened.columns, True)
-    _refuse("no model of another framework", pixels=pixels, size=size)
+    _refuse("no model of another framework", pixels=pixels, size=size, output=output)
     names = class_names(classes)
     if hasattr(type(model), "with_space"):
         _refuse("a backbone already", head=head, call=call, variables=variables)

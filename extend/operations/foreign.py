@@ -34,6 +34,8 @@ def open_backbone(
     data: Any = None,
     model: Any = None,
     head: str | None = None,
+    key: str | None = None,
+    output: str | int | None = None,
     trust: bool = False,
 ) -> FileBackbone:
     """Read a file, or an object of another framework, as a backbone. The parameters are those of `extend.load`.
@@ -51,7 +53,11 @@ def open_backbone(
     if size is not None and pixels is None:
         raise ArgumentError("size= is of pictures: pass pixels= with it, or inputs=extend.Image(...) alone")
     shape = module_input(spec) or _input_of_data(data, pixels is not None, size)
-    opened = read(source, model=model, shape=shape, head=head, trust=trust)
+    opened = read(source, model=model, shape=shape, head=head, key=key, output=output, trust=trust)
+    if opened.format != "torch":
+        for name, given in (("key", key), ("output", output)):
+            if given is not None:
+                raise ArgumentError(f"{name}={given!r} is for PyTorch's modules; this is a model of {opened.format}")
     if pixels is not None:
         spec = picture(opened, pixels, size)
     return FileBackbone.of(opened, spec, classes)
@@ -94,7 +100,7 @@ def module_input(spec: InputSpec | None) -> Input | Mapping[str, Input] | None:
 def _input_of_data(data: Any, pictures: bool, size: int | None) -> Input | Mapping[str, Input] | None:
     """The same, from arrays ``(inputs, labels)`` or the size of pictures, where that tells it."""
     if pictures and size is not None:
-        return Input((3, size, size), np.dtype(np.float32), channels_first=True)
+        return Input((None, size, size), np.dtype(np.float32), channels_first=True)
     if isinstance(data, tuple) and data and is_table(data[0]):
         return module_input(input_spec(data[0]))
     shape = np.shape(data[0])[1:] if isinstance(data, tuple) and hasattr(data[0], "shape") else ()

@@ -10,9 +10,9 @@ from extend.backbone import column_names, inputs_in_words
 from extend.core import checkpoint
 from extend.core.errors import ArgumentError
 from extend.data import InputSpec, input_spec, spec_from_dict
-from extend.formats import read
+from extend.formats import is_model, read
 from extend.operations.foreign import module_input
-from extend.operations.load_any import folder_beside
+from extend.operations.load_any import check_folder, folder_beside
 
 CHECKPOINT = "extend checkpoint"
 """The "format" of this package's own checkpoints."""
@@ -24,6 +24,8 @@ def inspect(
     model: Any = None,
     inputs: InputSpec | None = None,
     head: str | None = None,
+    key: str | None = None,
+    output: str | int | None = None,
     trust: bool = False,
 ) -> dict[str, Any]:
     """Describe what a checkpoint or a model of another framework holds, in JSON's types.
@@ -43,6 +45,8 @@ def inspect(
         wrote needs none.
     head
         PyTorch, transformers and ONNX: path or name of the last layer, if it is not found by itself.
+    key, output
+        For PyTorch: where in the file the weights lie, and which output are the scores; see `extend.load`.
     trust
         Allow what executes code that the file names.
 
@@ -84,9 +88,11 @@ def inspect(
         path = Path(source)
         if not path.exists():
             raise ArgumentError(f"{path}: no such file or folder")
-        if path.is_dir() and not (path / "config.json").is_file():
+        if not is_model(path):
+            if path.is_dir() and not checkpoint.is_ours(path):
+                check_folder(path)
             return _checkpoint(path)
-    return _foreign(source, model, inputs, head, trust)
+    return _foreign(source, inputs, model=model, head=head, key=key, output=output, trust=trust)
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
@@ -97,13 +103,13 @@ def _checkpoint(path: Path) -> dict[str, Any]:
     return named | {name: saved[name] for name in kept}
 
 
-def _foreign(source: Any, model: Any, inputs: InputSpec | None, head: str | None, trust: bool) -> dict[str, Any]:
+def _foreign(source: Any, inputs: InputSpec | None, **options: Any) -> dict[str, Any]:
     """What a model of another framework says of itself, and what the folder beside its file adds."""
     beside = folder_beside(source)
     saved = None if beside is None else checkpoint.describe(beside)
     spec = spec_from_dict(saved["input"]) if saved is not None and inputs is None else None
     spec = input_spec(inputs) if inputs is not None else spec
-    opened = read(source, model=model, shape=module_input(spec), head=head, trust=trust)
+    opened = read(source, shape=module_input(spec), **options)
     names = column_names(opened) if saved is None else saved["classes"]
     d, k = opened.head.kernel.shape
     found = {

@@ -1,4 +1,4 @@
-"""A figure for new classes of which nothing is held out: each of their samples is left out in its turn."""
+"""A figure for new classes of which little or nothing is held out: each of their samples left out in its turn."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from extend.classifier import Classifier, Evaluation
 from extend.methods import closed_form
 
+FEWEST = 5
+"""A class with fewer held-out samples is measured on the others as well."""
 MOST = 200
 """So many samples are left out at most."""
 
@@ -17,7 +19,7 @@ MOST = 200
 def left_out(
     classifier: Classifier, method: str, settings: Mapping[str, Any], added: tuple[str, ...], after: Evaluation | None
 ) -> Evaluation | None:
-    """Measure new classes that `after` has no samples of.
+    """Measure new classes that `after` has fewer than five samples of.
 
     Parameters
     ----------
@@ -33,15 +35,17 @@ def left_out(
     Returns
     -------
     Evaluation | None
-        The confusion of the classes that lack samples there and have two different ones; log-loss and calibration error
-        are not known. None where there is no such class, or the head is not that of a closed form.
+        The confusion of the samples that are not held out of these classes, where there are two different ones;
+        log-loss and calibration error are not known. None where there is no such class, or the head is not that of a
+        closed form.
     """
     memory, form = classifier.memory, closed_form(method, settings)
-    seen = after.by_class if after is not None else {}
-    if memory is None or form is None or all(name in seen for name in added):
+    held = after.totals if after is not None else {}
+    few = [name for name in added if held.get(name, 0) < FEWEST]
+    if memory is None or form is None or not few:
         return None
     place = {name: i for i, name in enumerate(classifier.classes)}
-    lacking = np.asarray([place[name] for name in added if name not in seen])
+    lacking = np.asarray([place[name] for name in few])
     others = np.setdiff1d(np.arange(len(place)), lacking)
     rows, labels, _ = memory.unheld(others, MOST)
     if not len(labels):

@@ -1,4 +1,4 @@
-"""Read a classifier from whatever lies at a path: our checkpoint, an Orbax checkpoint, a file of another framework."""
+"""Read a classifier from whatever lies at a path: our checkpoint, weights of a Flax model, another framework's file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from extend.backbone import FileBackbone, memory_folder
+from extend.backbone import FileBackbone, is_flax, memory_folder
 from extend.classifier import Classifier, serialise
 from extend.core import checkpoint
 from extend.core.errors import ArgumentError, CheckpointError, FormatError
 from extend.data import InputSpec, Progress, class_names, input_spec, spec_from_dict
+from extend.formats import framework_of, identify, identify_folder, is_model
 from extend.operations.foreign import Pixels, open_backbone, picture
 from extend.operations.wrap import wrap
 
@@ -28,19 +29,23 @@ def load(
     pixels: Pixels | None = None,
     size: int | None = None,
     head: str | None = None,
+    key: str | None = None,
+    output: str | int | None = None,
     call: Callable[..., Any] | None = None,
     variables: Mapping[str, Any] | None = None,
+    prefix: str | None = None,
     data: Any = None,
     held_out: Any = None,
     trust: bool = False,
     progress: Progress | None = None,
 ) -> Classifier:
-    """Read a classifier: a checkpoint of this package, any Orbax checkpoint, or a file of another framework.
+    """Read a classifier: a checkpoint of this package, weights of a Flax model, or a file of another framework.
 
-    What lies at the path decides. A checkpoint of this package needs no other argument, except for `model` where its
-    network is not one of `extend.models`. An Orbax checkpoint needs `model`, `classes` and `inputs`. A file needs what
-    it does not say (see ``docs/formats.md``); its features come from the model in its own runtime, and the memory that
-    `extend.save` wrote beside it is read again.
+    What lies at the path decides, by its content. A checkpoint of this package needs no other argument, except for
+    `model` where its network is not one of `extend.models`. Weights of a Flax model (an Orbax checkpoint, msgpack,
+    safetensors, ``.npz``) need `model`, `classes` and `inputs`. A file of another framework needs what it does not say
+    (see ``docs/formats.md``); its features come from the model in its own runtime, and the memory that `extend.save`
+    wrote beside it is read again.
 
     Parameters
     ----------
@@ -59,6 +64,12 @@ def load(
         pixels are scaled: "raw", "unit", "symmetric", "imagenet" or "caffe".
     head, call, variables
         The path of the head; how a Flax model is called; a Linen module's variables. See `extend.wrap`.
+    prefix
+        Which of several copies of a Flax model's weights is meant: a part of the path before them, such as
+        "ema_params".
+    key, output
+        For PyTorch: where in the file the weights lie, such as ``"model_ema"``, if it holds several that fit; and which
+        part of what the module returns are the scores, by its place or key, if that is not found by itself.
     data, held_out
         Samples of the classes, from which the memory is measured. See `extend.wrap`.
     trust
@@ -88,14 +99,14 @@ def load(
     if not isinstance(path, str | os.PathLike):
         raise ArgumentError(f"path is a {type(path).__name__}; expected a path: a model goes to extend.wrap")
     told = {"classes": classes, "inputs": inputs, "head": head, "data": data, "held_out": held_out}
-    of_file = {"pixels": pixels, "size": size, "trust": trust or None}
-    return _read(Path(path), model, told, of_file, {"call": call, "variables": variables}, progress)
+    of_file = {"pixels": pixels, "size": size, "key": key, "output": output, "trust": trust or None}
+    return _read(Path(path), model, told, of_file, {"call": call, "variables": variables, "prefix": prefix}, progress)
 
 
 def _read(path: Path, model: Any, told: Json, of_file: Json, of_flax: Json, progress: Progress | None) -> Classifier:
     """What lies at a path: the arguments of `load` that say what is there, what a file is, and what a Flax model is."""
     if checkpoint.is_ours(path):
-        _refuse(path, "a checkpoint of extend", told | of_file | {"inputs": None, "variables": of_flax["variables"]})
+        _refuse(path, "a checkpoint of extend", told | of_file | of_flax | {"inputs": None, "call": None})
         clf = serialise.load(path, model, of_flax["call"])
         said = clf.backbone.inputs if told["inputs"] is None else input_spec(told["inputs"])
         if not _same_but_for_values(said, clf.backbone.inputs):
@@ -103,23 +114,52 @@ def _read(path: Path, model: Any, told: Json, of_file: Json, of_flax: Json, prog
         return _with_inputs(clf, said)
     if told["held_out"] is not None and told["data"] is None:
         raise ArgumentError("held_out= goes with data=, from which the memory is measured, and there is none")
-    if path.is_file() or (path / "config.json").is_file():
+    if is_model(path) and not _is_flax(path, model):
         _refuse(path, "a model of another framework", of_flax)
         options = of_file | {"trust": bool(of_file["trust"])}
         return _from_file(path, model, progress=progress, **told, **options)
     if model is None and not path.exists():
         raise CheckpointError(f"{path}: no such file or folder")
     if model is None:
+        check_folder(path)
         return serialise.load(path)  # Which says what is missing.
-    _refuse(path, "taken for an Orbax checkpoint of a Flax model", of_file)
+    _refuse(path, "taken for weights of a Flax model", of_file)
     classes, inputs, head, data, held_out = told.values()
     if classes is None or inputs is None:
         raise ArgumentError(
             f"{path} was not written by extend: pass classes=[...] (the names, in the order of the head's columns) "
             "and inputs= (extend.Image(...) for pictures, extend.Array(shape, dtype) for arrays)"
         )
-    clf = serialise.load_orbax(path, model, classes, inputs, head=head, **of_flax)
+    clf = serialise.load_weights(path, model, classes, inputs, head=head, **of_flax)
     return clf if data is None else wrap(clf.backbone, clf.classes, data, held_out=held_out, progress=progress)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a folder that is known to be something else than a checkpoint.
+
+    Raises
+    ------
+    FormatError
+        It is, such as a SavedModel of TensorFlow; the message says what to do.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> check_folder(Path(tempfile.mkdtemp()))
+    """
+    if (found := identify_folder(path)) is not None:
+        raise FormatError(found.refusal(path))
+
+
+def _is_flax(path: Path, model: Any) -> bool:
+    """Whether a model that is given for a file or a folder is one of Flax, or the file can be of nothing else."""
+    if model is None:
+        return False
+    first = model[0] if isinstance(model, tuple) and model else model
+    if is_flax(first) or (path.is_file() and (found := identify(path)) is not None and found.reader == "flax"):
+        return True
+    makes = callable(model) and framework_of(model) is None and not isinstance(model, type)
+    return path.suffix == ".safetensors" and makes and is_flax(model())
 
 
 def as_classifier(given: Classifier | str | os.PathLike[str]) -> Classifier:

@@ -13,7 +13,7 @@ import numpy as np
 from extend import data
 from extend.classifier import Classifier, Event, compare
 from extend.core.errors import ArgumentError
-from extend.data import Progress
+from extend.data import Progress, Samples
 from extend.methods import Method
 from extend.operations.add import add_classes
 from extend.operations.load_any import as_classifier
@@ -64,15 +64,8 @@ def split_class(
     ('cat', 'poodle', 'terrier')
     """
     clf = as_classifier(classifier)
-    if name not in clf.classes:
-        raise ArgumentError(f"no class {name!r}; there are {', '.join(clf.classes[:10])}")
     given = parts if labels is None else (parts, labels)
-    spec = clf.backbone.inputs
-    samples = data.read(given, spec, known=clf.classes, skip_broken=skip_broken, progress=progress)
-    if len(samples.classes) < 2:
-        raise ArgumentError(f"parts are of {', '.join(samples.classes)} only; a class is split into two or more")
-    if taken := [part for part in samples.classes if part in clf.classes and part != name]:
-        raise ArgumentError(f"part {taken[0]!r} is another class already; give it another name")
+    samples = _read(clf, name, given, skip_broken, progress)
     started, whole = time.perf_counter(), name
     if name in samples.classes:
         whole = _other_name(name, (*clf.classes, *samples.classes))
@@ -105,6 +98,19 @@ def split_class(
         notes=(f"what was kept of {name} before is gone", *(note for note in added.notes if repr(whole) not in note)),
     )
     return split, report
+
+
+def _read(clf: Classifier, name: str, given: Any, skip_broken: bool, progress: Progress | None) -> Samples:
+    """The samples of the parts, if these are parts of a class that is there."""
+    if name not in clf.classes:
+        raise ArgumentError(f"no class {name!r}; there are {', '.join(clf.classes[:10])}")
+    spec = clf.backbone.inputs
+    samples = data.read(given, spec, known=clf.classes, skip_broken=skip_broken, progress=progress)
+    if len(samples.classes) < 2:
+        raise ArgumentError(f"parts are of {', '.join(samples.classes)} only; a class is split into two or more")
+    if taken := [part for part in samples.classes if part in clf.classes and part != name]:
+        raise ArgumentError(f"part {taken[0]!r} is another class already; give it another name")
+    return samples
 
 
 def _other_name(name: str, known: Sequence[str]) -> str:

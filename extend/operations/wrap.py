@@ -40,6 +40,7 @@ def wrap(
     keep: Keep = Keep(),
     activation: Activation | Link | None = None,
     head: str | None = None,
+    output: str | int | None = None,
     call: Callable[..., Any] | None = None,
     variables: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
@@ -72,6 +73,8 @@ def wrap(
         What the memory keeps of the classes: rows, exemplars, the inverse; see `extend.Keep`.
     activation
         ``"sigmoid"`` for a model whose classes do not exclude each other; None: the head's own, or softmax.
+    output
+        Which part of what a PyTorch module returns are the scores; see `extend.load`.
     head, call
         The path of the head, and how the model is called; see `extend.FlaxBackbone.from_nnx`.
     progress
@@ -93,7 +96,8 @@ def wrap(
     True
     """
     model_of = adopt(
-        model, classes, data, inputs=inputs, pixels=pixels, size=size, head=head, call=call, variables=variables
+        model, classes, data, inputs=inputs, pixels=pixels, size=size, head=head, output=output, call=call,
+        variables=variables,
     )  # fmt: skip
     space, kept = (taps, transform, width), (_checked(keep), scatter)
     return _wrapped(model_of, data, held_out, space, kept, activation, progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple, TypedDict, get_args
 
 import numpy as np
@@ -100,8 +101,8 @@ class Report:
         The evaluation of the classifier as it is now on the very rows of `before`, where `after` holds other rows of
         the old classes too; None where it does not. What was forgotten is told by it.
     left_out
-        New classes of which nothing was held out, each of their samples left out in its turn; None where `after` has
-        samples of all.
+        New classes of which little or nothing was held out, each of their other samples left out in its turn; None
+        where `after` has samples enough of all.
     forgetting_since_learnt
         The forgetting of all classes since each was learnt; None where that was not measured.
     measured_on
@@ -192,7 +193,7 @@ class Report:
         """The accuracy after the action on the classes that it added, updated, renamed or merged."""
         return _measured(self.new_now, self.subjects)
 
-    @property
+    @cached_property
     def new_now(self) -> Evaluation | None:
         """The evaluation after the action with samples of `subjects`: held out, or left out in their turn."""
         if self.left_out is None or self.after is None:
@@ -219,9 +220,9 @@ class Report:
 
         One wrong row of one therefore does not outweigh four of four.
         """
-        if self.after is None or not self.after.by_class:
+        after = self.new_now if self.after is not None else None
+        if after is None or not after.by_class:
             return None
-        after = self.after
         return min(after.by_class.items(), key=lambda item: (after.interval([item[0]])[1], item[1]))
 
     @property
@@ -246,14 +247,14 @@ class Report:
 
     def confused(self) -> list[tuple[str, str, int]]:
         """List classes of this action taken for others, and others for them: (true, predicted, samples), most first."""
-        if self.after is None:
+        found = self.new_now if self.after is not None else None
+        if found is None:
             return []
-        subjects, classes = set(self.subjects), self.after.classes
+        ours = np.isin(found.classes, self.subjects)
+        rows, columns = np.nonzero(found.confusion * (ours[:, None] != ours[None, :]))
         pairs = [
-            (true, predicted, int(self.after.confusion[i, j]))
-            for i, true in enumerate(classes)
-            for j, predicted in enumerate(classes)
-            if (true in subjects) != (predicted in subjects) and self.after.confusion[i, j]
+            (found.classes[i], found.classes[j], int(found.confusion[i, j]))
+            for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
         ]
         return sorted(pairs, key=lambda pair: -pair[2])
 
@@ -325,7 +326,11 @@ class Report:
         for label, key, value in rows:
             if value is not None:
                 low, high = intervals[key]
-                how = ", each sample left out in its turn" if key == "new" and self.left_out is not None else ""
+                how = (
+                    ", each sample held out or left out in its turn"
+                    if key == "new" and self.left_out is not None
+                    else ""
+                )
                 lines.append(f"  {label:<22}{value:7.1%}   ({low:.1%} to {high:.1%}{how})")
         return lines
 

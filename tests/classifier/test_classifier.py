@@ -194,3 +194,17 @@ def test_a_file_cannot_name_code_to_import(tmp_path: Path, network: Classifier) 
 def test_bad_inputs_to_predict(network: Classifier, x: np.ndarray) -> None:
     with pytest.raises(ValueError, match="the inputs"):
         network.predict(x)
+
+
+def test_a_classifier_can_be_pickled() -> None:
+    import pickle
+
+    y = np.repeat([0, 1, 2], 100)
+    for model in (MLP(3, inputs=5, hidden=(8,), rngs=nnx.Rngs(0)), identity):
+        clf, _ = extend.add_classes(extend.wrap(model, names(3), (X, y)), {"new": X[:30] + 5})
+        again = pickle.loads(pickle.dumps(clf))  # noqa: S301
+        assert np.array_equal(again.decision_function(X), clf.decision_function(X)) and again.classes == clf.classes
+        wider = [extend.add_classes(one, {"next": X[:30] - 5})[0].decision_function(X) for one in (clf, again)]
+        assert np.array_equal(*wider)
+    with pytest.raises(TypeError, match=r"cannot be pickled: write it with extend.save"):
+        pickle.dumps(extend.wrap(Own(nnx.Rngs(0)), names(3), (X, y)))

@@ -72,7 +72,7 @@ def test_training_the_backbone(photos: Path, tmp_path: Path, capsys: pytest.Capt
     report = json.loads(printed)
     assert code == 0 and report["method"] == "fine_tune" and "estimated" in report["measured_on"]
     assert (state / "manifest").is_file()
-    code, printed, _ = run(capsys, *add, "--method", "joint", "--old", photos / "base", "--epochs", 2)
+    code, printed, _ = run(capsys, *add, "--overwrite", "--method", "joint", "--old", photos / "base", "--epochs", 2)
     assert code == 0 and json.loads(printed)["method"] == "joint"
     code, _, err = run(capsys, *add, "--method", "lda", "--epochs", 2)
     assert code == 1 and "--epochs is for --method fine_tune and joint" in err

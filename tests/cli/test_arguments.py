@@ -13,7 +13,7 @@ TRAIN = ("train", "photos", "--out", "out")
         ((*TRAIN, "--epochs", "0"), "--epochs: 0 is too small; give 1 or more"),
         ((*TRAIN, "--size", "-3"), "--size: -3 is too small; give 1 or more"),
         ((*TRAIN, "--batch-size", "0"), "--batch-size: 0 is too small; give 1 or more"),
-        ((*TRAIN, "--batch-size", "many"), "--batch-size: invalid number value: 'many'"),
+        ((*TRAIN, "--batch-size", "many"), "--batch-size: 'many' is not a whole number"),
         ((*TRAIN, "--learning-rate", "nan"), "--learning-rate: nan is not a number above 0"),
         ((*TRAIN, "--seed", "-1"), "--seed: -1 is too small; give 0 or more"),
         (("add", "a", "--new", "b", "--out", "c", "--seed", "-1"), "--seed: -1 is too small; give 0 or more"),

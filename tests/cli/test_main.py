@@ -54,7 +54,7 @@ def test_failures_are_one_line_and_write_nothing(
         (["add", tmp_path / "none", "--new", photos / "new", "--out", out], "no such file or folder"),
         (["add", trained, "--new", tmp_path / "none", "--out", out], "no such folder or archive"),
         (["add", trained, "--new", photos / "base", "--out", out], "class 'green' already exists"),
-        (["train", photos / "new", "--out", out], "one class only"),
+        (["train", photos / "new", "--out", out, "--size", 8], "one class only"),
         (["predict", trained, tmp_path / "none.png"], "cannot be read as an image"),
         (["add", trained, "--new", photos / "new", "--out", out, "--picture", "x.jpg"], "ends in .png"),
         (["inspect", tmp_path], "no manifest"),

@@ -35,7 +35,7 @@ def test_a_table_is_the_dense_array_everywhere(form: type) -> None:
             {"c": made(X[~OLD])},
             method="svm",
             old=(made(X[OLD]), Y[OLD]),
-            validation=(made(X), Y),
+            validation=(made(X * 1.001), Y),
         )
         assert report.after is not None
         found = extend.evaluate(clf, (made(X), Y))

@@ -161,7 +161,6 @@ def test_several_inputs_are_a_dict() -> None:
         ),
         (lambda: keras.Sequential([keras.Input((4, 3)), layers.Dense(2, "softmax")]), "3 axes"),
         (lambda: keras.Sequential([layers.Dense(2, "softmax")]), "no input shape"),
-        (lambda: chain(keras.Sequential([layers.Dense(2, "softmax")], name="inner")), "inner"),
     ],
 )
 def test_what_has_no_dense_head_is_named(model: Callable[[], keras.Model], text: str) -> None:

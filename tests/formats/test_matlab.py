@@ -18,7 +18,7 @@ from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.matlab import model as matlab
 from extend.formats.pmml import to_pmml
 from tests.formats.evaluators import jpmml, weka
-from tests.fuzz.matlab_seed import cell, mapminmax, network
+from tests.fuzz.matlab_seed import cell, mapminmax, network, network_object
 from tests.fuzz.run import fuzz
 
 HERE = Path(__file__).parent
@@ -285,8 +285,13 @@ HOSTILE = {
     "cut off": (raw(variable(6, (1, 2), element(9, bytes(16))))[:-9], "past the file's end"),
     "bomb": (raw(packed(variable(6, (1, 1 << 25), element(9, bytes(1 << 28))))), "more than 201326592 bytes"),
     "bombs": (raw(*[packed(variable(9, (1, 1 << 26), element(2, bytes(1 << 26))))] * 4), "more than"),
-    "object": (raw(OPAQUE), r"net is an object, which only MATLAB reads(.|\n)*IW = net.IW"),
-    "old object": (raw(variable(3, (1, 1), element(5, bytes(4)), name=b"net")), "net is an object"),
+    "object": (raw(OPAQUE), r"net is an object, which only MATLAB reads.*in MATLAB, write the network so: IW = net.IW"),
+    "old object": (raw(variable(3, (1, 1), element(5, bytes(4)), name=b"net")), "part of type 5; expected 1"),
+    "object of more": (
+        raw(variable(3, (9, 9), element(1, b"network"), element(5, struct.pack("<i", 3)), element(1, b"IW\0"))),
+        "of 81 arrays holds 0",
+    ),
+    "type of nothing": (raw(variable(6, (0, 0), element(174, b""))), "is stored as type 174, which is not known"),
     "function": (raw(variable(16, (1, 1), name=b"IW")), "IW is a function handle"),
     "complex": (raw(variable(6 | 0x800, (1, 1), element(9, bytes(8)), element(9, bytes(8)))), "IW is complex numbers"),
     "field names": (raw(variable(2, (1, 1), element(5, struct.pack("<i", 5)), element(1, b"a.b\0\0"))), "field names"),
@@ -321,7 +326,7 @@ REFUSED = {
     "transfer": (changed(transfer=cell("radbas", "softmax")), r"layer 1: transfer function 'radbas'"),
     "skip": (skipping(), r"LW\{3,1\} is not empty"),
     "two inputs": (changed(IW=cell(np.ones((5, 4)), np.ones((3, 4)))), r"IW\{2,1\} is not empty"),
-    "no b": ({k: v for k, v in changed().items() if k != "b"}, r"no variable b(.|\n)*save\('net.mat'"),
+    "no b": ({k: v for k, v in changed().items() if k != "b"}, r"no variable b.*save\('net.mat'"),
     "shapes": (changed(b=cell(np.ones((4, 1)), np.ones((3, 1)))), r"layer 1: the head has kernel \[4, 5\]"),
     "NaN": (changed(b=cell(np.full((5, 1), np.nan), np.ones((3, 1)))), r"layer 1, b: holds NaN"),
     "pca": (changed(input=settings("processpca", mapminmax([0.0] * 4, [1.0] * 4))), "processpca is not supported"),
@@ -362,3 +367,65 @@ def test_a_wrong_suffix_or_head_writes_nothing(tmp_path):
 def test_fuzz():
     counts, wrong = fuzz("matlab", 30)
     assert not wrong and counts["FormatError"] > 0
+
+
+OBJECTS = ("patternnet", "deep", "no hidden layer", "purelin, one-hot", "purelin, mapstd")
+
+
+@pytest.mark.needs("octave")
+@pytest.mark.parametrize("name", OBJECTS)
+def test_a_network_object_is_read_and_goes_back_wider(name, tmp_path):
+    """MATLAB's own way to save, `save('net.mat', 'net')`; Octave computes the same network from its arrays."""
+    scipy.io.savemat(tmp_path / "arrays.mat", NETWORKS[name])
+    scipy.io.savemat(tmp_path / "net.mat", {"net": network_object(NETWORKS[name]), "note": "kept"}, do_compression=True)
+    opened = matlab.open(tmp_path / "net.mat")
+    assert opened.classes is None and opened.others == {}
+    x = np.random.default_rng(1).uniform(0, 5, (20, opened.input.shape[0]))
+    expected = outputs(tmp_path / "arrays.mat", x)
+    given = scores(opened, x)
+    np.testing.assert_allclose(
+        softmax(given, axis=1) if "softmax" in str(NETWORKS[name]["transfer"]) else given, expected, atol=1e-9
+    )
+
+    names = tuple(f"class {number}" for number in range(opened.head.num_classes + 2))
+    opened.save(tmp_path / "wider.mat", wider(opened.head), names)
+    again = matlab.open(tmp_path / "wider.mat")
+    assert again.classes == names and again.fingerprint == opened.fingerprint
+    np.testing.assert_allclose(scores(again, x)[:, : given.shape[1]], given, atol=1e-9)
+    assert scipy.io.loadmat(tmp_path / "wider.mat")["note"] == "kept"
+
+
+@pytest.mark.needs("java", "jpmml_evaluator")
+def test_a_network_object_becomes_pmml_without_matlab(tmp_path):
+    scipy.io.savemat(tmp_path / "net.mat", {"net": network_object(NETWORKS["patternnet"])})
+    opened = matlab.open(tmp_path / "net.mat")
+    to_pmml(opened.network, tmp_path / "net.pmml")
+    x = np.random.default_rng(1).uniform(0, 5, (20, 4))
+    found = jpmml(
+        tmp_path / "net.pmml", {f"x{number}": list(x[:, number - 1]) for number in range(1, 5)}, ("0", "1", "2")
+    )
+    np.testing.assert_allclose(found, softmax(scores(opened, x), axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"numInputDelays": 2}, "net: numInputDelays is not 0; only networks without delays"),
+        ({"layers": cell({"netInputFcn": "netprod", "transferFcn": "tansig"})}, "netInputFcn is 'netprod'"),
+        ({"inputWeights": cell({"weightFcn": "dist"}, np.zeros((0, 0)))}, "weightFcn is 'dist'"),
+        ({"inputs": cell({"name": "one"}, {"name": "two"})}, "2 inputs, and outputs of layers"),
+        ({"outputs": np.zeros((1, 2))}, "outputs: expected a cell"),
+    ],
+)
+def test_a_network_object_that_is_no_plain_chain_is_refused(fields, words, tmp_path):
+    scipy.io.savemat(tmp_path / "net.mat", {"net": network_object(NETWORKS["patternnet"], **fields)})
+    with pytest.raises(FormatError, match=words) as caught:
+        matlab.open(tmp_path / "net.mat")
+    assert "\n" not in str(caught.value)
+
+
+def test_several_networks_in_a_file_are_named(tmp_path):
+    net = network_object(NETWORKS["patternnet"])
+    scipy.io.savemat(tmp_path / "net.mat", {"first": net, "second": net})
+    with pytest.raises(FormatError, match="2 networks, first, second; expected one: save it alone"):
+        matlab.open(tmp_path / "net.mat")

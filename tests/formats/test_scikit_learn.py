@@ -10,30 +10,47 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 import skops.io
 from sklearn.base import clone
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.datasets import load_digits
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import (
+    LinearRegression,
     LogisticRegression,
     LogisticRegressionCV,
     Perceptron,
+    Ridge,
     RidgeClassifier,
     RidgeClassifierCV,
     SGDClassifier,
+    SGDRegressor,
 )
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
-from sklearn.svm import SVC, LinearSVC
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, OneHotEncoder, StandardScaler
+from sklearn.svm import SVC, LinearSVC, LinearSVR
+from sklearn.tree import DecisionTreeClassifier
 
-from extend.core.errors import FormatError
+import extend
+from extend.core.errors import DataError, FormatError
 from extend.formats.base import DenseHead
 from extend.formats.scikit_learn import model as format
 from extend.formats.scikit_learn._skops_file import TRUSTED
@@ -242,7 +259,7 @@ def test_what_is_not_supported_is_said() -> None:
         several.fit(X[rows], np.eye(3, dtype=int)[Y[rows]])
     search = GridSearchCV(LogisticRegression(max_iter=300), {"C": [1]}, cv=2).fit(X[rows], Y[rows])
     for estimator, message in (
-        (SVC(), "SVC is not supported"),
+        (SVC(), "SVC has no linear head to widen"),
         (search, "best_estimator_"),
         (LogisticRegression(), "LogisticRegression is not fitted"),
         (MLPClassifier(), "MLPClassifier is not fitted"),
@@ -337,3 +354,140 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 def test_fuzz() -> None:
     counts, wrong = fuzz("scikit_learn", 30)
     assert not wrong and counts["FormatError"] > 10
+
+
+TEXTS = np.array(
+    ["good fine nice", "bad poor awful", "so so average", "good nice", "bad awful", "average so"] * 15, object
+)
+MOODS = np.array(["good", "bad", "so", "good", "bad", "so"] * 15)
+FRAME = pd.DataFrame({
+    "age": np.tile([20.0, 40, 60, 21, 41, 61], 15), "city": np.tile(list("xyzxyz"), 15), "note": TEXTS,
+    "id": range(90), "member": np.tile([True, False, False], 30),
+})  # fmt: skip
+COLUMNS = make_column_transformer(
+    (make_pipeline(SimpleImputer(), StandardScaler()), ["age"]),
+    (OneHotEncoder(handle_unknown="ignore"), ["city", "member"]),
+    (TfidfVectorizer(), "note"),
+)
+TEXT_STEPS: dict[str, Any] = {
+    "tf-idf": (TfidfVectorizer(),),
+    "counts": (CountVectorizer(binary=True), TfidfTransformer()),
+    "hashing": (HashingVectorizer(n_features=64),),
+    "characters": (TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 3)), TruncatedSVD(4, random_state=0)),
+    "union": (make_union(TfidfVectorizer(), make_pipeline(CountVectorizer(analyzer="char"), MaxAbsScaler())),),
+}
+HEADS: dict[str, Any] = {"logistic": LogisticRegression(), "svc": LinearSVC(), "sgd": SGDClassifier(random_state=0)}
+
+
+@pytest.mark.parametrize("steps", TEXT_STEPS)
+@pytest.mark.parametrize("head", HEADS)
+def test_a_pipeline_of_texts_learns_a_class_and_goes_back(steps: str, head: str, tmp_path: Path) -> None:
+    pipeline = make_pipeline(*map(clone, TEXT_STEPS[steps]), clone(HEADS[head])).fit(TEXTS, MOODS)
+    clf = extend.wrap(pipeline, data=(TEXTS, MOODS))
+    scores = pipeline.decision_function(TEXTS)
+    np.testing.assert_allclose(clf.decision_function(list(TEXTS)), scores, atol=1e-5)
+    new = ["sad blue tears", "tears blue", "blue sad"] * 8
+    clf, _ = extend.add_classes(clf, {"sad": new})
+    extend.save(clf, tmp_path / "wider.skops")
+    wider = skops.io.load(tmp_path / "wider.skops")  # scikit-learn itself takes texts and gives the names.
+    mixed = [*new[:3], *TEXTS[:6]]
+    assert wider.predict(mixed).tolist() == clf.predict(mixed).tolist()
+    again = extend.load(tmp_path / "wider.skops")
+    assert again.memory is not None and again.predict(pd.Series(mixed)).tolist() == clf.predict(mixed).tolist()
+
+
+def test_texts_that_are_none_are_said() -> None:
+    clf = extend.wrap(make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(TEXTS, MOODS))
+    for given, message in (
+        (["a", None, 3.0], r"2 samples are no texts, the first at row 1: 'None'"),
+        (np.zeros((2, 3)), r"shape \[2, 3\] given; expected texts"),
+        ([], r"expected texts, one for each sample"),
+    ):
+        with pytest.raises(DataError, match=message):
+            clf.predict(given)
+    single = clf.predict(["good"] * 33)  # More than one batch: the rest of the last is filled with empty texts.
+    assert set(single) == {"good"}
+
+
+def test_a_table_of_named_columns_learns_a_class_and_goes_back(tmp_path: Path) -> None:
+    pipeline = make_pipeline(clone(COLUMNS), LogisticRegression()).fit(FRAME, MOODS)
+    clf = extend.wrap(pipeline, data=(FRAME, MOODS))
+    assert sorted(clf.backbone.inputs.parts) == ["age", "city", "member", "note"]  # "id" is read by no step.
+    np.testing.assert_allclose(clf.predict_proba(FRAME), pipeline.predict_proba(FRAME), atol=1e-5)
+    shuffled = FRAME[["note", "member", "age", "city"]].assign(more=1)
+    np.testing.assert_array_equal(clf.predict_proba(shuffled), clf.predict_proba(FRAME))
+    missing = FRAME.assign(age=np.where(FRAME["age"] > 50, np.nan, FRAME["age"]))
+    np.testing.assert_allclose(clf.predict_proba(missing), pipeline.predict_proba(missing), atol=1e-5)
+
+    new = FRAME[:20].assign(note="sad blue tears", city="w", age=99.0)
+    clf, _ = extend.add_classes(clf, {"sad": new})
+    extend.save(clf, tmp_path / "wider.skops")
+    wider = skops.io.load(tmp_path / "wider.skops", trusted=["numpy.dtype"])
+    both = pd.concat([new, FRAME[:6]])
+    assert wider.predict(both).tolist() == clf.predict(both).tolist() == ["sad"] * 20 + MOODS[:6].tolist()
+    assert extend.load(tmp_path / "wider.skops").predict(both).tolist() == clf.predict(both).tolist()
+    with pytest.raises(DataError, match="the DataFrame lacks the columns 'city'"):
+        clf.predict(both.drop(columns="city"))
+
+
+def test_columns_of_numbers_are_brought_to_the_order_of_fit() -> None:
+    frame = pd.DataFrame(X[:, :4] + Y[:, None] % 3, columns=list("pqrs"))
+    model = LogisticRegression().fit(frame, Y % 3)
+    clf = extend.wrap(model, data=(frame, Y % 3))
+    np.testing.assert_allclose(clf.predict_proba(frame[list("srqp")]), model.predict_proba(frame), atol=1e-5)
+    moved = frame[:20].assign(p=frame["p"][:20] + 9)
+    wider, _ = extend.add_classes(clf, {"9": moved[list("srqp")]})
+    assert wider.predict(moved[list("rqps")]).tolist().count("9") > 15
+    with pytest.raises(DataError, match="lacks the columns 's'"):
+        clf.predict(frame[list("pqr")])
+
+
+def test_sparse_rows() -> None:
+    rows = scipy.sparse.csr_matrix(X)
+    model = LogisticRegression(max_iter=300).fit(rows, Y)
+    clf = extend.wrap(model, data=(rows, Y))
+    np.testing.assert_allclose(clf.predict_proba(rows[:40]), model.predict_proba(rows[:40]), atol=1e-5)
+    wider, _ = extend.add_classes(clf, {"10": scipy.sparse.csr_matrix(X[:20, ::-1])})
+    assert len(wider.classes) == 11
+
+
+@pytest.mark.parametrize(
+    "model, message",
+    [
+        (SVC(), r"SVC has no linear head to widen: put Nystroem .* Other models"),
+        (KNeighborsClassifier(), "KNeighborsClassifier has no linear head.*features to extend.wrap"),
+        (RandomForestClassifier(3), r"RandomForestClassifier has no linear head.*its leaves \(apply\)"),
+        (ExtraTreesClassifier(3), "ExtraTreesClassifier has no linear head.*leaves"),
+        (DecisionTreeClassifier(), "DecisionTreeClassifier has no linear head.*leaves"),
+        (GradientBoostingClassifier(n_estimators=2), "GradientBoostingClassifier has no linear head.*leaves"),
+        (HistGradientBoostingClassifier(max_iter=2), "HistGradientBoostingClassifier has no linear head.*leaves"),
+        (GaussianNB(), "GaussianNB has no linear head"),
+        (Ridge(), r"Ridge predicts a number \(a regression\)"),
+        (MLPRegressor(max_iter=2), "MLPRegressor predicts a number"),
+        (LinearSVR(), "LinearSVR predicts a number"),
+        (LinearRegression(), "LinearRegression predicts a number"),
+        (SGDRegressor(), "SGDRegressor predicts a number"),
+    ],
+    ids=lambda one: type(one).__name__ if not isinstance(one, str) else "",
+)
+def test_what_has_no_linear_head_says_what_to_do(model: Any, message: str, tmp_path: Path) -> None:
+    fitted = make_pipeline(StandardScaler(), model).fit(X[:60, :20], Y[:60] % 3)
+    with pytest.raises(FormatError, match=message) as caught:
+        extend.wrap(fitted)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_vectorizer_of_a_million_features_is_refused_with_what_to_do() -> None:
+    model = make_pipeline(HashingVectorizer(), Perceptron(max_iter=1)).fit(TEXTS[:6], MOODS[:6])
+    with pytest.raises(FormatError, match=r"1,048,576 features; expected at most 65,536.*n_features=2\*\*14"):
+        extend.wrap(model)
+
+
+def test_a_function_of_texts_is_a_backbone() -> None:
+    vectors, spec = TfidfVectorizer().fit(TEXTS), extend.Array((), "str")
+
+    def embed(texts: np.ndarray) -> np.ndarray:
+        return vectors.transform(list(texts)).toarray()
+
+    clf = extend.wrap(embed, ["good", "bad", "so"], (TEXTS, MOODS), inputs=spec)
+    assert (clf.predict(TEXTS) == MOODS).all()

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from extend.core.errors import FormatError
+from extend.formats import pickles
 from extend.formats.base import DenseHead
-from extend.formats.theanets import _unpickler as theanets_pickle
 from extend.formats.theanets import model as theanets
 from tests.fuzz.run import fuzz
 
@@ -86,7 +86,7 @@ def test_sizes_in_the_file_follow_the_head(tmp_path: Path) -> None:
     for name, place in (("0.5.3-python3", None), ("0.7.3-python2", 0)):
         opened = theanets.open(FILES / f"{name}.pkl.gz")
         opened.save(tmp_path / "wide.pkl", widened(opened.head), tuple("abcde"))
-        state, _ = theanets_pickle.read((tmp_path / "wide.pkl").read_bytes())
+        state, _ = pickles.read((tmp_path / "wide.pkl").read_bytes())
         size = state["kwargs"]["layers"][-1] if place is None else state.state[place][-1].get("size")
         assert size == 5
 

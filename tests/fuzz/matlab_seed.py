@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
+from scipy.io.matlab import MatlabObject
 
 from extend.formats.matlab.model import open
 
@@ -48,6 +49,33 @@ def network(transfer: list[str], widths: list[int], seed: int = 0) -> dict[str, 
     }
 
 
+def network_object(variables: dict[str, object], **fields: object) -> MatlabObject:
+    """The same network as MATLAB's ``save('net.mat', 'net')`` writes it: an object of the class "network"."""
+
+    def ends(name: str) -> dict[str, object]:
+        rows: dict[str, object] = variables[name]  # type: ignore[assignment]
+        return {
+            "name": name,
+            "processFcns": rows["fcns"],
+            "processSettings": rows["settings"],
+            "userdata": {"note": ""},
+        }
+
+    transfer = variables["transfer"].ravel()  # type: ignore[attr-defined]
+    count = len(transfer)
+    outputs = cell(*[np.zeros((0, 0))] * (count - 1), ends("output")).T
+    weights = cell(*[{"weightFcn": "dotprod", "learn": 1}] * count)
+    whole = {
+        "version": "8", "numInputDelays": 0, "numLayerDelays": 0, "inputs": cell(ends("input")),
+        "layers": cell(*({"netInputFcn": "netsum", "transferFcn": name, "size": 3} for name in transfer)),
+        "outputs": outputs, "inputWeights": weights, "trainFcn": "trainbr",
+        **{name: variables[name] for name in ("IW", "LW", "b")}, **fields,
+    }  # fmt: skip
+    made = np.empty((1, 1), [(name, object) for name in whole])
+    made[0, 0] = tuple(whole.values())
+    return MatlabObject(made, "network")
+
+
 def write(folder: Path) -> list[Path]:
     files = []
     small = network(["tansig", "softmax"], [3, 4, 3])
@@ -58,6 +86,7 @@ def write(folder: Path) -> list[Path]:
         ("compressed", small, True),
         ("linear", linear, False),
         ("within", {"net": network(["poslin", "logsig"], [2, 3, 1])}, False),
+        ("object", {"net": network_object(small)}, False),
     ):
         path = folder / f"{name}.mat"
         scipy.io.savemat(path, variables, do_compression=compressed)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from extend.formats.onnx import _loops
 from extend.formats.onnx import model as onnx
 from extend.formats.onnx.model import OnnxModel
 from tests.formats.onnx_graphs import model, node, numbers, two_layers, zipped
@@ -23,7 +24,33 @@ def open(path: Path) -> OnnxModel:
     return found
 
 
+def looped() -> ModelProto:
+    """A loop of two rounds, one of as many as there are samples, and a sparse constant."""
+    inner = [node("Identity", "c", "c2"), node("Relu", "v", "v2")]
+    ends = [helper.make_tensor_value_info("c2", TensorProto.BOOL, []), helper.make_tensor_value_info("v2", 1, None)]
+    given = [helper.make_tensor_value_info("i", TensorProto.INT64, [])]
+    given += [helper.make_tensor_value_info("c", TensorProto.BOOL, []), helper.make_tensor_value_info("v", 1, None)]
+    body = helper.make_graph(inner, "body", given, ends)
+    made = model(
+        [
+            node("Loop", "two yes x", "a", body=body),
+            node("Size", "x", "many"),
+            node("Loop", "many yes a", "r", body=body),
+            node("Add", "r sparse", "f"),
+            node("MatMul", "f w", "z"),
+        ],
+        {"two": np.array(2), "yes": np.array(True), "w": numbers(4, 3)},
+        {"x": ["n", 4]},
+        {"z": ["n", 3]},
+    )
+    values = numpy_helper.from_array(numbers(2), "sparse")
+    sparse = helper.make_sparse_tensor(values, numpy_helper.from_array(np.array([0, 2])), [4])
+    made.graph.sparse_initializer.append(sparse)
+    return made
+
+
 def write(folder: Path) -> list[Path]:
+    """Models of every kind of head and of operators that can do much for a few bytes."""
     labels = [
         node("ArgMax", "y", "best", axis=1, keepdims=0),
         node("ai.onnx.ml:LabelEncoder", "best", "label", keys_int64s=[0, 1, 2], values_strings=["a", "b", "c"]),
@@ -93,8 +120,9 @@ def write(folder: Path) -> list[Path]:
     condition = node("Constant", "", "yes", value=helper.make_tensor("c", TensorProto.BOOL, [], [True]))
     branch.graph.node[1].CopyFrom(node("If", "yes", "f", then_branch=inner[0], else_branch=inner[1]))
     branch.graph.node.insert(1, condition)
+    _loops.SECONDS = 5.0  # A loop that a mutant makes endless is to end before the fuzzer's own patience does.
     files = []
-    for number, made in enumerate((named, picture, classifier, large, branch)):
+    for number, made in enumerate((named, picture, classifier, large, branch, looped())):
         files.append(folder / f"model-{number}.onnx")
         files[-1].write_bytes(made.SerializeToString())
     return files

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import shutil
 import tempfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -30,7 +32,10 @@ def write(folder: Path) -> list[Path]:
     Of the Hugging Face folder: configuration, preprocessor, weights.
     """
     state = network().state_dict()
-    torch.save({"state_dict": state, "epoch": 3, "classes": ["a", "b", "c"]}, folder / "net.pt")
+    beside = {"args": argparse.Namespace(lr=0.1, steps=[1, 2]), "best": np.float64(0.9), "key": {("a", ("b", 1)): ()}}
+    shared = ((1,), (1,))
+    content = {"state_dict": state, "classes": ["a", "b", "c"], **beside, "shared": (shared, shared)}
+    torch.save(content | {"ema": {"shadow": state}}, folder / "net.pt")
     torch.save(state, folder / "net.th", _use_new_zipfile_serialization=False)
     save_file(state, folder / "net.safetensors", {"format": "pt"})
     with zipfile.ZipFile(folder / "net.pt") as archive:

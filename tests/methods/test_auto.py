@@ -43,7 +43,7 @@ def test_it_takes_the_accurate_one_and_tells_the_scores() -> None:
     assert choice.method == LDA() and choice.scores[1].accuracy > choice.scores[0].accuracy
     assert choice.scores[0].accuracy == pytest.approx(1 / 3)  # Averaged over classes, whatever their sizes.
     assert choice.scores[0].log_loss == pytest.approx(np.log(3))
-    assert "within one standard error" in choice.reason
+    assert "the best of" in choice.reason
 
 
 def test_among_equals_the_lowest_log_loss_then_the_order() -> None:

@@ -28,7 +28,7 @@ def test_every_method_learns_and_remembers(
 ) -> None:
     clf: Classifier = request.getfixturevalue(which)
     x, y = blobs(4, 40, 5)
-    wider, report = extend.add_classes(clf, {"new": fourth}, method=method, validation=(x, y))
+    wider, report = extend.add_classes(clf, {"new": fourth}, method=method, validation=(x + 1e-3, y))
     assert wider.classes == (*clf.classes, "new")
     assert report.measured_on == "validation samples" and report.n_measured == 160
     assert report.new is not None and report.new > (0.4 if method == "imprint" else 0.95)
@@ -215,3 +215,8 @@ def test_a_training_refuses_a_forgetting_limit_before_the_work(plain: Classifier
 def test_what_is_no_classifier(wrong: object, fourth: np.ndarray) -> None:
     with pytest.raises(extend.ExtendError):
         extend.add_classes(wrong, {"new": fourth})
+
+
+def test_samples_that_are_learnt_do_not_measure(plain: Classifier, fourth: np.ndarray) -> None:
+    with pytest.raises(extend.DataError, match=r"3 of 5 validation samples are among those to be learnt"):
+        extend.add_classes(plain, {"new": fourth}, validation={"new": np.concatenate([fourth[:3], fourth[3:5] + 1])})

@@ -37,7 +37,7 @@ def test_labels_are_names_in_every_call(order: list[int], form: Any) -> None:
     assert extend.evaluate(clf, (X[::2][:60], form(numbers[::2][:60]))).accuracy == 1.0  # Of some classes alone.
     new = form(numbers[~OLD])
     for given in ((clf, X[~OLD], new), (clf, (X[~OLD], new)), (clf, {order[3]: X[~OLD]})):
-        wider, report = extend.add_classes(*given, validation=(X, form(numbers)), old=(X[OLD], labels))
+        wider, report = extend.add_classes(*given, validation=(X + 1e-3, form(numbers)), old=(X[OLD], labels))
         assert wider.classes == tuple(map(str, order)) and report.overall == 1.0 and report.new == 1.0
         assert wider.score(X, form(numbers)) == 1.0
 

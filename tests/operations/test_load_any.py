@@ -92,7 +92,7 @@ def test_names_must_be_as_many_as_outputs(mlp: MLPClassifier) -> None:
     assert extend.wrap(mlp, classes=["a", "b", "c"]).classes == ("a", "b", "c")
 
 
-@pytest.mark.parametrize("name", ["model.xyz", "model", "model.tar"])
+@pytest.mark.parametrize("name", ["model.xyz", "model"])
 def test_an_unknown_suffix_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"?")
     with pytest.raises(FormatError, match=r"no known format.*\.onnx"):
@@ -203,7 +203,7 @@ def test_an_argument_that_does_not_apply_is_refused(mlp: MLPClassifier, tmp_path
         ("ours", {"classes": NAMES}, "ours is a checkpoint of extend: classes= does not apply to it"),
         ("ours", {"pixels": "unit"}, "pixels= does not apply"),
         ("ours", {"trust": True}, "trust= does not apply"),
-        ("", {"model": MLP, "size": 3}, "taken for an Orbax checkpoint of a Flax model: size= does not apply"),
+        ("", {"model": MLP, "size": 3}, "taken for weights of a Flax model: size= does not apply"),
     ):
         with pytest.raises(ArgumentError, match=message):
             extend.load(tmp_path / path, **options)

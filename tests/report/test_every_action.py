@@ -49,7 +49,7 @@ def made(action: Action, **fields: object) -> Report:
 BEFORE = Evaluation(("a", "b", "d"), np.array([[9, 1, 0], [0, 10, 0], [0, 0, 5]]), 0.1, 0.02)
 REPORTS: dict[str, Callable[[], Report]] = {
     "add": lambda: wider()[1],
-    "add, validated": lambda: extend.add_classes(start(), {"new": FOURTH}, validation=(X, Y), method="lda")[1],
+    "add, validated": lambda: extend.add_classes(start(), {"new": FOURTH}, validation=(X + 0.01, Y), method="lda")[1],
     "add, limited": lambda: extend.add_classes(start(), {"new": FOURTH}, max_forgetting=0.1, method="lda")[1],
     "update": lambda: extend.add_classes(start(), {"class 1": FOURTH}, on_existing="update", method="lda")[1],
     "remove": lambda: extend.remove_classes(wider()[0], "class 1")[1],

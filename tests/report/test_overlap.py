@@ -80,7 +80,7 @@ def test_a_class_of_which_nothing_is_held_out(wide: Classifier) -> None:
     """Its own samples tell, on which it was fitted; a head that cannot tell these apart can tell no others."""
     _, report = extend.add_classes(wide, {"few": RNG.normal(size=(9, 4)), "far": np.full((9, 4), 40.0)}, method="lda")
     (note,) = told(report.notes, "told apart")
-    assert note.startswith("'few' is hardly told apart from 'a'") and "of 9 of its own samples, on which it" in note
+    assert note.startswith("'few' is hardly told apart from 'a'") and "of 9 of the samples of 'few' measured" in note
 
 
 def test_every_pair_is_named_once_and_the_worst_first(wide: Classifier) -> None:

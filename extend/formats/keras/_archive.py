@@ -13,9 +13,12 @@ import math
 import zipfile
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from extend.core.errors import FormatError, MissingExtraError
+from extend.formats.keras._library import the_keras
+from extend.formats.keras._probe import probe
 
 if TYPE_CHECKING:
     import h5py
@@ -77,6 +80,7 @@ HOMES: dict[str, frozenset[str]] = {
     "keras": MODELS | {"DTypePolicy"},
     "keras.models": MODELS,
     "keras.src.models.functional": frozenset({"Functional"}),
+    "keras.src.ops.core": frozenset({"Cast"}),
     "keras.layers": LAYERS,
     **{f"keras.{name}": classes for name, classes in PARTS.items()},
 }
@@ -91,8 +95,8 @@ def _json(text: str | bytes, what: str) -> Any:
         raise FormatError(f"{what} is no JSON: {error}") from error
 
 
-def read_zip(content: bytes) -> tuple[dict[str, Any], bytes, tuple[str, ...] | None]:
-    """Return the config, the bytes of the weights' HDF5 file, and the class names of a ``.keras`` file.
+def read_zip(content: bytes) -> tuple[dict[str, Any], bytes, tuple[str, ...] | None, int]:
+    """Return the config, the weights' HDF5 file, the class names and Keras' main version of a ``.keras`` file.
 
     Raises
     ------
@@ -116,7 +120,9 @@ def read_zip(content: bytes) -> tuple[dict[str, Any], bytes, tuple[str, ...] | N
     if not isinstance(config, dict):
         raise FormatError("config.json is no object")
     names = parts.get("classes.json")
-    return config, parts[WEIGHTS], None if names is None else class_names(names)
+    told = _json(parts.get("metadata.json", b"{}"), "metadata.json")
+    version = str(told.get("keras_version", "3")) if isinstance(told, dict) else "3"
+    return config, parts[WEIGHTS], None if names is None else class_names(names), 2 if version.startswith("2.") else 3
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
@@ -200,6 +206,29 @@ def check_config(config: Any) -> dict[str, Any]:
     return checked
 
 
+def is_keras3(config: Any) -> bool:
+    """Return whether a config is one of Keras 3, which alone calls the shape of an input so."""
+    if isinstance(config, list):
+        return any(map(is_keras3, config))
+    return isinstance(config, dict) and ("batch_shape" in config or any(map(is_keras3, config.values())))
+
+
+def with_modules(value: Any) -> Any:
+    """Return a config of Keras 3 with the modules of Keras' own classes, which TensorFlow.js' converter drops."""
+    if isinstance(value, list):
+        return [with_modules(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    result = {key: with_modules(part) for key, part in value.items()}
+    kind = value.get("class_name")
+    if "config" in value and isinstance(kind, str) and value.get("module") is None and kind not in DATA:
+        own = {"Functional": "keras.src.models.functional", "Model": "keras.src.models.functional"}
+        module = own.get(kind) or next((home for home, classes in HOMES.items() if kind in classes), None)
+        result |= {"module": module, "registered_name": None if module != own["Model"] else "Functional"}
+        result["class_name"] = "Functional" if kind == "Model" else kind
+    return result
+
+
 def _refused(layer: str, what: str) -> str:
     return (
         f"layer {layer[:100]!r}: {what[:200]} is not among the layers of Keras that are opened; if you trust the "
@@ -242,6 +271,10 @@ def open_hdf5(content: bytes) -> tuple[h5py.File, int]:
         import h5py
     except ImportError as error:
         raise MissingExtraError("Keras", "keras", error) from error
+    with ThreadPoolExecutor(1) as thread:
+        probed = thread.submit(probe, content)
+        the_keras()
+        probed.result()
     try:
         file = h5py.File(io.BytesIO(content), "r")
         stored = 0

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,22 +21,27 @@ from extend.core.errors import FormatError, MissingExtraError
 from extend.formats.base import replace_file
 from extend.formats.dense import DenseNetwork
 from extend.formats.keras._archive import KERAS2_LAYERS, MODELS, words
+from extend.formats.keras._keras2 import with_input
+from extend.formats.keras._probe import noted
 
 KERAS_VERSION = b"2.15.0"
 """The last Keras 2, whose file format this is."""
+
+KERAS2_HARD_SIGMOID = "keras2_hard_sigmoid"
+"""What `hard_sigmoid` of Keras 2, which is another function in Keras 3, is called in a model here."""
 
 HEADER_LIMIT = 64512
 """Bytes of an attribute that is stored in an object's header; longer lists are cut as Keras cuts them."""
 
 Weights = list[tuple[str, list[tuple[str, np.ndarray]]]]
-"""By layer: its name, and the names and values of its weights."""
+"""By layer: its name, and the names (as the file has them, such as ``dense/kernel:0``) and values of its weights."""
 
 NEW_KEYS = words(
     """build_config compile_config build_input_shape module registered_name shared_object_id quantization_config
     optional synchronized renorm renorm_clipping renorm_momentum input_axes output_axes use_cudnn
     zero_output_for_mask lora_rank lora_alpha"""
 )
-DEFAULTS = {"groups": 1, "keepdims": False}
+DEFAULTS = {"groups": 1, "keepdims": False, "time_major": False}
 """Fields that came within Keras 2: left out at their defaults, for the early readers."""
 
 NEWER: dict[str, dict[str, Any]] = {
@@ -103,7 +108,9 @@ def to_keras_h5(network: DenseNetwork, path: str | os.PathLike[str]) -> None:
             kernel, bias = network.scale[:, None] * kernel, bias + network.offset @ kernel
         name = f"dense_{number + 1}"
         layers.append({"class_name": "Dense", "config": _dense(name, kernel.shape[1], layer.activation)})
-        weights.append((name, [("kernel", kernel.astype(np.float32)), ("bias", bias.astype(np.float32))]))
+        weights.append(
+            (name, [(f"{name}/kernel:0", kernel.astype(np.float32)), (f"{name}/bias:0", bias.astype(np.float32))])
+        )
     config = {"class_name": "Sequential", "config": {"name": "sequential_1", "layers": layers}}
     replace_file(path, file_of(config, weights, network.classes))
 
@@ -144,13 +151,10 @@ def file_of(config: Mapping[str, Any], weights: Weights, classes: Iterable[str] 
         _names(group, "layer_names", [name for name, _ in weights])
         for layer, values in weights:
             own = group.create_group(layer)
-            given = [name for name, _ in values]
-            again = [given[:place].count(name) for place, name in enumerate(given)]
-            paths = [f"{layer}/{name}{f'_{n}' if n else ''}:0" for name, n in zip(given, again, strict=True)]
-            _names(own, "weight_names", paths)
-            for name, (_, value) in zip(paths, values, strict=True):
+            _names(own, "weight_names", [name for name, _ in values])
+            for name, value in values:
                 own.create_dataset(name, data=value)
-    return content.getvalue()
+    return noted(content.getvalue())
 
 
 def _names(group: Any, attribute: str, names: list[str]) -> None:
@@ -163,6 +167,107 @@ def _names(group: Any, attribute: str, names: list[str]) -> None:
         group.attrs[f"{attribute}{part}"] = piece
 
 
+def weight_names(layer: str, names: list[str]) -> list[str]:
+    """Return names for a layer's weights in a file, no two alike.
+
+    Examples
+    --------
+    >>> weight_names("base", ["conv/kernel", "conv/kernel"])
+    ['base/conv/kernel:0', 'base/conv/kernel_1:0']
+    """
+    again = [names[:place].count(name) for place, name in enumerate(names)]
+    return [f"{layer}/{name}{f'_{n}' if n else ''}:0" for name, n in zip(names, again, strict=True)]
+
+
+def for_both(config: Mapping[str, Any], inside: bool = False) -> dict[str, Any]:
+    """Return a config of Keras 2 that Keras 3 can read too, of the same meaning.
+
+    Keras 2 counts the calls of a model that is a layer from 1, and Keras 3 from 0. So each call is written twice, and
+    the second of two is named: number 1 is the first call for the one and the second for the other, which are alike.
+    """
+    inner = config["config"]
+    if isinstance(inner, list):
+        inner = {"name": config.get("name") or "sequential", "layers": inner}
+    layers = (
+        inner["layers"] if "output_layers" in inner else with_input(inner["layers"], inner.get("build_input_shape"))
+    )
+    result = {**inner, "layers": [_both_layer(entry) for entry in layers]}
+    if "output_layers" in inner:
+        if inside:
+            for key in ("input_layers", "output_layers"):
+                ends = inner[key]
+                result[key] = ends[0] if len(ends) == 1 and isinstance(ends[0], list) else ends
+        doubled = {entry["name"] for entry in result["layers"] if _is_to_double(entry, result)}
+        for entry in result["layers"]:
+            nodes = _renumbered(entry["inbound_nodes"], doubled)
+            entry["inbound_nodes"] = [n for n in nodes for _ in range(2)] if entry["name"] in doubled else nodes
+        result["output_layers"] = _renumbered(result["output_layers"], doubled)
+    return {**config, "config": result}
+
+
+def _both_layer(entry: Mapping[str, Any]) -> dict[str, Any]:
+    if entry["class_name"] in MODELS:
+        kept = {key: part for key, part in entry.items() if key not in ("module", "registered_name", "build_config")}
+        return for_both(kept, inside=True)
+    options = _for_both_options(entry["config"])
+    if entry["class_name"] != "InputLayer":
+        options.pop("batch_input_shape", None)
+    return {**entry, "config": options}
+
+
+def _for_both_options(value: Any) -> Any:
+    """Options without those that only Keras 2 has, where they stand at their defaults; policies by name."""
+    if isinstance(value, list):
+        return [_for_both_options(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("type") == "ndarray" and "value" in value:
+        return value["value"]
+    result = {key: part for key, part in value.items() if not (key in DEFAULTS and part == DEFAULTS[key])}
+    for key, part in result.items():
+        if key == "dtype" and isinstance(part, dict) and isinstance(part.get("config"), dict):
+            part = part["config"].get("name", part)
+        if key.endswith("_initializer") and isinstance(part, dict) and isinstance(part.get("config"), dict):
+            part = part | {"config": {k: v for k, v in part["config"].items() if k != "dtype"}}
+        if key == "axis" and isinstance(part, list) and len(part) == 1:
+            part = part[0]
+        result[key] = _for_both_options(part)
+    if "rate" in result and result.get("noise_shape", 0) is None:
+        del result["noise_shape"]
+    return result
+
+
+def _references(value: Any, name: str) -> Iterator[int]:
+    """The numbers by which calls of a layer are named."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        if len(value) in (3, 4) and value[0] == name and isinstance(value[1], int):
+            yield value[1]
+        for part in value:
+            yield from _references(part, name)
+
+
+def _is_to_double(entry: Mapping[str, Any], model: Mapping[str, Any]) -> bool:
+    if entry["class_name"] not in MODELS:
+        return False
+    numbers = [n for one in model["layers"] for n in _references(one["inbound_nodes"], entry["name"])]
+    numbers += _references(model["output_layers"], entry["name"])
+    calls = entry["inbound_nodes"]
+    done = len(calls) % 2 == 0 and calls[::2] == calls[1::2] and all(number % 2 for number in numbers)
+    return bool(calls) and min(numbers, default=0) > 0 and not done
+
+
+def _renumbered(value: Any, doubled: set[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _renumbered(part, doubled) for key, part in value.items()}
+    if not isinstance(value, list):
+        return value
+    if len(value) in (3, 4) and isinstance(value[0], str) and value[0] in doubled and isinstance(value[1], int):
+        return [value[0], 2 * value[1] - 1, *(_renumbered(part, doubled) for part in value[2:])]
+    return [_renumbered(part, doubled) for part in value]
+
+
 def config_of(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config of Keras 2 for one that Keras 3's `get_config` gives for a Sequential or functional model.
 
@@ -171,7 +276,8 @@ def config_of(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     FormatError
         If Keras 2 has not such a layer, or could not describe its inputs; the message names the layer.
     """
-    layers = [_layer(entry) for entry in config["layers"]]
+    models = {entry["config"]["name"] for entry in config["layers"] if entry["class_name"] in MODELS}
+    layers = [_layer(entry, models) for entry in config["layers"]]
     result: dict[str, Any] = {"name": config["name"], "layers": layers}
     if kind == "Sequential":
         return {"class_name": "Sequential", "config": result}
@@ -179,11 +285,13 @@ def config_of(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
         ends = config[key]
         if isinstance(ends, dict):
             ends = list(ends.values())
-        result[key] = [ends] if ends and isinstance(ends[0], str) else list(ends)
+        ends = [ends] if ends and isinstance(ends[0], str) else ends
+        sequential = {one["config"]["name"] for one in config["layers"] if one["class_name"] == "Sequential"}
+        result[key] = [[name, number + (name in sequential), *rest] for name, number, *rest in ends]
     return {"class_name": "Model", "config": result}
 
 
-def _layer(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _layer(entry: Mapping[str, Any], models: Collection[str] = ()) -> dict[str, Any]:
     kind, config = entry["class_name"], entry["config"]
     if kind in MODELS:
         result = config_of(kind, config)
@@ -192,7 +300,10 @@ def _layer(entry: Mapping[str, Any]) -> dict[str, Any]:
     else:
         raise FormatError(f"layer {config.get('name')!r}: Keras 2 has no layer {kind}; save as .keras")
     if "inbound_nodes" in entry:
-        result |= {"name": config["name"], "inbound_nodes": [_node(n, config["name"]) for n in entry["inbound_nodes"]]}
+        result |= {
+            "name": config["name"],
+            "inbound_nodes": [_node(n, config["name"], models) for n in entry["inbound_nodes"]],
+        }
     return result
 
 
@@ -207,7 +318,7 @@ def _plain(value: Any, kind: str = "") -> Any:
         if name == "DTypePolicy":
             return inner["name"]
         if name == "function":
-            return inner
+            return "hard_sigmoid" if inner == KERAS2_HARD_SIGMOID else inner
         if name in ("L1", "L2"):
             return {"class_name": "L1L2", "config": {"l1": 0.0, "l2": 0.0} | inner}
         if name in KERAS2_LAYERS | MODELS:  # Inside a wrapper; Keras 3 finds it by its module, Keras 2 needs none.
@@ -224,16 +335,21 @@ def _plain(value: Any, kind: str = "") -> Any:
             continue
         if key == "batch_shape":
             key = "batch_input_shape"
+        if key.endswith("activation") and part == "hard_sigmoid":
+            raise FormatError(
+                f"layer {value.get('name')!r}: hard_sigmoid is another function in Keras 2; save as .keras"
+            )
         if (kind, key) == ("LeakyReLU", "negative_slope"):
             key = "alpha"
         result[key] = _plain(part)
     return result
 
 
-def _node(node: Any, layer: str) -> list[list[Any]]:
-    """One call of a layer: ``[[layer before, node, tensor, {}], ...]``."""
+def _node(node: Any, layer: str, models: Collection[str]) -> list[list[Any]]:
+    """One call of a layer: ``[[layer before, node, tensor, options], ...]``."""
     if isinstance(node, list):
         return node
+    options = {key: value for key, value in node["kwargs"].items() if value is not None}
     found: list[list[Any]] = []
 
     def collect(value: Any) -> None:
@@ -241,11 +357,12 @@ def _node(node: Any, layer: str) -> list[list[Any]]:
             for part in value:
                 collect(part)
         elif isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
-            found.append([*value["config"]["keras_history"], {}])
+            name, number, tensor = value["config"]["keras_history"]
+            found.append([name, number + (name in models), tensor, options])
         else:
             raise FormatError(f"layer {layer!r} is called with more than tensors; save as .keras")
 
     collect(node["args"])
-    if len(node["args"]) != 1 or any(value is not None for key, value in node["kwargs"].items() if key != "training"):
+    if len(node["args"]) != 1 or set(options) - {"training"}:
         raise FormatError(f"layer {layer!r} is called with several arguments; save as .keras")
     return found

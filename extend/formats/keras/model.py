@@ -9,7 +9,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,20 @@ from jaxtyping import Float
 from extend.core.errors import FormatError, MissingExtraError
 from extend.formats.base import DenseHead, Input, check_names, check_replacement, digest, read_bytes, replace_file
 from extend.formats.keras import _archive as archive
+from extend.formats.keras import _labels as labels
 from extend.formats.keras import _legacy as legacy
-from extend.formats.keras._place import Place, activation_of, find, head_of
-from extend.formats.keras._reading import guarded, read_hdf5, read_zip, the_keras, weights_of
+from extend.formats.keras._library import made, the_keras
+from extend.formats.keras._original import Original
+from extend.formats.keras._place import Columns, Place, Way, find, head_of, name_of, put
+from extend.formats.keras._reading import Read, read_hdf5, read_zip, weights_of
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
+REGRESSION = archive.words(
+    """Huber LogCosh MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError MeanSquaredLogarithmicError huber
+    huber_loss log_cosh logcosh mae mape mean_absolute_error mean_absolute_percentage_error mean_squared_error
+    mean_squared_logarithmic_error mse msle"""
+)
+"""Losses of models that predict a number."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,8 @@ class Keras:
     fingerprint: str
     place: Place = field(repr=False)
     run: Callable[[list[np.ndarray]], np.ndarray] = field(repr=False, compare=False)
+    original: Original | None = field(default=None, repr=False, compare=False)
+    labels: labels.Labels | None = field(default=None, compare=False)
     format: str = "keras"
 
     def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
@@ -66,10 +77,11 @@ class Keras:
             ) from error
 
     def save(self, path: Path, head: DenseHead, classes: tuple[str, ...]) -> None:
-        """Write an uncompiled ``.keras`` file, or an ``.h5`` that readers of Keras 2 open too.
+        """Write an uncompiled ``.keras`` file, an ``.h5`` that readers of Keras 2 open too, or a TensorFlow.js model.
 
         Every weight but the head's is bit-identical. Class names are kept in the file: the member ``classes.json``, the
-        attribute ``class_names``.
+        attribute ``class_names``; and in ``labels.txt`` beside it where the model that was opened had one. A file of
+        Keras 2 stays one, with its own configuration.
 
         Raises
         ------
@@ -77,29 +89,43 @@ class Keras:
             If the suffix is another one, the layers after the head cannot take the new one, or Keras 2 has not a layer
             that an .h5 would need.
         """
-        if not str(path).endswith(SUFFIXES):
+        from extend.formats import tfjs  # It opens Keras models too.
+
+        path = Path(path)
+        if path.suffix.lower() not in SUFFIXES and not tfjs.is_target(path):
             raise FormatError(f"{path}: a Keras file ends in one of {', '.join(SUFFIXES)}")
         check_replacement(head, self.head, classes, where=path)
-        model = _with_head(self.model, self.place, head)
-        if str(path).endswith(".keras"):
-            replace_file(path, _zip_of(model, classes))
-        else:
-            config = legacy.config_of(type(model).__name__, model.get_config())
-            replace_file(path, legacy.file_of(config, _weights(model), classes))
+        if tfjs.is_target(path):
+            tfjs.to_tfjs(_with_columns(self.model, self.place, Columns.of(head, self.place)), path, classes)
+            return
+        if self.labels is not None:
+            own = self.path is not None and path.absolute() == self.path.absolute()
+            labels.check_target(path, classes, own=own)
+        replace_file(path, self._written(".keras" if path.suffix.lower() == ".keras" else ".h5", head, classes))
+        if self.labels is not None:
+            replace_file(path.with_name(labels.NAME), self.labels.text(classes))
+
+    def _written(self, suffix: str, head: DenseHead, classes: tuple[str, ...]) -> bytes:
+        """The bytes of a file with this head; a file of Keras 2 keeps its own configuration."""
+        columns = Columns.of(head, self.place)
+        if self.original is not None and self.original.suffix == suffix:
+            return self.original.written(self.place, columns, classes)
+        model = _with_columns(self.model, self.place, columns)
+        if suffix == ".keras":
+            return _zip_of(model, classes)
+        return legacy.file_of(legacy.for_both(keras2_of(model)), _weights(model), classes)
 
     def describe(self) -> dict[str, str]:
         """Describe the layers and where the head was found."""
-        names = [layer.name for layer in self.model.layers]
-        before = [
-            layer for layer in self.model.layers if layer is not self.place.layer and layer is not self.place.after
-        ]
-        kinds = [type(layer).__name__ for layer in before]
+        place, layers = self.place, self.model.layers
+        kinds = [type(layer).__name__ for layer in layers if layer is not place.layer and layer is not place.after]
         text = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-        after = "" if self.place.after is None else f", then {self.place.after.name!r}"
-        number = names.index(self.place.layer.name) + 1
+        after = "" if place.after is None else f", then {place.after.name!r}"
+        number = [layer.name for layer in layers].index(place.way[0]) + 1
+        inside = "".join(f", inside {name!r}" for name in reversed(place.way[:-1]))
         return {
             "backbone": f"{type(self.model).__name__} {self.model.name!r}: {text}",
-            "head": f"Dense {self.place.layer.name!r}, layer {number} of {len(names)}{after}",
+            "head": f"Dense {place.layer.name!r}{inside}, layer {number} of {len(layers)}{after}",
             "limits": "written uncompiled: optimizer, loss and metrics are not kept",
         }
 
@@ -137,21 +163,43 @@ def open(path: str | os.PathLike[str] | Any, *, trust: bool = False) -> Keras:
     >>> open(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])).head.num_classes
     3
     """
-    keras = the_keras()
-    if isinstance(path, keras.Model):
-        return _opened(_copied(path), None, None)
+    if not isinstance(path, str | os.PathLike):
+        loss = getattr(path, "loss", None)
+        return keras_of(Read(_copied(path), None, loss if isinstance(loss, str) else type(loss).__name__), None)
     file = Path(path)
     try:
-        if file.suffix not in SUFFIXES:
-            raise FormatError(f"a Keras file ends in one of {', '.join(SUFFIXES)}")
         content = read_bytes(file, archive.MOST_WEIGHTS)
-        read = read_zip if file.suffix == ".keras" else read_hdf5
-        model, classes = read(content, trust)
-        return _opened(model, file, classes)
+        opened = keras_of(_reader(content)(content, trust), file)
+        found = labels.beside(file, opened.head.num_classes)
+        return opened if found is None else replace(opened, classes=opened.classes or found.names, labels=found)
     except FormatError as error:
         if isinstance(error, MissingExtraError) or str(error).startswith(str(file)):
             raise
         raise FormatError(f"{file}: {error}") from error
+
+
+def keras2_of(model: Any) -> dict[str, Any]:
+    """Return the config of Keras 2 for a Sequential or functional model.
+
+    Raises
+    ------
+    FormatError
+        If Keras 2 has not one of its layers; the message names it.
+    """
+    return legacy.config_of(type(model).__name__, model.get_config())
+
+
+def _reader(content: bytes) -> Callable[[bytes, bool], Read]:
+    """What reads a file, by how it begins: suffixes are often wrong."""
+    if content.startswith(b"\x89HDF\r\n\x1a\n"):
+        return read_hdf5
+    if content.startswith(b"PK"):
+        return read_zip
+    if content.startswith(b"version https://git-lfs"):
+        raise FormatError("it is a pointer of git-LFS in place of the file: fetch the file with git lfs pull")
+    raise FormatError(
+        f"it begins with {content[:8]!r}, and is neither HDF5 (.h5) nor a zip archive (.keras): it is no Keras model"
+    )
 
 
 def _copied(model: Any) -> Any:
@@ -162,20 +210,22 @@ def _copied(model: Any) -> Any:
     if not model.built or not model.inputs:
         raise FormatError("the model has no input shape: call it, or build it, first")
     cls = keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
-    made = guarded(lambda: cls.from_config(model.get_config()))
-    _assign(model, made, None)
-    return made
+    copy_of = made(lambda: cls.from_config(model.get_config()))
+    _assign(model, copy_of, ())
+    return copy_of
 
 
 def _plain_model(model: Any) -> bool:
     return type(model).__name__ in ("Sequential", "Functional") and type(model).__module__.startswith("keras.")
 
 
-def _assign(source: Any, target: Any, skip: str | None) -> None:
-    """Copy every variable, layer by layer, and see that not a bit was changed."""
+def _assign(source: Any, target: Any, skip: Way) -> None:
+    """Copy every variable but those of one layer, and see that not a bit was changed."""
     keras = the_keras()
     for old, new in zip(source.layers, target.layers, strict=True):
-        if old.name == skip:
+        if skip and old.name == skip[0]:
+            if len(skip) > 1:
+                _assign(old, new, skip[1:])
             continue
         for a, b in zip(old.variables, new.variables, strict=True):
             b.assign(a)
@@ -183,10 +233,17 @@ def _assign(source: Any, target: Any, skip: str | None) -> None:
                 raise FormatError(f"layer {old.name!r}: weight {a.path} could not be copied exactly")
 
 
-def _opened(model: Any, path: Path | None, classes: tuple[str, ...] | None) -> Keras:
+def keras_of(read: Read, path: Path | None) -> Keras:
+    """Return what was read of a file as an opened model; a FormatError says why it is no classifier."""
+    model, classes = read.model, read.classes
     if not _plain_model(model):
         raise FormatError(f"{type(model).__name__} is neither Sequential nor functional: its layers are not known")
     place = find(model)
+    if place.binary and place.layer.activation.__name__ == "linear" and place.after is None and read.loss in REGRESSION:
+        raise FormatError(
+            f"the model was trained with {read.loss} on the one linear unit {place.layer.name!r}: it predicts a "
+            "number, and is no classifier"
+        )
     head = head_of(place)
     if classes is not None:
         check_names(classes, head.num_classes)
@@ -196,31 +253,35 @@ def _opened(model: Any, path: Path | None, classes: tuple[str, ...] | None) -> K
         for tensor in model.inputs
     }
     one = next(iter(inputs.values())) if len(inputs) == 1 else inputs
-    return Keras(path, model, one, head, classes, _fingerprint(model, place), place, _runner(model, place))
+    return Keras(path, model, one, head, classes, _fingerprint(model, place), place, _runner(place), read.original)
 
 
-def _runner(model: Any, place: Place) -> Callable[[list[np.ndarray]], np.ndarray]:
+def _runner(place: Place) -> Callable[[list[np.ndarray]], np.ndarray]:
     """A function of input arrays; on JAX compiled, once a shape of batch."""
     keras = the_keras()
-    body = keras.Model(model.inputs, place.before)
+    bodies = [keras.Model(inputs, outputs) for inputs, outputs in place.stages]
 
     def widened(array: Any) -> np.ndarray:
         result = np.asarray(array)
         return result if result.dtype in (np.float32, np.float64) else result.astype(np.float32)
 
     def plain(arrays: list[np.ndarray]) -> np.ndarray:
-        return widened(keras.ops.convert_to_numpy(keras.ops.cast(body(arrays, training=False), "float32")))
+        for body in bodies:
+            arrays = keras.tree.flatten(body(arrays, training=False))
+        return widened(keras.ops.convert_to_numpy(keras.ops.cast(arrays[0], "float32")))
 
     if keras.backend.backend() != "jax":
         return plain
     import jax
 
-    trained = [v.value for v in body.trainable_variables]
-    others = [v.value for v in body.non_trainable_variables]
+    trained = [[v.value for v in body.trainable_variables] for body in bodies]
+    others = [[v.value for v in body.non_trainable_variables] for body in bodies]
 
     @jax.jit
     def call(trained: Any, others: Any, arrays: list[Any]) -> Any:
-        return body.stateless_call(trained, others, arrays, training=False)[0]
+        for body, some, rest in zip(bodies, trained, others, strict=True):
+            arrays = keras.tree.flatten(body.stateless_call(some, rest, arrays, training=False)[0])
+        return arrays[0]
 
     return lambda arrays: widened(call(trained, others, arrays))
 
@@ -228,60 +289,63 @@ def _runner(model: Any, place: Place) -> Callable[[list[np.ndarray]], np.ndarray
 def _fingerprint(model: Any, place: Place) -> str:
     """SHA-256 over the layers before the head, how they are joined, and their weights."""
     to_numpy = the_keras().ops.convert_to_numpy
-    skip = {place.layer.name, getattr(place.after, "name", None)}
     parts: list[tuple[str, Any]] = []
-    for entry in model.get_config()["layers"]:
-        if entry["config"].get("name") not in skip:
-            parts.append(("layer", json.dumps(_stable(entry), sort_keys=True, default=str)))
-    for layer in model.layers:
-        if layer.name not in skip:
-            parts += [(layer.name, np.asarray(to_numpy(weight))) for weight in weights_of(layer)]
+
+    def look(part: Any, config: Any, ways: list[Way]) -> None:
+        inside = [way[0] for way in ways if len(way) > 1]
+        ends = [way[0] for way in ways if len(way) == 1]
+        operations = [name_of(entry) for entry in config["layers"] if entry.get("module") in archive.OPERATIONS]
+        numbers = {str(name): f"operation {number}" for number, name in enumerate(operations)}
+        for entry in config["layers"]:
+            kept = {k: v for k, v in entry.items() if k != "config"} if name_of(entry) in inside else entry
+            if name_of(entry) not in ends:
+                parts.append(("layer", json.dumps(_stable(kept, numbers), sort_keys=True, default=str)))
+        for layer, entry in ((layer, entry) for layer in part.layers for entry in config["layers"]
+                             if name_of(entry) == layer.name):  # fmt: skip
+            if layer.name in inside:
+                look(layer, entry["config"], [way[1:] for way in ways if way[0] == layer.name and len(way) > 1])
+            elif layer.name not in ends:
+                parts.extend((layer.name, np.asarray(to_numpy(weight))) for weight in weights_of(layer))
+
+    look(model, model.get_config(), [way for way in (place.way, place.way_after) if way])
     return digest(parts)
 
 
-def _stable(value: Any) -> Any:
-    """A config without what serves training alone, or differs between two loadings of one model."""
+def _stable(value: Any, numbers: Mapping[str, str]) -> Any:
+    """A config without what serves training alone, or differs between two loadings, as names of operations do."""
+    if isinstance(value, str):
+        return numbers.get(value, value)
     if isinstance(value, list | tuple):
-        return [_stable(part) for part in value]
+        return [_stable(part, numbers) for part in value]
     if isinstance(value, dict):
         drop = legacy.NEW_KEYS | {"trainable", "seed"}
         training = ("_initializer", "_regularizer", "_constraint")
-        return {k: _stable(part) for k, part in value.items() if k not in drop and not str(k).endswith(training)}
+        return {
+            k: _stable(part, numbers) for k, part in value.items() if k not in drop and not str(k).endswith(training)
+        }
     return value
 
 
-def _with_head(model: Any, place: Place, head: DenseHead) -> Any:
+def _with_columns(model: Any, place: Place, columns: Columns) -> Any:
     """The same model with another head; it shares nothing with the old one."""
     keras = the_keras()
-    unit = head.single_unit() if place.binary else None
-    kernel, bias = unit or (head.kernel, head.bias)
-    wanted = "sigmoid" if unit else head.activation
     config = copy.deepcopy(model.get_config())
-    for entry in config["layers"]:
-        name = entry["config"].get("name")
-        if name == place.layer.name:
-            entry.pop("build_config", None)
-            entry["config"]["units"] = len(bias)
-            entry["config"]["use_bias"] = place.layer.use_bias or bool(bias.any())
-            if place.layer.activation.__name__ != "linear":
-                entry["config"]["activation"] = wanted
-        elif place.after is not None and name == place.after.name:
-            entry.pop("build_config", None)
-            if activation_of(place.after) not in (wanted, "linear"):
-                if entry["class_name"] != "Activation":
-                    raise FormatError(f"layer {name!r} ({entry['class_name']}) cannot become a {wanted}")
-                entry["config"]["activation"] = wanted
+    put({"config": config}, place, columns)
     cls = keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
-    made = guarded(lambda: cls.from_config(config))
-    _assign(model, made, place.layer.name)
-    layer = made.get_layer(place.layer.name)
-    layer.kernel.assign(kernel)
-    if layer.use_bias:
-        layer.bias.assign(bias)
-    return made
+    wider = made(lambda: cls.from_config(config))
+    _assign(model, wider, place.way)
+    layer = wider
+    for name in place.way:
+        layer = layer.get_layer(name)
+    layer.kernel.assign(columns.kernel)
+    if columns.bias is not None:
+        layer.bias.assign(columns.bias)
+    return wider
 
 
 def _zip_of(model: Any, classes: tuple[str, ...]) -> bytes:
+    if legacy.KERAS2_HARD_SIGMOID in json.dumps(model.get_config(), default=str):
+        raise FormatError("hard_sigmoid of Keras 2 is another function than that of Keras 3: save as .h5")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.keras")
         model.save(file)
@@ -298,7 +362,9 @@ def _weights(model: Any) -> legacy.Weights:
         _, found, rest = weight.path.partition(f"{layer.name}/")
         return str(rest if found else weight.name)
 
-    return [
-        (layer.name, [(name(layer, weight), np.asarray(to_numpy(weight))) for weight in weights_of(layer)])
-        for layer in model.layers
-    ]
+    result = []
+    for layer in model.layers:
+        weights = weights_of(layer)
+        names = legacy.weight_names(layer.name, [name(layer, weight) for weight in weights])
+        result.append((layer.name, [(one, np.asarray(to_numpy(w))) for one, w in zip(names, weights, strict=True)]))
+    return result

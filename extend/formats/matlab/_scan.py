@@ -16,8 +16,8 @@ BYTES, DEPTH = 192 << 20, 16
 """The most that a file may hold when decompressed, and how deep its cells and structs may nest."""
 INT8, INT32, UINT32, MATRIX, COMPRESSED = 1, 5, 6, 14, 15
 WIDTH = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}
-CELL, STRUCT, CHAR, NUMERIC = 1, 2, 4, range(6, 16)
-OTHER = {3: "an object", 5: "a sparse matrix", 16: "a function handle", 17: "an object"}
+CELL, STRUCT, OBJECT, CHAR, NUMERIC = 1, 2, 3, 4, range(6, 16)
+OTHER = {5: "a sparse matrix", 16: "a function handle", 17: "an object"}
 
 
 @dataclass(frozen=True)
@@ -132,25 +132,30 @@ def _matrix(body: memoryview, order: str, depth: int) -> tuple[str, str]:
     name = bytes(_part(parts, INT8)).decode("latin1")
     if kind in OTHER:
         return name, OTHER[kind]
-    if kind in (CELL, STRUCT):
+    if kind == OBJECT:  # A struct with the name of a class before its fields, such as "network".
+        _part(parts, INT8)
+    if kind in (CELL, STRUCT, OBJECT):
         return name, _inside(parts, order, kind, count, depth)
     if kind not in (CHAR, *NUMERIC):
         raise FormatError(f"array {name!r} is of class {kind}, which is not known")
     stored, data = next(parts, (0, body[:0]))
+    # SciPy looks a type up before it sees that nothing is stored: one that is not known ends the process.
+    widths = WIDTH if kind != CHAR else WIDTH | {16: 1, 17: 2, 18: 4}
+    if stored not in widths:
+        raise FormatError(f"array {name!r} is stored as type {stored}, which is not known")
     if kind == CHAR:
-        if count and (stored not in (*WIDTH, 16, 17, 18) or count > len(data)):
+        if count > len(data) or len(data) % widths[stored]:
             raise FormatError(f"text {name!r} of {count} characters has {len(data)} bytes")
-        return name, ""
-    if word & 0x0800:
+    elif word & 0x0800:
         return name, "complex numbers"
-    if count and (stored not in WIDTH or count * WIDTH[stored] != len(data)):
+    elif count * WIDTH[stored] != len(data):
         raise FormatError(f"array {name!r} of {count} numbers has {len(data)} bytes of type {stored}")
-    return name, ""
+    return name, "" if next(parts, None) is None else "an array with more parts than it should have"
 
 
 def _inside(parts: Iterator[tuple[int, memoryview]], order: str, kind: int, count: int, depth: int) -> str:
-    """Check a cell's or a struct's arrays."""
-    if kind == STRUCT:
+    """Check the arrays of a cell, a struct or an object."""
+    if kind != CELL:
         length = struct.unpack(order + "i", _part(parts, INT32))[0]
         names = _part(parts, INT8)
         if not 0 < length <= 64 or len(names) % length:

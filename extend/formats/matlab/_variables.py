@@ -1,6 +1,6 @@
 """The variables of a ``.mat`` file that hold a network: read as layers, and made from what goes back.
 
-A ``network`` object cannot be read outside MATLAB. These lines, in MATLAB, write what it holds::
+A ``network`` object is read by `extend.formats.matlab._object`. These lines, in MATLAB, write what it holds as arrays::
 
     IW = net.IW; LW = net.LW; b = net.b; transfer = cellfun(@(l) l.transferFcn, net.layers, 'UniformOutput', false);
     in = net.inputs{1}; input = struct('fcns', {in.processFcns}, 'settings', {in.processSettings});
@@ -24,10 +24,12 @@ import numpy as np
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead
 from extend.formats.dense import DenseLayer
+from extend.formats.matlab._object import arrays_of
 from extend.formats.matlab._processing import Struct, cells, numbers, struct, texts
 
 SNIPPET = (__doc__ or "").split("::\n\n")[1].split("\n\n")[0]
 """The lines that write a network in MATLAB."""
+WRITE_SO = f"in MATLAB, write the network so: {' '.join(SNIPPET.split())}"
 TRANSFER = {"tansig": "tanh", "logsig": "logistic", "purelin": "identity", "poslin": "relu", "softmax": "softmax"}
 Rows = tuple[list[str], list[Struct]]
 """Processing functions and their settings."""
@@ -88,8 +90,28 @@ def last_layer(layer: DenseLayer, transfer: str, scale: np.ndarray, shift: np.nd
 
 
 def net_of(variables: dict[str, Any], within: str, where: str) -> dict[str, Any]:
-    """Return the variables of the network, which may be the fields of one struct."""
-    return struct(variables[within], f"{where}: {within}") if within else variables
+    """Return the variables of the network, which may be the fields of one struct or of a network object."""
+    fields = struct(variables[within], f"{where}: {within}") if within else variables
+    return arrays_of(fields, f"{where}: {within}") if "layers" in fields and "transfer" not in fields else fields
+
+
+def within_of(variables: dict[str, Any], others: dict[str, str], where: str) -> str:
+    """Return the name of the variable that holds the network, or "" where the variables themselves are its parts.
+
+    Raises
+    ------
+    FormatError
+        If there is no network, or more than one.
+    """
+    if "IW" in variables:
+        return ""
+    found = [name for name, value in variables.items() if "IW" in (value.dtype.names or ())]
+    if len(found) > 1:
+        raise FormatError(f"{where}: {len(found)} networks, {', '.join(found[:10])}; expected one: save it alone")
+    if not found:
+        unread = "".join(f"; {name} is {what}, which only MATLAB reads" for name, what in list(others.items())[:10])
+        raise FormatError(f"{where}: no variable IW, nor a struct or a network with that field{unread}; {WRITE_SO}")
+    return found[0]
 
 
 def rows_of(value: Any, where: str) -> Rows:
@@ -97,7 +119,7 @@ def rows_of(value: Any, where: str) -> Rows:
     fields = struct(value, where)
     for name in ("fcns", "settings"):
         if name not in fields:
-            raise FormatError(f"{where}: no field {name}. In MATLAB, write the network so:\n{SNIPPET}")
+            raise FormatError(f"{where}: no field {name}; {WRITE_SO}")
     fcns = texts(fields["fcns"], f"{where}.fcns") if np.size(fields["fcns"]) else []
     settings = fields["settings"]
     ones = list(cells(settings, f"{where}.settings").flat) if np.size(settings) else []

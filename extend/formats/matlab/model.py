@@ -1,4 +1,4 @@
-"""Networks of MATLAB's Deep Learning (Neural Network) Toolbox, as arrays in a ``.mat`` file.
+"""Networks of MATLAB's Deep Learning (Neural Network) Toolbox in a ``.mat`` file, as objects or as arrays.
 
 `extend.formats.matlab._variables` says what such a file holds, and the lines that write it in MATLAB.
 """
@@ -20,8 +20,8 @@ from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.matlab._processing import processing, reselect, texts
 from extend.formats.matlab._scan import BYTES, scan
 from extend.formats.matlab._variables import (
-    SNIPPET,
     TRANSFER,
+    WRITE_SO,
     Rows,
     cell,
     last_layer,
@@ -32,6 +32,7 @@ from extend.formats.matlab._variables import (
     processing_of,
     rows_of,
     to_bytes,
+    within_of,
 )
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ class Matlab:
     def save(self, path: str | os.PathLike[str], head: DenseHead, classes: tuple[str, ...]) -> None:
         """Write the file with this head in place of its own.
 
-        New outputs get the settings of the first one. One logsig or tansig unit for two classes becomes softmax, as
-        does a head of another kind.
+        A network object becomes a struct of its arrays. New outputs get the settings of the first one. One logsig or
+        tansig unit for two classes becomes softmax, as does a head of another kind.
 
         Raises
         ------
@@ -173,7 +174,7 @@ class Matlab:
 
 
 def open(path: str | os.PathLike[str]) -> Matlab:
-    """Open a network in a ``.mat`` file (MAT 5 to 7), written as `SNIPPET` shows.
+    """Open a network in a ``.mat`` file (MAT 5 to 7): a ``network`` object, or arrays as `SNIPPET` writes them.
 
     Parameters
     ----------
@@ -188,8 +189,8 @@ def open(path: str | os.PathLike[str]) -> Matlab:
     Raises
     ------
     FormatError
-        If the file is damaged, of MAT 7.3, holds a network object, or has a part that is not supported; the message
-        names it.
+        If the file is damaged, of MAT 7.3, holds no network or several, or has a part that is not supported; the
+        message names it.
 
     Examples
     --------
@@ -268,17 +269,11 @@ def _open(content: bytes, where: str) -> Matlab:
     except Exception as error:  # The scan checked the layout; what SciPy still finds is of many types.
         raise FormatError(f"{where}: damaged: {error}") from error
     variables = {name: value for name, value in variables.items() if not name.startswith("__")}
-    within = "" if "IW" in variables else next((n for n, v in variables.items() if "IW" in (v.dtype.names or ())), "")
-    if not within and "IW" not in variables:
-        raise FormatError(
-            f"{where}: no variable IW, nor a struct with that field"
-            + "".join(f"; {name} is {what}, which only MATLAB reads" for name, what in found.others.items())
-            + f". In MATLAB, write the network so:\n{SNIPPET}"
-        )
+    within = within_of(variables, found.others, where)
     net = net_of(variables, within, where)
     missing = [name for name in ("LW", "b", "transfer", "input", "output") if name not in net]
     if missing:
-        raise FormatError(f"{where}: no variable {', '.join(missing)}. In MATLAB, write the network so:\n{SNIPPET}")
+        raise FormatError(f"{where}: no variable {', '.join(missing)}; {WRITE_SO}")
     transfer = texts(net["transfer"], f"{where}: transfer")
     layers = layers_of(net, transfer, where)
     processed = processing(*rows_of(net["input"], f"{where}: input"), layers[0].kernel.shape[0], f"{where}: input")

@@ -94,17 +94,30 @@ class Edit:
         for at in reversed(range(len(graph.value_info))):
             if graph.value_info[at].name in stale:
                 del graph.value_info[at]
+        self._drop()
+
+    def _drop(self) -> None:
+        """Remove the constants that were freed and that no one reads any more, and the nodes that made only them."""
+        graph, view = self.model.graph, View.of(self.model)
+        readers = {name: len(places) for name, places in view.consumers.items()}
+        gone: set[str] = set()
+        idle: set[int] = set()
         while self.freed:
             name = self.freed.pop()
-            view = View.of(self.model)
-            if view.consumers[name] or name in view.outputs:
+            if readers.get(name) or name in view.outputs or name in gone:
                 continue
-            for items in (graph.initializer, graph.input):
-                for at in reversed(range(len(items))):
-                    if items[at].name == name and (items is graph.initializer or name in view.initializers):
-                        del items[at]
-            if name in view.producer:
-                node = graph.node[view.producer[name]]
-                if len(node.output) == 1:
-                    self.freed += list(node.input)
-                    del graph.node[view.producer[name]]
+            gone.add(name)
+            place = view.producer.get(name)
+            if place is not None and len(graph.node[place].output) == 1:
+                idle.add(place)
+                for given in {*graph.node[place].input} - {""}:
+                    readers[given] -= 1
+                    self.freed.append(given)
+        for items, names in (
+            (graph.initializer, gone),
+            (graph.input, gone & set(view.initializers)),
+        ):
+            for at in reversed([at for at, item in enumerate(items) if item.name in names]):
+                del items[at]
+        for at in sorted(idle, reverse=True):
+            del graph.node[at]

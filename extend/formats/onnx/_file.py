@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from extend.core.errors import FormatError, MissingExtraError
 from extend.formats.base import read_bytes
-from extend.formats.onnx._nodes import called, graphs_of, tensor_value
+from extend.formats.onnx._nodes import called, graphs_of
 
 MOST_BYTES = (1 << 31) - (1 << 16)
 """A protobuf message cannot be larger than 2 GiB; such a model is not opened, and none is written."""
 MOST_ELEMENTS = 1 << 27
 """Of one tensor between two nodes, for the number of samples that the file declares (one, if it leaves that open)."""
 MOST_NODES = 1 << 20
-"""Of a function with all that it calls, and times round a loop."""
+"""Of a function with all that it calls."""
 _LARGE = 1 << 16
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "ai.onnx.preview.training"}
 
@@ -89,7 +91,7 @@ def _sizes(file: Path, content: bytes) -> None:
     from onnx import ModelProto, TensorProto, shape_inference
 
     light = ModelProto.FromString(content)
-    for tensor in _tensors(light.graph):
+    for tensor in list(_tensors(light)):
         if tensor.ByteSize() > _LARGE:  # Shapes are all that counts of weights.
             kept = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
             tensor.CopyFrom(kept)
@@ -116,39 +118,38 @@ def _all_nodes(graph: Any, deep: int = 0) -> Iterator[Any]:
 def _check_nodes(file: Path, model: Any) -> None:
     """Refuse operators that ONNX Runtime lacks, and what would never end: functions within functions, long loops."""
     functions = {(function.domain, function.name): function for function in model.functions}
+    calls = {key: Counter((node.domain, node.op_type) for node in _all_nodes(f)) for key, f in functions.items()}
     sizes: dict[tuple[str, str], int] = {}
-    while len(sizes) < len(functions):  # From the innermost outwards.
-        ready = {
-            key: sum(sizes.get((node.domain, node.op_type), 1) for node in _all_nodes(function))
-            for key, function in functions.items()
-            if key not in sizes
-            and not any((n.domain, n.op_type) in functions.keys() - sizes.keys() for n in _all_nodes(function))
-        }
-        if not ready or max(ready.values()) > MOST_NODES:
-            raise FormatError(f"{file}: functions that call themselves, or come to more than {MOST_NODES} nodes")
-        sizes |= ready
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    endless = FormatError(f"{file}: functions that call themselves, or come to more than {MOST_NODES} nodes")
+    try:
+        inner = {key: [one for one in made if one in functions] for key, made in calls.items()}
+        order = list(TopologicalSorter(inner).static_order())
+    except CycleError:
+        raise endless from None
+    for key in order:  # From the innermost outwards.
+        sizes[key] = sum(times * sizes.get(one, 1) for one, times in calls[key].items())
+        if sizes[key] > MOST_NODES:
+            raise endless
     known = _DOMAINS | {function.domain for function in model.functions}
     for node in _all_nodes(model.graph):
-        if node.op_type == "Loop" and node.input and node.input[0] in constants:
-            count = tensor_value(constants[node.input[0]])
-            if count.dtype.kind != "i" or count.size != 1 or count.item() > MOST_NODES:
-                raise FormatError(f"{file}: {called(node)} goes round more than {MOST_NODES} times")
         if node.domain not in known:
             raise FormatError(
                 f"{file}: {called(node)} is of the domain {node.domain!r}, which ONNX Runtime does not know"
             )
 
 
-def _tensors(graph: Any) -> Iterator[Any]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-        for inner in graphs_of(node):
-            yield from _tensors(inner)
+def _tensors(message: Any) -> Iterator[Any]:
+    """Every tensor in a message, wherever it lies: sparse ones, those of attributes, functions and training too."""
+    from onnx import TensorProto
+
+    for described, value in message.ListFields():
+        if described.message_type is None:
+            continue
+        for part in (value,) if hasattr(value, "ListFields") else value:
+            if isinstance(part, TensorProto):
+                yield part
+            else:
+                yield from _tensors(part)
 
 
 def _load_external(file: Path, model: Any) -> None:
@@ -156,7 +157,7 @@ def _load_external(file: Path, model: Any) -> None:
     from onnx import TensorProto
 
     total = file.stat().st_size
-    for tensor in _tensors(model.graph):
+    for tensor in _tensors(model):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
         given = {item.key: item.value for item in tensor.external_data}

@@ -162,6 +162,11 @@ def _weights(view: View, node: Any, rank: int | None = None) -> np.ndarray:
     return value
 
 
+def _zeros(raw: np.ndarray) -> np.ndarray:
+    """No bias, which needs no memory of its own: a file may have one kernel in many nodes."""
+    return np.broadcast_to(np.zeros((), raw.dtype), raw.shape[1:])
+
+
 def _gemm(view: View, place: int, node: Any) -> Block:
     given = attributes(node)
     weights = _weights(view, node, 2)
@@ -169,7 +174,7 @@ def _gemm(view: View, place: int, node: Any) -> Block:
     if given.get("transA", 0) or not (np.isfinite([alpha, beta]).all() and alpha):
         raise UnfitError(f"{called(node)} has transA or alpha {alpha}; expected features as rows")
     raw = weights.T if given.get("transB", 0) else weights
-    block = Block(place, None, node.input[0], node.output[0], raw, np.zeros(raw.shape[1], raw.dtype), alpha, beta)
+    block = Block(place, None, node.input[0], node.output[0], raw, _zeros(raw), alpha, beta)
     block = replace(block, constant=not view.overridable(node.input[1]))
     if len(node.input) < 3 or not node.input[2]:
         return _with_add(view, replace(block, beta=1.0), 0)
@@ -181,7 +186,7 @@ def _gemm(view: View, place: int, node: Any) -> Block:
 
 def _matmul(view: View, place: int, node: Any) -> Block:
     raw = _weights(view, node, 2)
-    block = Block(place, None, node.input[0], node.output[0], raw, np.zeros(raw.shape[1], raw.dtype))
+    block = Block(place, None, node.input[0], node.output[0], raw, _zeros(raw))
     return _with_add(view, replace(block, constant=not view.overridable(node.input[1])), 0)
 
 
@@ -194,7 +199,7 @@ def _conv(view: View, place: int, node: Any) -> Block:
     if set(given.get("strides", [1])) != {1} or set(given.get("pads", [0])) != {0}:
         raise UnfitError(f"{called(node)} has strides or pads; expected a plain 1x1 convolution")
     raw = weights.reshape(len(weights), -1).T
-    block = Block(place, None, node.input[0], node.output[0], raw, np.zeros(raw.shape[1], raw.dtype))
+    block = Block(place, None, node.input[0], node.output[0], raw, _zeros(raw))
     block = replace(block, constant=not view.overridable(node.input[1]))
     if len(node.input) < 3 or not node.input[2]:
         return _with_add(view, block, space)
@@ -259,7 +264,7 @@ def _groups(view: View, blocks: list[Block]) -> Iterator[tuple[tuple[Block, ...]
     by_output = {block.output: block for block in blocks}
     joined: set[str] = set()
     for place, node in enumerate(view.graph.node):
-        if node.op_type != "Concat" or len(node.input) < 2 or not set(node.input) <= set(by_output):
+        if node.op_type != "Concat" or len(node.input) < 2 or not all(name in by_output for name in node.input):
             continue
         group = tuple(by_output[name] for name in node.input)
         alone = all(view.consumers[name] == [place] for name in node.input) and len(set(node.input)) == len(group)

@@ -23,6 +23,9 @@ class View:
     producer: dict[str, int] = field(default_factory=dict)
     consumers: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     outputs: set[str] = field(default_factory=set)
+    inputs: set[str] = field(default_factory=set)
+    captures: dict[int, set[str]] = field(default_factory=dict)
+    known: dict[tuple[str, int], np.ndarray | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Any) -> View:
@@ -30,9 +33,12 @@ class View:
         opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
         view = cls(model.graph, opset, model.ir_version < 4)
         view.outputs = {output.name for output in model.graph.output}
+        view.inputs = {value.name for value in model.graph.input}
         view.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
         for place, node in enumerate(model.graph.node):
-            for name in {*node.input, *captured(node)} - {""}:
+            if inner := captured(node):
+                view.captures[place] = inner
+            for name in {*node.input, *inner} - {""}:
                 view.consumers[name].append(place)
             for name in node.output:
                 view.producer[name] = place
@@ -40,6 +46,11 @@ class View:
 
     def constant(self, name: str, deep: int = 8) -> np.ndarray | None:
         """The value of a tensor that does not depend on the inputs, looking through Identity and Transpose."""
+        if (name, deep) not in self.known:
+            self.known[name, deep] = self._constant(name, deep)
+        return self.known[name, deep]
+
+    def _constant(self, name: str, deep: int) -> np.ndarray | None:
         if name in self.initializers:
             return tensor_value(self.initializers[name])
         if name not in self.producer or deep == 0:
@@ -73,7 +84,7 @@ class View:
 
     def overridable(self, name: str) -> bool:
         """Whether a caller may give another value for an initialiser."""
-        return not self.frozen_inputs and any(value.name == name for value in self.graph.input)
+        return not self.frozen_inputs and name in self.inputs
 
 
 def called(node: Any) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
 from typing import Any
 
-from extend.formats.onnx._nodes import View, attributes, called, captured, labels_of, tensor_value, texts
+from extend.formats.onnx._nodes import View, attributes, called, labels_of, tensor_value, texts
 
 SAME = {"Identity", "Cast"}
 _ELEMENTWISE = {"Exp", "Log", "Neg", "Clip", "Sigmoid", *SAME}
 _REDUCE = {"ReduceSum", "ReduceMax", "ReduceMin", "ReduceMean", "ReduceLogSumExp", "ReduceL1", "ReduceL2"}
+MOST_INPUTS = 4
+"""Of a node that may follow the scores."""
 Labels = tuple[int | str, ...]
 
 
@@ -100,13 +103,20 @@ class Tail:
         UnfitError
             If a node may not stand there, or nothing reaches an output.
         """
-        for place in range(start, len(self.view.graph.node)):
+        places = sorted({place for name in self.kinds for place in self.view.consumers[name] if place >= start})
+        while places:  # A heap, so that nodes come in the graph's order, and none twice.
+            place = heappop(places)
+            if places and places[0] == place:
+                continue
             node = self.view.graph.node[place]
-            if self.kinds.keys() & captured(node):
+            if any(name in self.view.captures.get(place, ()) for name in self.kinds):
                 raise _stop(node, "its subgraph reads the scores")
-            if any(name in self.kinds for name in node.input):
-                self.kinds[node.output[0]] = self._step(place, node)
-                self.nodes.append(node.op_type)
+            if len(node.input) > MOST_INPUTS:  # A file may have many of them, each behind as many layers.
+                raise _stop(node, "it mixes the scores with something else")
+            self.kinds[node.output[0]] = self._step(place, node)
+            self.nodes.append(node.op_type)
+            for later in self.view.consumers[node.output[0]]:
+                heappush(places, later)
         if not self.kinds.keys() & self.view.outputs:
             raise UnfitError("its scores reach no output of the graph")
 

@@ -26,6 +26,7 @@ from extend.formats.onnx._file import (
 )
 from extend.formats.onnx._graph import Place, find
 from extend.formats.onnx._labels import names_of
+from extend.formats.onnx._loops import check_loops, run
 from extend.formats.onnx._nodes import called, captured
 from extend.formats.onnx._widen import widen
 
@@ -60,6 +61,7 @@ class OnnxModel:
     model: Any = field(repr=False)
     place: Place = field(repr=False)
     session: Any = field(repr=False)
+    has_loops: bool = False
     format: str = "onnx"
 
     def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
@@ -94,7 +96,9 @@ class OnnxModel:
         if n < step:  # The last of a fixed number of samples is repeated, and its copies are dropped.
             arrays = {name: np.concatenate([a, np.repeat(a[-1:], step - n, axis=0)]) for name, a in arrays.items()}
         try:
-            found = self.session.run(None, arrays)[0]
+            found = run(self.session, arrays, self.has_loops)[0]
+        except FormatError as error:
+            raise FormatError(f"{self.path}: {error}") from error
         except Exception as error:  # ONNX Runtime raises exceptions of its own, without a common base.
             raise FormatError(f"{self.path}: ONNX Runtime cannot compute the features ({short(error)})") from error
         if not isinstance(found, np.ndarray) or found.shape[:2] != (step, d) or found.size != step * d:
@@ -178,22 +182,23 @@ def open(path: str | os.PathLike[str], *, head: str | None = None) -> OnnxModel:
     """
     file = Path(path)
     model = read(file)
+    has_loops = check_loops(file, model)
     try:
         place = find(model, head)
+        if place.single and model.producer_name == "skl2onnx" and not (place.tail.sigmoids or place.tail.logistic):
+            raise FormatError("one linear output, as scikit-learn's regressions have it: it is a number, not a class")
         dense, classes = place.head, names_of(model, place)
     except FormatError as error:
         raise FormatError(f"{file}: {error}") from error
     cut = _cut(model, place)
     session = make_session(file, serialise(file, cut))
-    inputs = {value.name: _input(file, value, cut) for value in cut.graph.input if not _is_weight(cut, value.name)}
+    weights = {tensor.name for tensor in cut.graph.initializer}
+    turned = {name for node in cut.graph.node if node.op_type == "Transpose" for name in node.input}
+    inputs = {value.name: _input(file, value, turned) for value in cut.graph.input if value.name not in weights}
     if not inputs:
         raise FormatError(f"{file}: the head reads nothing that depends on an input")
     single = next(iter(inputs.values())) if len(inputs) == 1 else inputs
-    return OnnxModel(file, single, dense, classes, _fingerprint(cut), model, place, session)
-
-
-def _is_weight(model: Any, name: str) -> bool:
-    return any(tensor.name == name for tensor in model.graph.initializer)
+    return OnnxModel(file, single, dense, classes, _fingerprint(cut), model, place, session, has_loops)
 
 
 def _cut(model: Any, place: Place) -> Any:
@@ -220,7 +225,7 @@ def _cut(model: Any, place: Place) -> Any:
     return cut
 
 
-def _input(file: Path, value: Any, cut: Any) -> Input:
+def _input(file: Path, value: Any, transposed: set[str]) -> Input:
     from onnx import helper
 
     tensor = value.type.tensor_type
@@ -230,8 +235,11 @@ def _input(file: Path, value: Any, cut: Any) -> Input:
     if prod(size or 1 for size in shape) > MOST_ELEMENTS:
         raise FormatError(f"{file}: input {value.name!r} is {list(shape)}; at most {MOST_ELEMENTS} numbers may be")
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
-    turned = any(node.op_type == "Transpose" and value.name in node.input for node in cut.graph.node)
-    first = len(shape) == 3 and not turned and (shape[0] in (1, 3) or (shape[0] is None and shape[2] not in (1, 3)))
+    first = (
+        len(shape) == 3
+        and value.name not in transposed
+        and (shape[0] in (1, 3) or (shape[0] is None and shape[2] not in (1, 3)))
+    )
     return Input(shape, dtype, first)
 
 

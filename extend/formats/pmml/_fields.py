@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,20 @@ class Fields:
     target: str
     targets: tuple[str, ...]
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The place of each input."""
+        return {name: place for place, name in enumerate(self.inputs)}
+
+    @cached_property
+    def named(self) -> set[str]:
+        """The inputs whose values are names of categories."""
+        return {
+            name
+            for name, code in zip(self.inputs, self.codes, strict=True)
+            if code is not None and any(key != _plain(value) for key, value in code.items())
+        }
+
     def field(self, name: str) -> Expression:
         """Return the column of a field."""
         found = self.names.get(name)
@@ -60,7 +75,7 @@ class Fields:
 
     def category(self, name: str, value: str) -> Expression:
         """Return an expression that is 1 where a categorical input has this value."""
-        code = self.codes[self.inputs.index(name)] if name in self.inputs else None
+        code = self.codes[self.places[name]] if name in self.places else None
         if code is None:
             raise FormatError(f"{self.where}: field {name!r} is compared with {value!r}; expected a categorical input")
         if value not in code:
@@ -69,10 +84,8 @@ class Fields:
 
     def number(self, name: str) -> Expression:
         """Return the column of a field that is read as a number."""
-        if name in self.inputs:
-            code = self.codes[self.inputs.index(name)]
-            if code is not None and any(key != _plain(value) for key, value in code.items()):
-                raise FormatError(f"{self.where}: field {name!r} holds names of categories, and is read as a number")
+        if name in self.named:
+            raise FormatError(f"{self.where}: field {name!r} holds names of categories, and is read as a number")
         return self.field(name)
 
     def expression(self, holder: Element) -> Expression:

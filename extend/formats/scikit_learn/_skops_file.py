@@ -23,11 +23,13 @@ TRUSTED = (
     "sklearn.feature_selection._univariate_selection.f_classif",
     "sklearn.feature_selection._univariate_selection.f_regression",
     "sklearn.feature_selection._mutual_info.mutual_info_classif",
+    "numpy.dtype",
 )
-"""Types of scikit-learn beside those that skops trusts: they hold numbers, or are functions that nothing calls here."""
+"""Types beside those that skops trusts: they hold numbers, or are functions that nothing calls here."""
 
-SCHEMA, SMALL, RATIO = 16 << 20, 256 << 20, 20
-"""Limits of a file: its JSON; what it may unpack to in any case; and, beyond that, times its own size."""
+SCHEMA, SMALL, RATIO, NODES, PASSES = 16 << 20, 256 << 20, 20, 2_000_000, 20
+"""Limits of a file: its JSON; what it may unpack to in any case; and, beyond that, times its own size; its objects,
+which count as often as they are referred to."""
 
 
 def read(path: str | os.PathLike[str], *, trust: bool = False) -> Any:
@@ -59,7 +61,10 @@ def read(path: str | os.PathLike[str], *, trust: bool = False) -> Any:
             entries = archive.infolist()
             if sum(entry.file_size for entry in entries if entry.filename == "schema.json") > SCHEMA:
                 raise FormatError(f"{path}: its schema.json unpacks to more than {SCHEMA} bytes")
-            schema = json.dumps(json.loads(archive.read("schema.json")))
+            described = json.loads(archive.read("schema.json"))
+            schema = json.dumps(described)
+        if _expanded(described) > NODES:
+            raise FormatError(f"{path}: its objects hold each other, which comes to more than {NODES} of them")
     except FormatError:
         raise
     except Exception as error:  # zipfile and json raise errors of many kinds for damaged files.
@@ -81,6 +86,29 @@ def read(path: str | os.PathLike[str], *, trust: bool = False) -> Any:
         return skops.loads(content, trusted=[*TRUSTED, *unknown])
     except Exception as error:  # As above.
         raise FormatError(f"{path}: skops cannot read it: {error!r}") from error
+
+
+def _expanded(described: Any) -> int:
+    """The number of objects where each reference (an ``__id__`` that stood before) counts as all that it refers to."""
+    sizes: dict[Any, int] = {}
+
+    def size(node: Any) -> int:
+        if isinstance(node, list):
+            return sum(map(size, node))
+        if not isinstance(node, dict):
+            return 1
+        total = 1 + sum(map(size, node.values()))
+        identity = node.get("__id__")
+        if isinstance(identity, int | str):
+            total = sizes[identity] = max(total, sizes.get(identity, 0))
+        return total
+
+    found = -1
+    for _ in range(PASSES):  # What stands after a reference may be what it refers to.
+        if not found < (total := size(described)) <= NODES:
+            return total
+        found = total
+    return NODES + 1
 
 
 def write(path: Path, value: Any) -> None:

@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from extend.core.errors import FormatError
 from extend.formats.base import DenseHead, Input, check_names, check_replacement, check_unlike, digest
 from extend.formats.dense import DenseLayer, DenseNetwork
 from extend.formats.scikit_learn import _skops_file as skops_file
+from extend.formats.scikit_learn._inputs import Inputs, given_to, in_words, inputs_of
+from extend.formats.scikit_learn._refusals import refusal
 
 LINEAR = {
     "LogisticRegression": "sklearn.linear_model",
@@ -40,6 +43,11 @@ LINEAR = {
 SOFTMAX = ("LogisticRegression", "LogisticRegressionCV", "MLPClassifier")
 """Estimators whose probabilities are the softmax of their scores."""
 
+MOST_FEATURES = 1 << 16
+"""The most that a head may read: the memory keeps whole rows of features."""
+MOST_PARTS = 1_000_000
+"""What steps of a pipeline may hold; lists that hold one list twice, and so on, would have endlessly many parts."""
+
 ORDER = "extend_order_"
 """An attribute of an estimator that was written here: where its sorted `classes_` stand in the head that was given."""
 
@@ -54,7 +62,7 @@ class Sklearn:
 
     estimator: Any
     dense: DenseNetwork
-    input: Input
+    input: Inputs
     head: DenseHead
     classes: tuple[str, ...] | None
     fingerprint: str
@@ -68,17 +76,15 @@ class Sklearn:
         FormatError
             If a step of the pipeline does not take the batch.
         """
-        x = np.asarray(batch, np.float64)
-        if x.shape[1:] != self.input.shape:
-            raise FormatError(f"inputs of shape {list(x.shape)} given; expected [n, {self.input.shape[0]}]")
+        x = given_to(self.input, batch)
         for step in _steps(self.estimator)[:-1]:
             try:
                 with warnings.catch_warnings():
                     warnings.filterwarnings("ignore", "X does not have valid feature names")
                     x = step.transform(x)
-            except Exception as error:  # A step may raise anything; a step for data frames wants columns by name.
-                raise FormatError(f"{type(step).__name__}: {error}; its inputs must be numeric arrays") from error
-            x = np.asarray(x.toarray() if sparse.issparse(x) else x, np.float64)
+            except Exception as error:  # A step may raise anything.
+                raise FormatError(f"{type(step).__name__}: {_brief(error)}") from error
+        x = np.asarray(x.toarray() if sparse.issparse(x) else x, np.float64)
         if x.ndim != 2 or x.shape[1] != len(self.dense.scale):
             raise FormatError(f"the pipeline gives {list(x.shape)}; the classifier expects {len(self.dense.scale)}")
         return self.dense.features(x)
@@ -90,6 +96,8 @@ class Sklearn:
         Its outputs are probabilities where the estimator's are a softmax, else scores.
         """
         *before, last = _steps(self.estimator)
+        if not isinstance(self.input, Input) or not self.input.shape:
+            return None
         scale, offset = np.ones(self.input.shape[0] or 0), np.zeros(self.input.shape[0] or 0)
         for step in before:
             if type(step).__name__ == "StandardScaler":
@@ -155,9 +163,9 @@ class Sklearn:
         parts += [f"dense {layer.kernel.shape[1]} {layer.activation}" for layer in self.dense.layers[:-1]]
         d, k = self.head.kernel.shape
         return {
-            "backbone": " -> ".join([f"{self.input.shape[0]} inputs", *parts]),
+            "backbone": " -> ".join([in_words(self.input), *parts]),
             "head": f"{type(last).__name__}: {k} classes on {d} features",
-            "limits": "numeric arrays as inputs; classes_ stay sorted, so that new columns may stand between old ones",
+            "limits": "classes_ stay sorted, so that new columns may stand between old ones",
         }
 
 
@@ -213,8 +221,7 @@ def _opened(estimator: Any, names: tuple[str, ...] | None) -> Sklearn:
     elif type(last).__module__.startswith(LINEAR.get(kind, "-")):
         hidden, kernel, bias = (), *_linear(last)
     else:
-        hint = "; open its best_estimator_" if hasattr(last, "best_estimator_") else ""
-        raise FormatError(f"{kind} is not supported{hint}; there are {', '.join(LINEAR)} and MLPClassifier")
+        raise FormatError(refusal(last, f"{', '.join(LINEAR)} and MLPClassifier"))
     found = np.asarray(last.classes_)
     if found.ndim != 1 or kernel.shape[1] != (1 if len(found) == 2 and kernel.shape[1] == 1 else len(found)):
         raise FormatError(f"{kind} has {len(found)} classes_ and {kernel.shape[1]} outputs; expected one output each")
@@ -233,12 +240,24 @@ def _opened(estimator: Any, names: tuple[str, ...] | None) -> Sklearn:
     layers = (*hidden, DenseLayer(head.kernel.astype(np.float64), head.bias.astype(np.float64), "identity"))
     width = layers[0].kernel.shape[0]
     dense = DenseNetwork(layers, np.ones(width), np.zeros(width))
-    sizes = [step.n_features_in_ for step in (*before, last) if hasattr(step, "n_features_in_")]
-    if not sizes or isinstance(sizes[0], bool) or int(sizes[0]) < 1 or (not before and sizes[0] != width):
-        raise FormatError(f"{kind}: its number of inputs is not known, or is not {width}; inputs are numeric arrays")
-    parts = [part for number, step in enumerate(before) for part in _parts(f"step {number}", step)]
+    if width > MOST_FEATURES:
+        raise FormatError(
+            f"{kind} reads {width:,} features; expected at most {MOST_FEATURES:,}, as the memory keeps whole rows: fit "
+            "it again with fewer (HashingVectorizer(n_features=2**14), max_features=, or TruncatedSVD before it)"
+        )
+    inputs = inputs_of((*before, last), width)
+    parts = [
+        part for number, step in enumerate(before) for part in islice(_parts(f"step {number}", step), MOST_PARTS + 1)
+    ]
+    if len(parts) > MOST_PARTS:
+        raise FormatError(f"{kind}: the steps before it hold more than {MOST_PARTS} parts")
     fingerprint = digest([*parts, ("dense", dense.fingerprint)])
-    return Sklearn(estimator, dense, Input((int(sizes[0]),), np.dtype(np.float64)), head, names, fingerprint)
+    return Sklearn(estimator, dense, inputs, head, names, fingerprint)
+
+
+def _brief(error: Exception) -> str:
+    """The first line of an error's message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def _steps(estimator: Any) -> list[Any]:

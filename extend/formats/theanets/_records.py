@@ -1,60 +1,46 @@
-"""The objects of a pickle as records: what it would have called, with what, and the arrays among them.
-
-`extend.formats.theanets._unpickler` makes the records, and nothing in them is ever called; `_pickler` writes them.
-"""
+"""The records of a theanets file (see `extend.formats.pickles`): which names may occur, and the arrays among them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from extend.core.errors import FormatError
+from extend.formats.pickles import Bytes2, Global, Made
 
 RECONSTRUCT = {"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"}
 FROM_BUFFER = {"numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"}
 NUMBERS = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"}
+ALLOWED = {
+    "numpy.dtype",
+    "numpy.ndarray",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    *RECONSTRUCT,
+    *FROM_BUFFER,
+    "numpy.random.__RandomState_ctor",
+    "numpy.random._pickle.__randomstate_ctor",
+    "numpy.random._pickle.__bit_generator_ctor",
+    "_codecs.encode",
+    "__builtin__.set",
+    "builtins.set",
+}
+"""What a pickle may name, beside whatever is of theanets and Theano."""
 
 
-class Bytes2(str):
-    """A Python 2 `str`, decoded as Latin-1; it is written as Python 2 wrote it."""
+def check(name: Global) -> None:
+    """Check that a theanets file may hold a name.
 
-
-class Items(list[Any]):
-    """The items of a set, which need not be hashable here."""
-
-
-@dataclass(frozen=True)
-class Global:
-    """The name of a class or function: ``theanets.feedforward`` and ``Classifier``."""
-
-    module: str
-    name: str
-
-    @property
-    def full(self) -> str:
-        """The module and the name, with a dot."""
-        return f"{self.module}.{self.name}"
-
-
-@dataclass(eq=False)
-class Made:
-    """What calling `function` with `args` would make; `new` if by ``__new__``; `state` is what was set on it."""
-
-    function: Any
-    args: Any
-    new: bool
-    state: Any = None
-
-    def get(self, key: str) -> Any:
-        """Return an attribute from the state; None if there is none."""
-        return self.state.get(key) if isinstance(self.state, dict) else None
-
-    @property
-    def name(self) -> str:
-        """The full name of what would be called; empty if that has none."""
-        return self.function.full if isinstance(self.function, Global) else ""
+    Raises
+    ------
+    FormatError
+        If it is not of theanets, Theano or NumPy's arrays.
+    """
+    if not (name.full in ALLOWED or name.full.split(".")[0] in ("theanets", "theano")):
+        raise FormatError(
+            f"the pickle names {name.full}, which no theanets network needs: it may be hostile; not opened"
+        )
 
 
 def array(value: Any) -> np.ndarray | None:

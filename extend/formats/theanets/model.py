@@ -26,9 +26,8 @@ from jaxtyping import Float
 from extend.core.errors import FormatError
 from extend.formats.base import DenseHead, Input, check_replacement, read_bytes, replace_file
 from extend.formats.dense import DenseLayer, DenseNetwork
-from extend.formats.theanets._pickler import write
-from extend.formats.theanets._records import Global, Made, array, with_array
-from extend.formats.theanets._unpickler import read
+from extend.formats.pickles import Global, Made, read, write
+from extend.formats.theanets._records import array, check, with_array
 
 MOST = 1 << 28
 """Bytes of a pickle."""
@@ -151,7 +150,7 @@ def open(path: str | os.PathLike[str]) -> Theanets:
     """
     file = Path(path)
     try:
-        state, protocol = read(_unzipped(read_bytes(file, MOST), file))
+        state, protocol = read(_unzipped(read_bytes(file, MOST), file), check=check)
         layers = _layers(state)
         dense = tuple(_dense(layer) for layer in layers)
         last = dense[-1]
@@ -218,6 +217,13 @@ def _activation(name: Any, layer: Any) -> str:
     return ACTIVATIONS[name]
 
 
+def _text(value: Any) -> str:
+    """A text as such: anything else might take for ever to become one."""
+    if not isinstance(value, str):
+        raise FormatError(f"a layer's name or form is a {type(value).__name__}; expected a text")
+    return value
+
+
 def _of_lists(state: dict[str, Any], weights: list[Any], biases: list[Any]) -> list[_Layer]:
     """Versions 0.1 to 0.4."""
     kwargs = state["kwargs"]
@@ -255,8 +261,8 @@ def _of_values(state: dict[str, Any]) -> list[_Layer]:
         name, form = "out" if last else f"hid{i}", "feedforward"
         kind = _output(state) if last else kwargs.get("hidden_activation") or "logistic"
         if isinstance(spec, Mapping):
-            form = str(spec.get("form", form)).lower()
-            name = spec.get("name", f"{form}{i}" if "form" in spec else name)
+            form = _text(spec.get("form", form)).lower()
+            name = _text(spec.get("name", f"{form}{i}" if "form" in spec else name))
             kind = spec.get("activation", kind)
         elif isinstance(spec, list | tuple) and not last:
             for part in spec:
@@ -271,7 +277,7 @@ def _of_values(state: dict[str, Any]) -> list[_Layer]:
         values = state.get(f"{name}-values")
         if not isinstance(values, list) or len(values) != 2:
             raise FormatError(f"layer {name!r} has no weights and bias in the file; expected a dense layer")
-        found.append(_Layer(str(name), _activation(kind, str(name)), *values))
+        found.append(_Layer(name, _activation(kind, name), *values))
     return found
 
 
@@ -294,7 +300,7 @@ def _of_object(state: Made) -> list[_Layer]:
             raise FormatError(f"layer {name!r} is of the kind {kind}, which is not supported; expected Feedforward")
         else:
             inputs = layer.get("inputs")
-            if not isinstance(inputs, dict | tuple | list) or [str(i).split(":")[0] for i in inputs] != [before]:
+            if not isinstance(inputs, dict | tuple | list) or [_text(i).split(":")[0] for i in inputs] != [before]:
                 raise FormatError(f"layer {name!r} does not read the layer before it, {before!r}, alone")
             kwargs = layer.get("kwargs")
             given = kwargs.get("activation") if isinstance(kwargs, dict) else None

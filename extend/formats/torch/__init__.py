@@ -4,15 +4,17 @@
 (`dense_head`, `head_tensors`), and the weights files (`read_weights`, `Weights`).
 """
 
+from extend.formats.torch._outputs import Follows
 from extend.formats.torch.head import dense_head, head_tensors
 from extend.formats.torch.model import TorchModel, open
-from extend.formats.torch.module import Cut, cut, describe
+from extend.formats.torch.module import Cut, cut, describe, to_numpy
 from extend.formats.torch.resnet import resnet_from_torch
-from extend.formats.torch.state import Weights
+from extend.formats.torch.state import Weights, recognises
 from extend.formats.torch.state import read as read_weights
 
 __all__ = [
     "Cut",
+    "Follows",
     "TorchModel",
     "Weights",
     "cut",
@@ -21,5 +23,7 @@ __all__ = [
     "head_tensors",
     "open",
     "read_weights",
+    "recognises",
     "resnet_from_torch",
+    "to_numpy",
 ]

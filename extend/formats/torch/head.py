@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from extend.core.errors import FormatError
-from extend.formats.base import DenseHead, check_width
-from extend.formats.torch.module import Cut, Ending, to_numpy
+from extend.formats.base import DenseHead, check_width, same_columns
+from extend.formats.torch._outputs import Follows
+from extend.formats.torch.module import Cut, to_numpy
 
 
 def head_arrays(weight: Any, bias: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -21,8 +23,17 @@ def head_arrays(weight: Any, bias: Any) -> tuple[np.ndarray, np.ndarray]:
     return kernel, np.zeros(len(weight), kernel.dtype) if bias is None else to_numpy(bias)
 
 
-def dense_head(weight: Any, bias: Any, ending: Ending) -> DenseHead:
+def dense_head(weight: Any, bias: Any, follows: Follows, *, single: bool = False) -> DenseHead:
     """Return a layer's tensors as a head; one unit for two classes is read as `DenseHead.from_single_unit` says.
+
+    Parameters
+    ----------
+    weight, bias
+        The tensors.
+    follows
+        What the module makes of the layer's output; the head is scaled as its scores are.
+    single
+        Whether the units stand beside one that told two classes apart, so that classes exclude each other.
 
     Raises
     ------
@@ -32,13 +43,35 @@ def dense_head(weight: Any, bias: Any, ending: Ending) -> DenseHead:
     if not weight.is_floating_point():
         raise FormatError(f"the head's weight is {weight.dtype}; expected numbers with a fraction")
     kernel, offset = head_arrays(weight, bias)
+    if follows.scale != 1:
+        kernel, offset = (np.asarray(part * follows.scale, kernel.dtype) for part in (kernel, offset))
     if len(weight) == 1:
         return DenseHead.from_single_unit(kernel, offset)
-    return DenseHead(kernel, offset, "sigmoid" if ending == "sigmoid" else "softmax")
+    return DenseHead(kernel, offset, "sigmoid" if follows.ending == "sigmoid" and not single else "softmax")
 
 
-def head_tensors(cut: Cut, head: DenseHead, own: Mapping[str, Any]) -> dict[str, Any]:
+def head_tensors(
+    cut: Cut,
+    head: DenseHead,
+    own: Mapping[str, Any],
+    *,
+    columns: Sequence[int | None] = (),
+    add_bias: bool = False,
+) -> dict[str, Any]:
     """Return the "weight" and the "bias" that hold a head, in the dtypes of the tensors `own`.
+
+    Parameters
+    ----------
+    cut
+        The module.
+    head
+        The head.
+    own
+        The tensors that are there now.
+    columns
+        For each column of the head that of the opened one (see `same_columns`): such a one is taken from `own`.
+    add_bias
+        Whether a layer without bias gets one where the head has one; else such a head is refused.
 
     Raises
     ------
@@ -49,45 +82,81 @@ def head_tensors(cut: Cut, head: DenseHead, own: Mapping[str, Any]) -> dict[str,
     import torch
 
     check_width(head, own["weight"][0].numel())
-    unit = head.single_unit() if len(own["weight"]) == 1 else None
+    lone = len(own["weight"]) == 1
+    unit = head.single_unit() if lone else None
     kernel, bias = unit or (head.kernel, head.bias)
-    if len(own["weight"]) == 1 and unit is None and cut.ending == "sigmoid":
+    fits = "sigmoid" if cut.follows.ending == "sigmoid" and not cut.single else "softmax"
+    if not lone and cut.follows.ending != "scores" and head.activation != fits:
         raise FormatError(
-            f"{type(cut.module).__name__} ends in a sigmoid of one unit, which holds two classes; give it a layer "
-            "of two units, the first zero, and softmax, and open it again"
+            f"{type(cut.module).__name__} ends in {cut.follows.ending}; the new head is {head.activation}"
         )
-    fits = "sigmoid" if cut.ending == "sigmoid" else "softmax"
-    if len(own["weight"]) > 1 and cut.ending != "scores" and head.activation != fits:
-        raise FormatError(f"{type(cut.module).__name__} ends in {cut.ending}; the new head is for {head.activation}")
-    made = {"weight": torch.from_numpy(np.array(kernel.T, np.float64)).reshape(-1, *own["weight"].shape[1:])}
-    if "bias" in own:
-        made["bias"] = torch.from_numpy(np.array(bias, np.float64))
+    weight = torch.from_numpy(np.array(kernel.T, np.float64) / cut.follows.scale)
+    made = {"weight": weight.reshape(-1, *own["weight"].shape[1:]).to(own["weight"].dtype)}
+    offset = torch.from_numpy(np.array(bias, np.float64) / cut.follows.scale)
+    if "bias" in own or (add_bias and bias.any()):
+        made["bias"] = offset.to(own["bias" if "bias" in own else "weight"].dtype)
     elif bias.any():
         raise FormatError(
             f"the head {cut.path!r} has no bias and the new one needs it; give the layer a bias of zeros and open again"
         )
-    return {part: tensor.to(own[part].dtype).contiguous() for part, tensor in made.items()}
+    for unit_number, row in enumerate(_rows(columns, lone, one=unit is not None)):
+        if row is not None:
+            for part, tensor in made.items():
+                tensor[unit_number] = own[part][row] if part in own else 0
+    return {part: tensor.contiguous() for part, tensor in made.items()}
 
 
-def resize(cut: Cut, k: int) -> None:
-    """Give the module's head k units in place of what it has; their values are left to whoever loads them."""
+def _rows(columns: Sequence[int | None], lone: bool, one: bool) -> list[int | None]:
+    """For each unit that is written its row in the opened layer, which may have one unit for two columns."""
+    if not lone:
+        return list(columns)
+    rows = [None if was is None or was == 0 else was - 1 for was in columns]
+    return rows[1:] if one else rows
+
+
+def sibling_tensors(own: Mapping[str, Any], head: DenseHead, columns: Sequence[int | None]) -> dict[str, Any]:
+    """Return the tensors of a head that reads other features: its own rows for old classes, zeros for new ones."""
+    lone = len(own["weight"]) == 1
+    rows = _rows(columns, lone, one=lone and head.single_unit() is not None)
+    made = {}
+    for part, tensor in own.items():
+        made[part] = tensor.new_zeros((len(rows), *tensor.shape[1:]))
+        for unit_number, row in enumerate(rows):
+            if row is not None:
+                made[part][unit_number] = tensor[row]
+    return made
+
+
+def resize(cut: Cut, path: str, k: int, *, bias: bool = False) -> None:
+    """Give a head k units in place of its own, and a bias if it is to have one; a caller sets the values."""
     import torch
 
-    for part, names in cut.names.items():
-        old = getattr(cut.layer, part)
+    layer = cut.module.get_submodule(path)
+    for part, names in cut.names_of(path).items():
+        old = getattr(layer, part)
         new = torch.nn.Parameter(old.new_zeros((k, *old.shape[1:])), requires_grad=False)
         for name in names:
             owner, _, own = name.rpartition(".")
             setattr(cut.module.get_submodule(owner), own, new)
-    setattr(cut.layer, "out_features" if isinstance(cut.layer, torch.nn.Linear) else "out_channels", k)
+    if bias and layer.bias is None:
+        layer.bias = torch.nn.Parameter(layer.weight.new_zeros(k), requires_grad=False)
+    setattr(layer, "out_features" if hasattr(layer, "out_features") else "out_channels", k)
 
 
-def widened(cut: Cut, head: DenseHead) -> Any:
-    """Return a copy of the module with this head; it raises as `head_tensors` does."""
-    own = {part: getattr(cut.layer, part) for part in cut.names}
-    tensors = head_tensors(cut, head, own)
-    copied = Cut(copy.deepcopy(cut.module), cut.path, cut.ending)
-    resize(copied, len(tensors["weight"]))
-    for part, tensor in tensors.items():
-        getattr(copied.layer, part).data.copy_(tensor)
+def widened(cut: Cut, head: DenseHead, old: DenseHead) -> Any:
+    """Return a copy of the module with this head, and its siblings as wide; it raises as `head_tensors` does."""
+    columns = same_columns(old, head)
+    copied = replace(cut, module=copy.deepcopy(cut.module))
+    for path in (cut.path, *cut.siblings):
+        layer = copied.module.get_submodule(path)
+        own = {part: getattr(layer, part).detach().clone() for part in copied.names_of(path)}
+        main = path == cut.path
+        tensors = (
+            head_tensors(cut, head, own, columns=columns, add_bias=True)
+            if main
+            else sibling_tensors(own, head, columns)
+        )
+        resize(copied, path, len(tensors["weight"]), bias="bias" in tensors)
+        for part, tensor in tensors.items():
+            getattr(layer, part).data.copy_(tensor)
     return copied.module

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,13 +17,16 @@ import numpy as np
 from jaxtyping import Float
 
 from extend.core.errors import FormatError, MissingExtraError
-from extend.formats.base import DenseHead, Input, check_names, check_replacement
+from extend.formats.base import DenseHead, Input, check_names, check_replacement, same_columns
 from extend.formats.torch import module as torch_module
-from extend.formats.torch.head import dense_head, head_tensors, resize, widened
+from extend.formats.torch._match import Found, find, load_weights, some, unknown
+from extend.formats.torch.head import dense_head, head_tensors, sibling_tensors, widened
 from extend.formats.torch.module import Cut
-from extend.formats.torch.state import PICKLED, SAFE, Weights, read
+from extend.formats.torch.state import PICKLED, SAFE, Place, State, Weights, read
 
 if TYPE_CHECKING:
+    import torch
+
     from extend.formats.transformers.model import HuggingFaceModel
 
 FLOAT = np.dtype("float32")
@@ -44,8 +46,10 @@ class TorchModel:
         As `Foreign` says.
     weights
         The file's content; the module's own state_dict where there was no file.
-    prefix
-        What stands before the module's names in the file, such as ``"module."``.
+    found, copies
+        Where the module's weights lie in it, and other copies of them, such as a moving average.
+    extra
+        Names beside the weights that are not the module's.
     from_file
         Whether there was a file.
     """
@@ -56,7 +60,9 @@ class TorchModel:
     classes: tuple[str, ...] | None
     fingerprint: str
     weights: Weights
-    prefix: str
+    found: Found
+    copies: tuple[Found, ...]
+    extra: tuple[str, ...]
     from_file: bool
     format: str = field(default="torch", init=False)
 
@@ -73,7 +79,9 @@ class TorchModel:
     def save(self, path: str | os.PathLike[str], head: DenseHead, classes: tuple[str, ...]) -> None:
         """Write a state_dict with the same keys and this head; all else that the file held is kept.
 
-        An optimiser's state in the file is kept as well, and no longer fits the head.
+        Every copy of the head in the file becomes as wide: in an average of the weights, columns of the file's own stay
+        its own and others are those of this head; heads that only training uses get zeros. A head without bias gets one
+        if it needs one. An optimiser's state in the file is kept as well, and no longer fits the head.
 
         Raises
         ------
@@ -82,13 +90,52 @@ class TorchModel:
         """
         file = Path(path)
         check_replacement(head, self.head, classes, where=file)
-        names = self._names()
-        own = {part: self.weights.state[found[0]] for part, found in names.items()}
-        tensors = head_tensors(self.cut, head, own)
+        columns = same_columns(self.head, head)
+        states = self.weights.states
+        others: dict[Place, dict[Any, Any]] = {}
+        for copied in (*self.copies, self.found):
+            others.setdefault(copied.key, {}).update(self._tensors(states[copied.key], copied, head, columns))
+        main = others.pop(self.found.key)
+        for key, values in self.weights.lists().items():
+            if changed := self._in_list(values, head, columns):
+                others[key] = changed
         weights = self.weights
         if not self.from_file and file.suffix.lower() in SAFE:
             weights = replace(weights, metadata={})
-        weights.write(file, {name: tensors[part] for part, found in names.items() for name in found}, classes)
+        weights.write(file, main, classes, others)
+
+    def _tensors(
+        self, state: State, copied: Found, head: DenseHead, columns: Sequence[int | None]
+    ) -> dict[str, torch.Tensor]:
+        """The heads in one copy of the weights, by the names that the file gives them."""
+        result: dict[str, torch.Tensor] = {}
+        for path in (self.cut.path, *self.cut.siblings):
+            names = {part: found for part, found in self.cut.names_of(path).items() if found[0] in copied.names}
+            if "weight" not in names:
+                continue
+            own = {part: state[copied.names[found[0]]] for part, found in names.items()}
+            if path == self.cut.path:
+                made = head_tensors(self.cut, head, own, columns=columns, add_bias=True)
+            else:
+                made = sibling_tensors(own, head, columns)
+            for part, tensor in made.items():
+                for weight in names["weight"]:
+                    name = f"{weight.removesuffix('weight')}{part}"
+                    known = copied.names.get(name)
+                    if known is not None or part == "bias":
+                        result[known or f"{copied.names[weight].removesuffix('weight')}bias"] = tensor
+        return result
+
+    def _in_list(self, values: list[Any], head: DenseHead, columns: Sequence[int | None]) -> dict[int, torch.Tensor]:
+        """The heads among the module's parameters in their order, as some keep an average of them."""
+        own = dict(self.cut.module.named_parameters())
+        if [value.shape for value in values] != [value.shape for value in own.values()]:
+            return {}
+        names = {name: name for name in own}
+        found = self._tensors(dict(zip(own, values, strict=True)), Found((), "", names), head, columns)
+        if extra := [name for name in found if name not in own]:
+            raise FormatError(f"a list of the module's parameters in the file has no place for {extra[0]!r}; remove it")
+        return {list(own).index(name): tensor for name, tensor in found.items()}
 
     def module_with(self, head: DenseHead) -> Any:
         """Return a copy of the module with this head, for use in PyTorch.
@@ -98,18 +145,30 @@ class TorchModel:
         FormatError
             If the module cannot have this head.
         """
-        return widened(self.cut, head)
+        return widened(self.cut, head, self.head)
 
     def describe(self) -> dict[str, str]:
         """Describe the layers, where the head was found, and what is not kept."""
-        limits = "a state_dict has no class names: keep them beside it" if self.classes is None else ""
-        if self.cut.ending == "scores" and self.head.num_classes == 2 and len(self.cut.layer.weight) == 1:
-            limits = "one unit for two classes: a wider file has one unit a class, to be read with softmax"
-        return torch_module.describe(self.cut) | ({"limits": limits} if limits else {})
-
-    def _names(self) -> dict[str, tuple[str, ...]]:
-        """The head's tensors as the file calls them."""
-        return {part: tuple(self.prefix + name for name in names) for part, names in self.cut.names.items()}
+        limits = ["a state_dict has no class names: keep them beside it"] * (self.classes is None)
+        if self.cut.single and self.cut.follows.ending == "scores":
+            limits.append("one unit for two classes: a wider file has one unit a class, to be read with softmax")
+        if self.cut.single and self.cut.follows.ending == "sigmoid":
+            limits.append(
+                "one sigmoid unit for two classes: a wider file has one unit a class, whose sigmoids are in the order "
+                "of the scores; take the softmax before the sigmoid for probabilities"
+            )
+        if self.cut.layer.bias is None:
+            limits.append(
+                "the head has no bias: a file that needs one gets it, so build the wider layer with bias=True"
+            )
+        if self.cut.siblings:
+            heads = some(self.cut.siblings, 10)
+            limits.append(f"heads that only training uses become as wide, new units zero: {heads}")
+        if self.copies:
+            limits.append(f"copies that become as wide: {some([copied.label for copied in self.copies], 10)}")
+        if self.extra:
+            limits.append(f"kept as they are, not the module's: {some(self.extra, 10)}")
+        return torch_module.describe(self.cut) | ({"limits": "; ".join(limits)} if limits else {})
 
 
 def open(
@@ -118,10 +177,12 @@ def open(
     model: Any = None,
     input: tuple[int | None, ...] | Input | Mapping[str, Input] | None = None,
     head: str | None = None,
+    key: str | None = None,
+    output: str | int | None = None,
     classes: Sequence[str] | None = None,
     trust: bool = False,
 ) -> TorchModel | HuggingFaceModel:
-    """Open weights (``.pt``, ``.pth``, ``.th``, ``.bin``, ``.safetensors``), a module, or a Hugging Face folder.
+    """Open weights (a file of ``torch.save`` or safetensors, whatever its suffix), a module, or a Hugging Face folder.
 
     The module is copied and never changed. A file whose head has another number of classes than the module's is taken
     as well, so that what `save` wrote opens with the same `model`.
@@ -137,6 +198,11 @@ def open(
         ``{name: Input}`` for a module that is called with arguments by name.
     head
         The path of the last layer, such as ``"fc"``; if None, it is found by running the module.
+    key
+        Where the weights lie in the file, if it holds several that fit: the keys, with dots, such as ``"model_ema"``,
+        and the prefix of their names. By default the whole ones that are no average.
+    output
+        Which part of what the module returns are the scores: its place in a tuple, or its key; if None, it is found.
     classes
         The names of the head's units.
     trust
@@ -150,8 +216,8 @@ def open(
     Raises
     ------
     FormatError
-        If the file is damaged or holds more than weights, its names or shapes do not fit the module, or the head is not
-        found, ambiguous, shared, or reads one vector a token.
+        If the file is damaged or holds no weights, its names or shapes do not fit the module, or the head is not
+        found, ambiguous, shared, does not decide the output, or reads one vector a token.
     MissingExtraError
         If PyTorch is not installed.
 
@@ -177,33 +243,41 @@ def open(
     inputs = _inputs(input, module)
     where = "" if path is None else f"{path}: "
     try:
-        cut = torch_module.cut(module, inputs, head)
-        prefix = "" if weights is None or path is None else _load(path, weights.state, cut)
-        own_weights = weights or Weights(_kept(module.state_dict()))
-        opened = _opened(cut, inputs, own_weights, prefix, path is not None, classes)
+        cut = torch_module.cut(module, inputs, head, output=output)
+        return _opened(cut, inputs, weights, key, classes)
     except FormatError as error:
         raise FormatError(f"{where}{error}") from error
-    return opened
 
 
 def _opened(
     cut: Cut,
     inputs: Input | Mapping[str, Input],
-    weights: Weights,
-    prefix: str,
-    from_file: bool,
+    weights: Weights | None,
+    key: str | None,
     classes: Sequence[str] | None,
 ) -> TorchModel:
-    own = {part: weights.state[prefix + names[0]] for part, names in cut.names.items()}
-    head = dense_head(own["weight"], own.get("bias"), cut.ending)
+    """The module with the weights of the file, or with its own where there is none."""
+    from_file, state = weights is not None, cut.module.state_dict()
+    found = Found((), "", {name: name for name in state})
+    copies: tuple[Found, ...] = ()
+    if weights is None:
+        weights = Weights(_kept(state))
+    else:
+        found, copies = find(weights, state, cut.names["weight"], type(cut.module).__name__, key)
+        weights = weights.at(found.key)
+        load_weights(cut, weights, found, copies)
+    own = {part: weights.state[found.names[names[0]]] for part, names in cut.names.items()}
+    head = dense_head(own["weight"], own.get("bias"), cut.follows, single=cut.single)
     names = weights.classes(head.num_classes) if classes is None else tuple(classes)
     if names is not None:
         check_names(names, head.num_classes)
-    return TorchModel(cut, inputs, head, names, cut.fingerprint, weights, prefix, from_file)
+    extra = tuple(unknown(found, copies, weights))
+    return TorchModel(cut, inputs, head, names, cut.fingerprint, weights, found, copies, extra, from_file)
 
 
 def _module(model: Any, path: Path | None) -> Any:
     """A copy of the module in evaluation mode, or what the function makes."""
+    from torch import jit as torch_jit
     from torch import nn
 
     if model is None:
@@ -211,7 +285,13 @@ def _module(model: Any, path: Path | None) -> Any:
     made = model if isinstance(model, nn.Module) or not callable(model) else model()
     if not isinstance(made, nn.Module):
         raise FormatError(f"model= gave a {type(made).__name__}; expected an nn.Module or a function that makes it")
-    module = made.module if isinstance(made, nn.DataParallel) else made
+    if isinstance(made, torch_jit.ScriptModule):
+        raise FormatError(
+            f"{type(made).__name__}: a TorchScript program has no layers that can be cut or made wider; give the "
+            "nn.Module that it was made from, and its state_dict"
+        )
+    module = made.module if isinstance(made, nn.DataParallel | nn.parallel.DistributedDataParallel) else made
+    module = getattr(module, "_orig_mod", module)  # What torch.compile wraps.
     try:
         module = copy.deepcopy(module) if made is model else module
     except Exception as error:  # Modules may hold what cannot be copied.
@@ -220,6 +300,8 @@ def _module(model: Any, path: Path | None) -> Any:
 
 
 def _inputs(given: Any, module: Any) -> Input | Mapping[str, Input]:
+    if isinstance(given, Input) and given.channels_first and given.shape[0] is None:
+        return replace(given, shape=(_channels(module), *given.shape[1:]))
     if isinstance(given, (Input, Mapping)):
         return given
     if given is None:
@@ -231,47 +313,11 @@ def _inputs(given: Any, module: Any) -> Input | Mapping[str, Input]:
     return Input(shape, FLOAT, channels_first=len(shape) == 3)
 
 
-def _load(file: Path, state: Mapping[str, Any], cut: Cut) -> str:
-    """Load the weights into the module; return the prefix of its names in the file."""
-    wanted = cut.module.state_dict()
-    prefix = _prefix(state, wanted)
-    found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    # Files from before PyTorch 1.0 have no counter of batches.
-    missing = [name for name in wanted if name not in found and not name.endswith("num_batches_tracked")]
-    extra = [name for name in state if name.removeprefix(prefix) not in wanted or not name.startswith(prefix)]
-    if missing or extra:
-        parts = [f"missing: {_some(missing)}"] * bool(missing) + [f"unknown to it: {_some(extra)}"] * bool(extra)
-        raise FormatError(f"the weights are not those of {type(cut.module).__name__}; {'; '.join(parts)}")
-    heads = cut.names
-    units = {len(found[name]) for names in heads.values() for name in names if found[name].ndim}
-    if len(units) == 1 and (k := units.pop()) and k != len(cut.layer.weight):
-        resize(cut, k)
-        wanted = cut.module.state_dict()
-    for name, own in wanted.items():
-        given, expected = (list(getattr(value, "shape", ())) for value in (found.get(name, own), own))
-        if given != expected:
-            raise FormatError(f"{prefix + name!r} has shape {given}; {type(cut.module).__name__} expects {expected}")
-    try:
-        cut.module.load_state_dict(found, strict=False)
-    except Exception as error:  # PyTorch's, or a module's own for its extra state.
-        raise FormatError(f"{file.name} does not fit {type(cut.module).__name__}: {error}") from error
-    return prefix
+def _channels(module: Any) -> int:
+    """The colours of the pictures that the first convolution reads; 3 where there is none."""
+    from torch import nn
 
-
-def _prefix(state: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """What stands before most of the wanted names."""
-    counts: Counter[str] = Counter()
-    for name in state:
-        parts = name.split(".")
-        for start in range(min(len(parts), 8)):
-            if ".".join(parts[start:]) in wanted:
-                counts[name[: len(name) - len(".".join(parts[start:]))]] += 1
-    if not counts:
-        raise FormatError(f"the weights ({_some(list(state))}) are of another network: it has {_some(list(wanted))}")
-    best = [prefix for prefix, count in counts.items() if count == max(counts.values())]
-    if len(best) > 1:
-        raise FormatError(f"the weights are there more than once, under {_some(best)}; keep one")
-    return best[0]
+    return next((part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d)), 3)
 
 
 def _kept(state: Any) -> Any:
@@ -280,10 +326,6 @@ def _kept(state: Any) -> Any:
     for name, value in state.items():
         kept[name] = value.detach().cpu().clone() if hasattr(value, "detach") else value
     return kept
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 SUFFIXES = PICKLED + SAFE

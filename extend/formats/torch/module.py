@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from extend.core.errors import FormatError
 from extend.formats.base import Input, digest
-
-Ending = Literal["scores", "softmax", "log_softmax", "sigmoid"]
-"""What a module makes of its last layer's output."""
+from extend.formats.torch._outputs import Follows, Made, chosen, outputs
 
 
 class _Reached(BaseException):
@@ -23,12 +21,25 @@ class _Reached(BaseException):
 class Cut:
     """A module in evaluation mode that this object owns, the path of its head, and what follows the head.
 
-    The head is a ``Linear``, or a 1x1 ``Conv2d`` over one pixel.
+    The head is a ``Linear``, or a convolution over single pixels.
+
+    Parameters
+    ----------
+    module, path
+        The module, and its head.
+    follows
+        What the module makes of the head's output.
+    siblings
+        The paths of other heads for the same classes, which only training uses (GoogLeNet's, Inception's).
+    single
+        Whether the module as it was given has one unit, which stands for two classes.
     """
 
     module: Any
     path: str
-    ending: Ending
+    follows: Follows
+    siblings: tuple[str, ...] = ()
+    single: bool = False
 
     @property
     def layer(self) -> Any:
@@ -44,14 +55,18 @@ class Cut:
         FormatError
             If the weight belongs to another layer too, or is computed from other parameters.
         """
-        layer, found = self.layer, {}
+        return self.names_of(self.path)
+
+    def names_of(self, path: str) -> dict[str, tuple[str, ...]]:
+        """Return the same of the head or one of its siblings; it raises as `names` does."""
+        layer, found = self.module.get_submodule(path), {}
         for part in ("weight", "bias"):
             tensor = getattr(layer, part)
             if tensor is None:
                 continue
             found[part] = tuple(
-                f"{path}.{name}".lstrip(".")
-                for path, module in self.module.named_modules(remove_duplicate=False)
+                f"{owner}.{name}".lstrip(".")
+                for owner, module in self.module.named_modules(remove_duplicate=False)
                 for name, own in module.named_parameters(recurse=False, remove_duplicate=False)
                 if own is tensor
             )
@@ -59,19 +74,22 @@ class Cut:
             if owners != {id(layer)}:
                 names = ", ".join(found[part]) or "no parameter"
                 raise FormatError(
-                    f"the {part} of the head {self.path!r} is {names}: it is shared or computed (weight norm, "
-                    "parametrisation), and cannot be made wider; give the head a parameter of its own"
+                    f"the {part} of the head {path!r} is {names}: it is shared or computed (weight norm, "
+                    "parametrisation), and cannot be made wider; give the head a parameter of its own "
+                    "(torch.nn.utils.parametrize.remove_parametrizations makes one) and save again"
                 )
         return found
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the kinds of the layers, their settings, and every tensor; the head left out."""
-        own = {name for names in self.names.values() for name in names}
+        heads = [self.path, *self.siblings]
+        own = {name for path in heads for names in self.names_of(path).values() for name in names}
+        layers = {id(self.module.get_submodule(path)) for path in heads}
         kinds: list[tuple[str, Any]] = [
             (path, f"{type(layer).__name__}({layer.extra_repr()})")
             for path, layer in self.module.named_modules()
-            if layer is not self.layer and next(layer.children(), None) is None
+            if id(layer) not in layers and next(layer.children(), None) is None
         ]
         tensors = [
             (name, to_numpy(tensor))
@@ -95,7 +113,10 @@ class Cut:
             with torch.inference_mode():
                 _call(self.module, self._tensors(batch, inputs))
         except _Reached as reached:
-            features = reached.args[0].flatten(1)
+            features = reached.args[0]
+            if self.follows.pooled:
+                features = features.mean(_axes(self.layer, features))
+            features = features.flatten(1)
             return to_numpy(features.float() if features.element_size() < 4 else features)
         except Exception as error:  # Whatever the user's module raises.
             raise FormatError(f"{type(self.module).__name__} fails on these inputs: {error}") from error
@@ -113,11 +134,18 @@ class Cut:
         return {name: _placed(self.module, _tensor(array, dtypes[name])) for name, array in given.items()}
 
 
-def cut(module: Any, inputs: Input | Mapping[str, Input], head: str | None = None, *, fill: int = 0) -> Cut:
-    """Find the head of a module by running it once on two small inputs (random numbers; integers are `fill`).
+def cut(
+    module: Any,
+    inputs: Input | Mapping[str, Input],
+    head: str | None = None,
+    *,
+    output: str | int | None = None,
+    fill: int = 0,
+) -> Cut:
+    """Find the head of a module by running it once on three small inputs (random numbers; integers are `fill`).
 
-    The head is the last ``Linear`` (or 1x1 ``Conv2d`` over one pixel) *called* whose output is the module's output (its
-    ``logits``, where it has such), or whose softmax, log_softmax or sigmoid is.
+    The head is the ``Linear`` (or convolution over single pixels) *called* whose output is the module's output, or
+    whose multiple, softmax, log_softmax or sigmoid is, perhaps after an average over pixels or tokens.
 
     Parameters
     ----------
@@ -127,6 +155,9 @@ def cut(module: Any, inputs: Input | Mapping[str, Input], head: str | None = Non
         What one input is, or each of several by name.
     head
         The path of the head, if it is known.
+    output
+        The key or the place of the scores in what the module returns; by default the only part that comes from a dense
+        layer, or its ``logits``.
     fill
         What inputs of integers are filled with.
 
@@ -140,35 +171,84 @@ def cut(module: Any, inputs: Input | Mapping[str, Input], head: str | None = Non
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3), torch.nn.Softmax(-1))
     >>> found = cut(net, Input((4,), np.dtype("float32")))
-    >>> found.path, found.ending
+    >>> found.path, found.follows.ending
     ('2', 'softmax')
     """
     name = type(module).__name__
-    calls, output = _run(module, inputs, fill)
-    scores = _scores(output, name)
-    called = ", ".join(f"{call.path!r} {_shape(call.layer)}" for call in calls) or "no dense layer was called"
+    calls, returned = _run(module, inputs, fill)
+    given = outputs(returned)
+    scores = chosen(given, output, name, [call.made for call in calls])
+    called = _said(calls)
+    fitting = [call for call in calls if call.made.gives(scores) is not None]
     if head is not None:
-        chosen = [call for call in calls if call.path == head]
-        if not chosen:
+        if all(call.path != head for call in calls):
             raise FormatError(f"head={head!r} is not a dense layer that {name} calls; there are: {called}")
-    else:
-        chosen = [call for call in calls if _ending(call.output, scores) is not None]
-        if len({call.path for call in chosen}) != 1:
-            what = "several dense layers give" if chosen else "no dense layer gives"
+        fitting = [call for call in fitting if call.path == head]
+        if not fitting:
             raise FormatError(
-                f"{what} the output {list(scores.shape)} of {name}; called in this order: {called}; "
-                "name the one meant with head=, if a linear layer's scores are all that its output is made of"
+                f"head={head!r} does not decide the output {list(scores.shape)} of {name}: other layers or functions "
+                "change its scores, so that a wider head would give other answers (fold a BatchNorm into the layer)"
             )
-    found = chosen[0]
+    if len({call.path for call in fitting}) != 1:
+        what = "several dense layers give" if fitting else "no dense layer gives"
+        raise FormatError(
+            f"{what} the output {list(scores.shape)} of {name}; called in this order: {called}; expected one whose "
+            "scores are all that the output is made of" + ("; name it with head=" if fitting else "")
+        )
+    found = fitting[0]
     times = sum(call.path == found.path for call in calls)
     if times > 1:
         raise FormatError(f"the head {found.path!r} of {name} is called {times} times in one pass; expected once")
-    if not found.reads_one_vector:
+    how = found.made.gives(scores)
+    assert how is not None  # As it is among those that fit.
+    if not (found.reads_one_vector or how.pooled):
         raise FormatError(
-            f"the head {found.path!r} of {name} reads {list(found.given.shape)} for two inputs: a vector for every "
-            "token or pixel; expected one vector an input"
+            f"the head {found.path!r} of {name} reads {list(found.given.shape)} for {len(scores)} inputs: a vector for "
+            "every token or pixel; expected one vector an input"
         )
-    return Cut(module, found.path, _ending(found.output, scores) or "scores")
+    beside = {one.path for one in calls if any(one.made.gives(part) is not None for part in given.values())}
+    place = next(key for key, tensor in given.items() if tensor is scores)
+    siblings = tuple(
+        path
+        for path in _alike(module, found.layer, {call.path for call in calls} - beside)
+        if not {place, *(given if path not in beside else ())} & _reached(module, path, inputs, fill)
+    )
+    return Cut(module, found.path, how, siblings, len(found.layer.weight) == 1)
+
+
+def _alike(module: Any, head: Any, others: set[str]) -> list[str]:
+    """The dense layers of as many units as the head, without the head and the others."""
+    from torch.nn.parameter import is_lazy
+
+    left_out = {id(head), *(id(module.get_submodule(path)) for path in others)}
+    return [
+        path
+        for path, layer in module.named_modules()
+        if _is_dense(layer) and id(layer) not in left_out
+        if not is_lazy(layer.weight) and len(layer.weight) == len(head.weight)
+    ]
+
+
+def _reached(module: Any, path: str, inputs: Input | Mapping[str, Input], fill: int) -> set[str]:
+    """The outputs that depend on a layer's numbers: some functions read them without calling the layer."""
+    import torch
+
+    weight = module.get_submodule(path).weight
+    kept = weight.detach().clone()
+    with torch.no_grad():
+        weight.fill_(torch.nan)
+        try:
+            found = outputs(_run(module, inputs, fill)[1])
+        finally:
+            weight.copy_(kept)
+    return {name for name, tensor in found.items() if tensor.is_floating_point() and bool(tensor.isnan().any())}
+
+
+def _said(calls: list[_Call]) -> str:
+    """The dense layers that were called, for a message: the last ten."""
+    shown = [f"{call.path!r} {_shape(call.layer)}" for call in calls]
+    more = f"({len(shown) - 10} more), " if len(shown) > 10 else ""
+    return more + ", ".join(shown[-10:]) or "no dense layer was called"
 
 
 class _Call(NamedTuple):
@@ -182,13 +262,18 @@ class _Call(NamedTuple):
     @property
     def reads_one_vector(self) -> bool:
         """Whether it was given one vector, or one pixel, for each input."""
-        from torch import nn
+        return self.given.ndim > 1 and all(self.given.shape[axis] == 1 for axis in _axes(self.layer, self.given))
 
-        return self.given.ndim == 2 if isinstance(self.layer, nn.Linear) else _is_pixel(self.given)
+    @property
+    def made(self) -> Made:
+        """What it made."""
+        even = not hasattr(self.layer, "stride") or {*self.layer.stride} | {0} == {1, 0}
+        even = even and not any(getattr(self.layer, "padding", ()))
+        return Made(self.path, self.output, _axes(self.layer, self.output) if even else ())
 
 
 def _run(module: Any, inputs: Input | Mapping[str, Input], fill: int) -> tuple[list[_Call], Any]:
-    """The calls of dense layers in one pass over two small inputs, in their order, and the module's output."""
+    """The calls of dense layers in one pass over three small inputs, in their order, and the module's output."""
     import torch
 
     calls: list[_Call] = []
@@ -215,20 +300,13 @@ def _run(module: Any, inputs: Input | Mapping[str, Input], fill: int) -> tuple[l
             handle.remove()
 
 
-def _scores(output: Any, name: str) -> Any:
-    """The tensor of scores in what a module returns."""
-    import torch
-
-    scores = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", output)
-    if not isinstance(scores, torch.Tensor):
-        raise FormatError(f"{name} returns a {type(output).__name__}; expected a tensor, or an output with logits")
-    return scores
-
-
 def describe(cut: Cut) -> dict[str, str]:
     """Describe the backbone and the head in words."""
     count = sum(parameter.numel() for parameter in cut.module.parameters())
-    follows = "" if cut.ending == "scores" else f", then {cut.ending}"
+    how = cut.follows
+    steps = ["the mean over pixels or tokens"] * how.pooled + [f"times {how.scale:.4g}"] * (how.scale != 1)
+    steps += [how.ending] * (how.ending != "scores")
+    follows = f", then {', '.join(steps)}" if steps else ""
     return {
         "backbone": f"{type(cut.module).__name__}, {count:,} parameters",
         "head": f"{cut.path!r}, {type(cut.layer).__name__} {_shape(cut.layer)}{follows}",
@@ -256,37 +334,22 @@ def _call(module: Any, batch: Any) -> Any:
 
 
 def _is_dense(layer: Any) -> bool:
+    """A ``Linear``, or a convolution over single pixels."""
     from torch import nn
 
     return isinstance(layer, nn.Linear) or (
-        isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.groups == 1
+        isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d) and set(layer.kernel_size) == {1} and layer.groups == 1
     )
 
 
-def _is_pixel(tensor: Any) -> bool:
-    return tensor.ndim == 4 and tensor.shape[2:] == (1, 1)
+def _axes(layer: Any, tensor: Any) -> tuple[int, ...]:
+    """The axes of pixels or tokens in what a dense layer reads or makes."""
+    return tuple(range(2, tensor.ndim)) if hasattr(layer, "kernel_size") else tuple(range(1, tensor.ndim - 1))
 
 
 def _shape(layer: Any) -> str:
     k, d = layer.weight.shape[:2]
     return f"{d} -> {k}"
-
-
-def _ending(made: Any, scores: Any) -> Ending | None:
-    """How the scores come from a layer's output, if they do."""
-    import torch
-
-    if made.numel() != scores.numel() or len(made) != len(scores):
-        return None
-    made, scores = (tensor.flatten(1).float().nan_to_num() for tensor in (made, scores))
-    if torch.equal(made, scores):
-        return "scores"
-    endings: dict[Ending, Any] = {
-        "softmax": torch.softmax(made, 1),
-        "log_softmax": torch.log_softmax(made, 1),
-        "sigmoid": torch.sigmoid(made),
-    }
-    return next((name for name, value in endings.items() if torch.allclose(value, scores, 1e-5, 1e-6)), None)
 
 
 def _example(module: Any, inputs: Input | Mapping[str, Input], fill: int) -> Any:
@@ -301,10 +364,11 @@ def _example(module: Any, inputs: Input | Mapping[str, Input], fill: int) -> Any
 def _sample(one: Input, fill: int) -> Any:
     import torch
 
-    shape = (2, *(size or (64 if len(one.shape) == 3 else 8) for size in one.shape))
+    shape = (3, *(size or (64 if len(one.shape) == 3 else 8) for size in one.shape))
     if one.dtype.kind in "iub":
         return _tensor(np.full(shape, fill), one.dtype)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return drawn * torch.tensor([1.0, 3.0, 0.3]).reshape(3, *[1] * len(one.shape))  # Small and large scores.
 
 
 def _tensor(array: Any, dtype: np.dtype[Any]) -> Any:

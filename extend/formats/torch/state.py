@@ -1,44 +1,31 @@
-"""Weights files of PyTorch: a ``state_dict`` as ``torch.save`` or safetensors writes it, and nothing else.
-
-A pickled file is read by ``torch.load(weights_only=True)`` after its records and the names that it asks for were
-checked: no code of the file ever runs. The format is that of ``torch/serialization.py``: a zip archive of stored (not
-compressed) records with one pickle ``data.pkl``, or, before PyTorch 1.6, five pickles in a row and the storages.
-"""
+"""Weights files of PyTorch: the state_dicts in what ``torch.save`` or safetensors wrote, and all else as it is."""
 
 from __future__ import annotations
 
 import copy
-import io
-import pickletools
-import zipfile
-from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from extend.core.errors import FormatError, MissingExtraError
 from extend.formats.base import replace_file
+from extend.formats.pickles import Made
+from extend.formats.torch._archive import brief, load, pickled, to_bytes
 
-PICKLED = (".pt", ".pth", ".th", ".bin")
+PICKLED = (".pt", ".pth", ".th", ".bin", ".ckpt", ".tar", "")
 SAFE = (".safetensors",)
 CONTAINERS = ("state_dict", "model_state_dict", "model")
+"""Keys whose state_dict is taken before those under other keys."""
 NAMES = ("classes", "class_names")
 NAMED = "class_to_idx"
-ALLOWED = {
-    "_codecs encode",
-    "collections Counter",
-    "collections OrderedDict",
-    "torch Size",
-    "torch device",
-    "torch._utils _rebuild_parameter",
-    "torch._utils _rebuild_tensor",
-    "torch._utils _rebuild_tensor_v2",
-    "torch.nn.parameter Parameter",
-    *(f"{module} {name}" for module in ("builtins", "__builtin__") for name in ("set", "complex")),
-}
-"""What a pickled file may name, beside PyTorch's storages and dtypes: less than `weights_only` lets through."""
-MOST_OPERATIONS = 2_000_000
+DEEPEST, MOST_TIMES = 5, 8
+"""Where state_dicts are looked for: how many dicts within dicts, and under how many keys one may stand."""
+State = Mapping[str, Any]
+Place = tuple[str, ...]
+"""The keys that lead to a state_dict in a file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,33 +35,80 @@ class Weights:
     Parameters
     ----------
     state
-        The tensors by name: what `content` holds under `key`, or `content` itself where `key` is None.
+        The tensors by name: what `content` holds under `key`, or `content` itself where `key` is empty.
     content, key
-        The whole file, and the name of the state_dict in it.
+        The whole file, and the keys that lead to the state_dict in it.
     metadata
         What a safetensors file says beside its tensors; None for a pickled file.
     """
 
-    state: Mapping[str, Any]
+    state: State
     content: Any = None
-    key: str | None = None
+    key: Place = ()
     metadata: Mapping[str, str] | None = None
+
+    @cached_property
+    def states(self) -> dict[Place, State]:
+        """Every dict of the file that holds tensors by name, under the keys that lead to it."""
+        if not self.key and self.content is None:
+            return {(): self.state}
+        return _states(self.content)
+
+    def lists(self) -> dict[Place, list[Any]]:
+        """Return every list of the file that holds nothing but tensors, under the keys that lead to it."""
+        torch = _torch()
+        return {
+            key: value
+            for key, value in _containers(self.content)
+            if isinstance(value, list) and value and all(isinstance(part, torch.Tensor) for part in value)
+        }
+
+    def at(self, key: Place) -> Weights:
+        """Return the same file with another of its state_dicts."""
+        return self if key == self.key else replace(self, state=self.states[key], key=key)
 
     def classes(self, count: int) -> tuple[str, ...] | None:
         """Return the class names beside the weights, if there are `count` of them."""
-        if self.key is None:
+        if not self.key:
             return None
-        named = self.content.get(NAMED)
-        if isinstance(named, Mapping) and sorted(map(str, named.values())) == sorted(map(str, range(count))):
-            return tuple(str(name) for name in sorted(named, key=lambda name: int(named[name])))
+        beside = self._beside()
+        named = beside.get(NAMED)
+        plain = isinstance(named, dict) and all(
+            type(n) is int and isinstance(name, str | int) for name, n in named.items()
+        )
+        if plain and sorted(named.values()) == list(range(count)):
+            return tuple(str(name) for name in sorted(named, key=lambda name: named[name]))
         for key in NAMES:
-            names = self.content.get(key)
+            names = beside.get(key)
             if isinstance(names, (list, tuple)) and len(names) == count and all(isinstance(n, str) for n in names):
-                return tuple(names)
+                return tuple(map(str, names))
         return None
 
-    def write(self, path: Path, changed: Mapping[str, Any], classes: tuple[str, ...]) -> None:
+    def _beside(self) -> Any:
+        found = self.content
+        for key in self.key[:-1]:
+            found = found[key]
+        return found
+
+    def write(
+        self,
+        path: Path,
+        changed: State,
+        classes: tuple[str, ...],
+        others: Mapping[Place, Mapping[Any, Any]] | None = None,
+    ) -> None:
         """Write the file with these tensors in place of its own, and these class names where it has such.
+
+        Parameters
+        ----------
+        path
+            Where to write.
+        changed
+            Tensors of the state_dict, by name.
+        classes
+            The names of the classes.
+        others
+            What changes elsewhere in the file: by the keys that lead to a dict or list, and the keys in it.
 
         Raises
         ------
@@ -84,35 +118,33 @@ class Weights:
         torch = _torch()
         suffixes = PICKLED if self.metadata is None else SAFE
         if path.suffix.lower() not in suffixes:
-            raise FormatError(f"{path}: expected a file name that ends in {' or '.join(suffixes)}")
-        state = copy.copy(self.state)
-        state.update(changed)  # type: ignore[attr-defined]  # Mapping to mypy; a dict.
+            raise FormatError(f"{path}: expected a file name that ends in {' or '.join(filter(None, suffixes))}")
         if self.metadata is not None:
             from safetensors.torch import save
 
-            if others := [name for name, value in state.items() if not isinstance(value, torch.Tensor)]:
-                raise FormatError(
-                    f"{path}: safetensors cannot hold {others[0]!r}, which is no tensor; write a .pt file"
-                )
+            state = {**self.state, **changed}
+            if unfit := [name for name, value in state.items() if not isinstance(value, torch.Tensor)]:
+                raise FormatError(f"{path}: safetensors cannot hold {unfit[0]!r}, which is no tensor; write a .pt file")
             tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
             replace_file(path, save(tensors, dict(self.metadata)))
             return
-        content: Any = state
-        if self.key is not None:
-            content = copy.copy(self.content)
-            content[self.key] = state
-            content |= {key: list(classes) for key in NAMES if isinstance(content.get(key), (list, tuple))}
-            if isinstance(content.get(NAMED), Mapping):
-                content[NAMED] = {name: number for number, name in enumerate(classes)}
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        replace_file(path, buffer.getvalue())
+        content = self.state if self.content is None else self.content
+        for key, values in {**(others or {}), self.key: changed}.items():
+            content = _changed(content, key, values)
+        if self.key:
+            beside = self._beside()
+            named: dict[str, Any] = {key: list(classes) for key in NAMES if isinstance(beside.get(key), (list, tuple))}
+            if isinstance(beside.get(NAMED), dict):
+                named[NAMED] = {name: number for number, name in enumerate(classes)}
+            content = _changed(content, self.key[:-1], named)
+        replace_file(path, to_bytes(content))
 
 
 def read(path: str | Path) -> Weights:
-    """Read ``.pt``, ``.pth``, ``.th``, ``.bin`` or ``.safetensors``; the tensors are on the CPU.
+    """Read a file of ``torch.save`` or safetensors, whatever its suffix is; the tensors are on the CPU.
 
-    A state_dict may lie in a dict under ``"state_dict"``, ``"model_state_dict"`` or ``"model"``.
+    State_dicts may lie anywhere in nested dicts. That under ``"state_dict"``, ``"model_state_dict"`` or ``"model"`` is
+    taken, else the first; `Weights.at` takes another.
 
     Parameters
     ----------
@@ -122,29 +154,40 @@ def read(path: str | Path) -> Weights:
     Raises
     ------
     FormatError
-        If the file is missing, damaged, a whole pickled model, or has something else than tensors in its state_dict, or
-        tensors that are larger than the file.
+        If the file is missing, damaged or a whole pickled model, holds no tensors by name, or tensors that are larger
+        than the file.
 
     Examples
     --------
     >>> import tempfile, torch
     >>> file = Path(tempfile.mkdtemp(), "net.pt")
-    >>> torch.save({"state_dict": torch.nn.Linear(2, 3).state_dict(), "epoch": 7}, file)
+    >>> torch.save({"net": torch.nn.Linear(2, 3).state_dict(), "epoch": 7}, file)
     >>> weights = read(file)
     >>> weights.key, {name: list(tensor.shape) for name, tensor in weights.state.items()}
-    ('state_dict', {'weight': [3, 2], 'bias': [3]})
+    (('net',), {'weight': [3, 2], 'bias': [3]})
     """
     file = Path(path)
     if not file.is_file():
         raise FormatError(f"{file}: no such file")
-    if file.suffix.lower() in SAFE:
+    _torch()
+    if file.suffix.lower() in SAFE or _is_safe(file):
         weights = _read_safe(file)
-    elif file.suffix.lower() in PICKLED:
-        weights = _unwrap(file, _read_pickled(file))
+    elif file.suffix.lower() in PICKLED or pickled(file):
+        weights = _unwrap(file, load(file))
     else:
-        raise FormatError(f"{file}: expected weights of PyTorch, {', '.join(PICKLED + SAFE)}")
-    _check_tensors(file, weights.state)
+        raise FormatError(f"{file}: expected weights of PyTorch, {', '.join(filter(None, PICKLED + SAFE))}")
     return weights
+
+
+def recognises(file: Path) -> bool:
+    """Return whether a file begins as ``torch.save`` or safetensors begin one, whatever its suffix is."""
+    return pickled(file) or _is_safe(file)
+
+
+def _is_safe(file: Path) -> bool:
+    with file.open("rb") as stream:
+        start = stream.read(9)
+    return start[8:] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= file.stat().st_size - 8
 
 
 def _torch() -> Any:
@@ -164,116 +207,107 @@ def _read_safe(file: Path) -> Weights:
     try:
         with safe_open(file, framework="pt", device="cpu") as opened:
             state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # not a dict
-            return Weights(state, metadata=dict(opened.metadata() or {}))
+            weights = Weights(state, metadata=dict(opened.metadata() or {}))
     except (
         Exception
     ) as error:  # SafetensorError, OSError, and PyTorch's own for a shape or dtype that it does not take.
-        raise FormatError(f"{file}: not a readable safetensors file ({_brief(error)})") from error
+        raise FormatError(f"{file}: not a readable safetensors file ({brief(error)})") from error
+    _check_tensors(file, state)
+    return weights
 
 
-def _read_pickled(file: Path) -> Any:
+def _unwrap(file: Path, content: Any) -> Weights:
+    try:
+        found = _states(content)
+    except FormatError as error:
+        raise FormatError(f"{file}: {error}") from error
+    if not found:
+        raise FormatError(f"{file}: {_holds(file, content)}")
+    for state in found.values():
+        _check_tensors(file, state)
+    usual = [key for name in CONTAINERS for key in found if key == (name,)]
+    key = usual[0] if usual else max(found, key=lambda key: len(found[key]))
+    return Weights(found[key], content, key)
+
+
+def _states(content: Any) -> dict[Place, State]:
     torch = _torch()
-    with file.open("rb") as stream:
-        is_zip = stream.read(4) == b"PK\x03\x04"
-        stream.seek(0)
-        try:
-            if is_zip:
-                _check_archive(file, stream)
-            else:
-                for _ in range(5):
-                    _check_pickle(file, stream)
-            stream.seek(0)
-            return torch.load(stream, map_location="cpu", weights_only=True)
-        except FormatError:
-            raise
-        except Exception as error:  # PyTorch raises whatever a damaged pickle leads to.
-            raise FormatError(
-                f"{file}: not readable as weights of PyTorch ({_brief(error)}); expected what "
-                "torch.save(model.state_dict(), path) writes"
-            ) from error
+    return {
+        key: value
+        for key, value in _containers(content)
+        if isinstance(value, dict)
+        and any(isinstance(name, str) and isinstance(part, torch.Tensor) for name, part in value.items())
+    }
 
 
-def _check_archive(file: Path, stream: BinaryIO) -> None:
-    """Stored records alone, together no larger than the file."""
-    with zipfile.ZipFile(stream) as archive:
-        entries = archive.infolist()
-        names = [entry.filename.rpartition("/")[2] for entry in entries]
-        if names.count("data.pkl") != 1 or "constants.pkl" in names:
-            raise FormatError(f"{file}: no file of weights but a TorchScript or another archive; save a state_dict")
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise FormatError(f"{file}: holds compressed records; torch.save writes none")
-        if sum(entry.file_size for entry in entries) > file.stat().st_size:
-            raise FormatError(f"{file}: its records claim more bytes than the file has")
-        _check_pickle(file, io.BytesIO(archive.read(entries[names.index("data.pkl")])))
+def _containers(content: Any) -> Iterator[tuple[Place, Any]]:
+    """The dicts and lists of a file, from the outermost inwards, under the keys that lead to them."""
+    level: list[tuple[Place, Any]] = [((), content)]
+    visits: Counter[int] = Counter()
+    for _ in range(DEEPEST):
+        below: list[tuple[Place, Any]] = []
+        for key, value in level:
+            visits[id(value)] += 1
+            if visits[id(value)] > MOST_TIMES:  # Dicts that hold each other would have endlessly many keys.
+                raise FormatError(f"one dict stands under more than {MOST_TIMES} keys; save the state_dict alone")
+            yield key, value
+            if isinstance(value, dict):
+                below += [
+                    ((*key, name), part)
+                    for name, part in value.items()
+                    if isinstance(name, str) and isinstance(part, dict | list)
+                ]
+        level = below
 
 
-def _check_pickle(file: Path, stream: BinaryIO) -> None:
-    """Only allowed names, and not endlessly many operations; the stream is left behind the pickle."""
-    for number, (operation, argument, _) in enumerate(pickletools.genops(stream)):
-        if number > MOST_OPERATIONS:
-            raise FormatError(f"{file}: more than {MOST_OPERATIONS} pickle operations; save the state_dict alone")
-        if operation.name != "GLOBAL":
-            continue
-        module, _, name = str(argument).partition(" ")
-        if argument in ALLOWED or (module in ("torch", "torch.storage") and name.endswith("Storage")):
-            continue
-        if module == "torch" and type(getattr(_torch(), name, None)) is _torch().dtype:
-            continue
-        raise FormatError(
-            f"{file}: holds an object {module}.{name}, as a whole pickled model does; loading it would run code. Save "
-            "its weights, torch.save(model.state_dict(), path), and pass the module with model="
+def _changed(content: Any, key: Place, values: Mapping[Any, Any]) -> Any:
+    """A copy of nested containers with other values in the one that the keys lead to; the given one stays as it was."""
+    if not values:
+        return content
+    made = copy.copy(content)
+    if key:
+        made[key[0]] = _changed(content[key[0]], key[1:], values)
+    else:
+        for name, value in values.items():
+            made[name] = value
+    return made
+
+
+def _holds(file: Path, content: Any) -> str:
+    """What a file without weights is, and what to do."""
+    models = [made for made in (content, *(content.values() if isinstance(content, dict) else ())) if _is_model(made)]
+    if any(made.name.startswith(("ultralytics.", "models.yolo")) for made in models):
+        return (
+            "a YOLO checkpoint, a whole pickled detector or classifier: loading it runs code. Where you trust it: "
+            f"from ultralytics import YOLO; net = YOLO({str(file)!r}).model; torch.save(net.state_dict(), "
+            "'weights.pt'); then give weights.pt, and net with model="
         )
-
-
-def _unwrap(file: Path, loaded: Any) -> Weights:
-    content = _plain(loaded)
-    if _is_state(content):
-        return Weights(content, content)
+    if models:
+        where = "" if models[0] is content else f"[{next(k for k, v in content.items() if v is models[0])!r}]"
+        return (
+            f"a whole pickled model ({models[0].name[:100]}): loading it runs code. Where you trust it: "
+            f"net = torch.load({str(file)!r}, weights_only=False){where}; torch.save(net.state_dict(), 'weights.pt'); "
+            "then give weights.pt, and net with model="
+        )
     if isinstance(content, dict):
-        for key in CONTAINERS:
-            if _is_state(state := _plain(content.get(key))):
-                return Weights(state, content, key)
-    holds = f"keys {', '.join(map(repr, list(content)[:5]))}" if isinstance(content, dict) else type(content).__name__
-    raise FormatError(
-        f"{file}: no state_dict in it ({holds}); expected names of tensors, or such a dict under "
-        f"{', '.join(map(repr, CONTAINERS))}"
-    )
+        keys = ", ".join(repr(key) if isinstance(key, str | int) else type(key).__name__ for key in list(content)[:5])
+    holds = f"keys {keys}" if isinstance(content, dict) else type(content).__name__
+    return f"no state_dict in it ({holds}); expected names of tensors, or dicts that hold such under any key"
 
 
-def _plain(loaded: Any) -> Any:
-    """A dict of a file without the attributes that the file gave it, which may hide its methods."""
-    if not isinstance(loaded, OrderedDict):
-        return loaded
-    plain: Any = OrderedDict(dict.items(loaded))
-    if "_metadata" in vars(loaded):  # The versions of the layers, which PyTorch keeps there.
-        plain._metadata = vars(loaded)["_metadata"]
-    return plain
+def _is_model(value: Any) -> bool:
+    """Whether a record is of an ``nn.Module``, which keeps its parts under these names, or of a learner around one."""
+    state = value.state if isinstance(value, Made) else None
+    return isinstance(state, dict) and ("_modules" in state or "model" in state)
 
 
-def _is_state(content: Any) -> bool:
-    """Names of tensors; a module's extra state may be among them."""
-    if not isinstance(content, dict) or not content:
-        return False
-    torch = _torch()
-    fits = [isinstance(value, torch.Tensor) for value in content.values()]
-    return any(fits) and all(
-        isinstance(name, str) and (fit or name.endswith("_extra_state"))
-        for name, fit in zip(content, fits, strict=True)
-    )
-
-
-def _check_tensors(file: Path, state: Mapping[str, Any]) -> None:
-    torch, total = _torch(), 0
+def _check_tensors(file: Path, state: State) -> None:
+    torch, sizes = _torch(), {}
     for name, tensor in state.items():
-        if not isinstance(tensor, torch.Tensor):
-            continue
-        if tensor.layout is not torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
-            raise FormatError(f"{file}: {name!r} is not a plain tensor ({tensor.layout}, {tensor.dtype})")
-        total += tensor.numel() * tensor.element_size()
-    if total > 2 * file.stat().st_size:  # A tensor may stand there under two names.
+        if isinstance(tensor, Made) and isinstance(name, str) and tensor.name.startswith("torch._utils._rebuild"):
+            raise FormatError(f"{file}: {name!r} is not a plain tensor ({tensor.name})")
+        if isinstance(tensor, torch.Tensor):
+            sizes[tensor.data_ptr(), tensor.shape] = tensor.numel() * tensor.element_size()
+    total = sum(sizes.values())
+    if total > 2 * file.stat().st_size:  # A tensor may be a part of another one.
         raise FormatError(f"{file}: its tensors claim {total} bytes, the file has {file.stat().st_size}")
-
-
-def _brief(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]

@@ -14,7 +14,8 @@ from extend.core.errors import FormatError
 from extend.data import Image
 from extend.formats.base import read_bytes
 
-PICTURES, TEXTS = "ForImageClassification", "ForSequenceClassification"
+PICTURES, TEXTS, SOUNDS = "ForImageClassification", "ForSequenceClassification", "ForAudioClassification"
+KINDS = (PICTURES, TEXTS, SOUNDS)
 DANGEROUS = ("quantization_config", "use_pretrained_backbone", "use_timm_backbone")
 IGNORED = ("attn_implementation", "_attn_implementation", "experts_implementation", "torch_dtype", "dtype")
 """May name code to be fetched, or a dtype; the model runs as the library does by default, in float32."""
@@ -41,7 +42,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def check(file: Path, config: Mapping[str, Any], trust: bool) -> str:
-    """Return what a config.json describes: `PICTURES` or `TEXTS`.
+    """Return what a config.json describes: `PICTURES`, `TEXTS` (speech models among them) or `SOUNDS`.
 
     Raises
     ------
@@ -50,9 +51,9 @@ def check(file: Path, config: Mapping[str, Any], trust: bool) -> str:
     """
     kinds = config.get("architectures")
     name = kinds[0] if isinstance(kinds, list) and len(kinds) == 1 else None
-    kind = next((kind for kind in (PICTURES, TEXTS) if isinstance(name, str) and name.endswith(kind)), None)
+    kind = next((kind for kind in KINDS if isinstance(name, str) and name.endswith(kind)), None)
     if kind is None:
-        raise FormatError(f"{file}: architectures is {kinds!r}; expected one that ends in {PICTURES} or {TEXTS}")
+        raise FormatError(f"{file}: architectures is {str(kinds)[:200]}; expected one that ends in {', '.join(KINDS)}")
     for key, value in _walk(config):
         if key == "auto_map" and value and not trust:
             raise FormatError(f"{file}: the model is defined by code in the folder; trust=True runs it")

@@ -20,11 +20,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from extend.core.checkpoint import sync_folder
 from extend.core.errors import FormatError, MissingExtraError
 from extend.data import Image
-from extend.formats.base import DenseHead, Input, check_names, check_replacement
+from extend.formats.base import DenseHead, Input, check_names, check_replacement, replace_file
 from extend.formats.torch import Cut, Weights, cut, dense_head, describe, head_tensors, read_weights
 from extend.formats.transformers._config import IGNORED, MOST_PIXELS, PICTURES, check, image_of, read_json, without
+from extend.formats.transformers._sequences import eos_cut, pools_at_eos, token_cut
+from extend.formats.transformers._sounds import SOUND_INPUTS, input_name, long_enough, sound
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 TEXT_INPUTS = ("input_ids", "attention_mask")
@@ -68,7 +71,7 @@ class HuggingFaceModel:
     format: str = field(default="transformers", init=False)
 
     def features(self, batch: Any) -> Float[np.ndarray, "n d"]:
-        """Return what the head reads of pictures ``[n, c, h, w]`` or ``{"input_ids": [n, t], ...}``.
+        """Return what the head reads of pictures ``[n, c, h, w]``, sounds or ``{"input_ids": [n, t], ...}``.
 
         Raises
         ------
@@ -76,13 +79,15 @@ class HuggingFaceModel:
             If the model does not take such inputs.
         """
         if isinstance(self.input, Input):
-            return self.cut.features({"pixel_values": batch}, {"pixel_values": self.input})
+            name = input_name(self.cut.module, self.input)
+            return self.cut.features({name: batch}, {name: self.input})
         return self.cut.features(batch, self.input)
 
     def save(self, path: str | os.PathLike[str], head: DenseHead, classes: tuple[str, ...]) -> None:
         """Write a folder: config.json and model.safetensors with this head, the other files as they are.
 
-        Files in folders below, and other copies of the weights, are left out.
+        A new folder goes without files in folders below, and without other copies of the weights. In the folder that
+        was opened, these two files change; the weights files that they stand in for go, and nothing else does.
 
         Raises
         ------
@@ -102,25 +107,46 @@ class HuggingFaceModel:
             "num_labels": len(classes),
         }
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        replaced = target.with_name(f".{target.name}.{os.getpid()}.replaced")
         try:
             partial.mkdir(parents=True)
-            for file in sorted(self.folder.iterdir()):
-                if file.is_file() and file.name != CONFIG and not file.name.endswith(STALE):
-                    shutil.copyfile(file, partial / file.name)
             changed = {name: tensors[part] for part, names in self.cut.names.items() for name in names}
             self.weights.write(partial / SAFE, changed, classes)
-            (partial / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            if target.is_dir():
-                target.rename(replaced)
-            partial.rename(target)
+            content = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+            replace_file(partial / CONFIG, content.encode("utf-8"))
+            if target == self.folder:
+                self._take_over(partial)
+            else:
+                for file in sorted(self.folder.iterdir()):
+                    if file.is_file() and file.name != CONFIG and not file.name.endswith(STALE):
+                        shutil.copyfile(file, partial / file.name)
+                if target.is_dir():  # Which is empty.
+                    target.rmdir()
+                partial.rename(target)
+            sync_folder(target.parent)
         except OSError as error:
-            if replaced.is_dir():
-                replaced.rename(target)
-            raise FormatError(f"{target}: cannot be written ({error})") from error
+            raise FormatError(f"{target}: cannot be written ({error}); what was there is unchanged") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
+
+    def _take_over(self, partial: Path) -> None:
+        """Put the two new files into the folder that was opened; both, or neither."""
+        superseded = [] if (self.folder / SAFE).exists() else _parts(self.folder)
+        kept = {}
+        for name in (SAFE, CONFIG):
+            if (self.folder / name).exists():
+                kept[name] = shutil.copyfile(self.folder / name, partial / f"old-{name}")
+        try:
+            for name in (SAFE, CONFIG):
+                os.replace(partial / name, self.folder / name)
+        except OSError:
+            if SAFE in kept:
+                os.replace(kept[SAFE], self.folder / SAFE)
+            else:
+                (self.folder / SAFE).unlink(missing_ok=True)
+            raise
+        for part in superseded:
+            part.unlink(missing_ok=True)
+        sync_folder(self.folder)
 
     def describe(self) -> dict[str, str]:
         """Describe the layers, where the head was found, and what is not kept."""
@@ -134,7 +160,7 @@ def open(
     classes: Sequence[str] | None = None,
     trust: bool = False,
 ) -> HuggingFaceModel:
-    """Open the folder of an image or text classifier.
+    """Open the folder of a classifier of images, texts or sounds.
 
     Parameters
     ----------
@@ -183,11 +209,15 @@ def open(
         module, unused = _build(where, config, kind, weights, trust)
     image, limits = None, ""
     inputs: Input | Mapping[str, Input] = {name: Input((None,), np.dtype("int64")) for name in TEXT_INPUTS}
-    if kind == PICTURES:
+    if module.main_input_name in SOUND_INPUTS:
+        inputs = sound(module)
+    elif kind == PICTURES:
         channels = getattr(module.config, "num_channels", 3)
         if (where / PREPROCESSOR).exists():
             image, limits = image_of(where / PREPROCESSOR, channels)
         inputs = _pixels(where, module.config, channels, image)
+    if getattr(getattr(module, "score", None), "bias", 0) is None:
+        limits = "the head has no bias, as the library builds it: a head that needs one is not written"
     if unused:
         limits = "; ".join([*filter(None, [limits]), f"{len(unused)} tensors of the file are not the model's"])
     try:
@@ -206,13 +236,19 @@ def _head(
     module: Any, inputs: Input | Mapping[str, Input], weights: Weights, head: str | None
 ) -> tuple[Cut, DenseHead]:
     """Where the head is, and its numbers as the file has them."""
-    named = {"pixel_values": inputs} if isinstance(inputs, Input) else inputs
-    fill = getattr(module.config, "eos_token_id", None)
-    found = cut(module, named, head, fill=fill if isinstance(fill, int) else 0)
+    config = module.config
+    named = inputs if not isinstance(inputs, Input) else {input_name(module, inputs): long_enough(inputs)}
+    fill = getattr(config, "eos_token_id", None)
+    of_text = not isinstance(inputs, Input)
+    found: Cut | None = token_cut(module, named, head) if of_text and not pools_at_eos(config) else None
+    if found is None:
+        found = cut(module, named, head, fill=fill if isinstance(fill, int) else 0)
+    if of_text and pools_at_eos(config):
+        found = eos_cut(found)
     own = {part: weights.state.get(names[0]) for part, names in found.names.items()}
     if any(tensor is None for tensor in own.values()):
         raise FormatError(f"the weights hold the head {found.path!r} under another name; load and save them first")
-    return found, dense_head(own["weight"], own.get("bias"), found.ending)
+    return found, dense_head(own["weight"], own.get("bias"), found.follows)
 
 
 def _check_installed() -> None:
@@ -242,6 +278,14 @@ def _weights(folder: Path) -> Weights:
     if (folder / PICKLED).exists():
         return Weights(dict(read_weights(folder / PICKLED).state), metadata={"format": "pt"})
     raise FormatError(f"{folder}: no weights: expected {SAFE}, {index.name} or {PICKLED}")
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The files that hold the weights, where they are not one safetensors file."""
+    index = folder / f"{SAFE}.index.json"
+    if not index.exists():
+        return [folder / PICKLED]
+    return [index, *(folder / Path(str(part)).name for part in set(read_json(index)["weight_map"].values()))]
 
 
 def _build(folder: Path, config: Mapping[str, Any], kind: str, weights: Weights, trust: bool) -> tuple[Any, list[str]]:
