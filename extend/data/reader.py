@@ -16,6 +16,7 @@ from extend.data.input_spec import InputSpec
 from extend.data.labels import mapping_names, read_labels
 from extend.data.pictures import pictures, read_images
 from extend.data.samples import Progress, Samples, array_keys
+from extend.data.tables import TEXT
 
 
 def read(
@@ -182,8 +183,10 @@ def _is_list_of_texts(given: Any) -> bool:
 
 def _is_path(given: Any, spec: InputSpec) -> bool:
     """Whether this names a file: a path as such, and a text where inputs are pictures, or of an array file."""
-    text = isinstance(given, str) and (spec.as_image() is not None or given.lower().endswith(".npy"))
-    return text or isinstance(given, os.PathLike)
+    if isinstance(given, str):
+        arrays = all(leaf.dtype != TEXT for leaf in spec.leaves())
+        return spec.as_image() is not None or (arrays and given.lower().endswith(".npy"))
+    return isinstance(given, os.PathLike)
 
 
 def _from_files(paths: Sequence[Any], spec: InputSpec, what: str) -> Any:
