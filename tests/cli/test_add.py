@@ -65,14 +65,14 @@ def test_training_the_backbone(photos: Path, tmp_path: Path, capsys: pytest.Capt
     out, state = tmp_path / "with exemplars", tmp_path / "state"
     options = ["--size", "8", "--depth", "8", "--epochs", "3", "--batch-size", "16", "--exemplars", "4000"]
     assert main(["train", str(photos / "base"), "--out", str(out), *options]) == 0
-    add = ("add", out, "--new", photos / "new", "--out", tmp_path / "tuned", "--json")
+    add = ("add", out, "--new", photos / "new", "--out", tmp_path / "tuned", "--overwrite", "--json")
     code, printed, _ = run(
         capsys, *add, "--method", "fine_tune", "--epochs", 2, "--select", "last_block", "--flip", "--state", state
     )
     report = json.loads(printed)
     assert code == 0 and report["method"] == "fine_tune" and "estimated" in report["measured_on"]
     assert (state / "manifest").is_file()
-    code, printed, _ = run(capsys, *add, "--overwrite", "--method", "joint", "--old", photos / "base", "--epochs", 2)
+    code, printed, _ = run(capsys, *add, "--method", "joint", "--old", photos / "base", "--epochs", 2)
     assert code == 0 and json.loads(printed)["method"] == "joint"
     code, _, err = run(capsys, *add, "--method", "lda", "--epochs", 2)
     assert code == 1 and "--epochs is for --method fine_tune and joint" in err
