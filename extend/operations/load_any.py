@@ -57,16 +57,15 @@ def load(
     classes
         The names in the order of the head's columns; by default those in the file, or "0", "1", ...
     inputs
-        What one input is: `extend.Image`, `extend.Array`, or an example such as ``x[:1]``. A checkpoint of this package
-        knows it; an `extend.Image` that is the same but for its ``values`` may be given, to say what floats are.
+        What one input is: `extend.Image`, `extend.Array`, or an example such as ``x[:1]``. Of a checkpoint of this
+        package only an `extend.Image` of other ``values`` may be given.
     pixels, size
         In place of `inputs`: inputs are pictures of the model's own size (or of this height and width), and how their
         pixels are scaled: "raw", "unit", "symmetric", "imagenet" or "caffe".
     head, call, variables
         The path of the head; how a Flax model is called; a Linen module's variables. See `extend.wrap`.
     prefix
-        Which of several copies of a Flax model's weights is meant: a part of the path before them, such as
-        "ema_params".
+        Which of several copies of a Flax model's weights is meant: a part of their path, such as "ema_params".
     key, output
         For PyTorch: where in the file the weights lie, such as ``"model_ema"``, if it holds several that fit; and which
         part of what the module returns are the scores, by its place or key, if that is not found by itself.
