@@ -60,7 +60,9 @@ def test_the_commands(commands: dict[str, subprocess.CompletedProcess[str]]) -> 
 @pytest.mark.slow
 @pytest.mark.usefixtures("commands")  # They make the checkpoint that the Python opens.
 @pytest.mark.needs("onnxruntime")  # README's model of another framework is an ONNX file.
-@pytest.mark.parametrize("page", ["README.md", "docs/budget.md", "docs/methods.md"])  # formats.md has its own
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/budget.md", "docs/data.md", "docs/methods.md"]
+)  # formats.md has its own
 def test_the_python(folder: Path, page: str) -> None:
     found = blocks("python", (ROOT / page).read_text())
     assert found

@@ -77,7 +77,7 @@ def finish(backbone: Backbone, joined: Float[np.ndarray, "n joined"]) -> Float[n
     size = backbone.batch_size
     params = jax.device_put({"space": backbone.params["space"]})
     run = backbone.compiled[1]
-    parts = [run(params, _pad(joined[start : start + size], size)) for start in range(0, len(joined), size)]
+    parts = [run(params, _pad(joined[start : start + size], size)) for start in range(0, max(1, len(joined)), size)]
     return np.concatenate([np.asarray(part) for part in parts])[: len(joined)]
 
 
@@ -86,7 +86,7 @@ def batches(
 ) -> Iterator[tuple[Batch, Int[np.ndarray, " rows"]]]:
     """Return batches of one size, the last padded with zeros, each with the numbers of its rows."""
     size = backbone.batch_size
-    starts = range(0, len(samples), size)
+    starts = range(0, max(1, len(samples)), size)  # No samples are one batch of zeros, of which no row counts.
     for start in shown(starts, len(starts), progress, "batches through the backbone"):
         stop = min(start + size, len(samples))
         batch = samples.batch(start, stop, backbone.inputs)

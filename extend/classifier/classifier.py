@@ -87,25 +87,32 @@ class Classifier:
         return f"Classifier({len(self.classes)} classes: {names}; {network}, {type(self.head).__name__}, {known})"
 
     def transform(self, x: Any) -> Float[np.ndarray, "n d"]:
-        """Return the features of inputs ``[n, *input shape]``, float32.
+        """Return the features of inputs, float32.
+
+        Parameters
+        ----------
+        x
+            Inputs ``[n, *input shape]``, of which n may be 0; or a single one without the batch axis, for which what is
+            returned has length 1. Where inputs are pictures, also Pillow's pictures and paths: of pictures, of folders
+            and archives of them (every picture in them, by name), of ``.npy`` files; one of these, or a list.
 
         Raises
         ------
         DataError
-            Wrong shape or dtype, NaN or infinity.
+            Wrong shape or dtype, NaN or infinity; a file that cannot be read.
         """
         return extract(self.backbone, data.unlabelled(x, self.backbone.inputs)).features
 
     def decision_function(self, x: Any) -> Float[np.ndarray, "n k"]:
-        """Return the scores of inputs, float32; columns in the order of `classes`. Raises as `transform`."""
+        """Return the scores of inputs, float32; columns in the order of `classes`. Takes what `transform` takes."""
         return head_scores(self.head, self.transform(x))
 
     def predict_proba(self, x: Any) -> Float[np.ndarray, "n k"]:
-        """Return the probabilities of inputs, float32; columns in the order of `classes`. Raises as `transform`."""
+        """Return the probabilities of inputs, float32, as `decision_function` returns scores."""
         return host_probabilities(self.head.link, self.decision_function(x))
 
     def predict(self, x: Any) -> np.ndarray:
-        """Return the name of the likeliest class of each input. Raises as `transform`."""
+        """Return the name of the likeliest class of each input: an array ``[n]``. Takes what `transform` takes."""
         return np.asarray(self.classes)[self.decision_function(x).argmax(axis=1)]
 
     def score(self, x: Any, y: Sequence[Any] | np.ndarray) -> float:
@@ -114,7 +121,7 @@ class Classifier:
         Parameters
         ----------
         x
-            Inputs ``[n, *input shape]``.
+            Inputs ``[n, *input shape]``, or a list of Pillow's pictures and of paths of pictures.
         y
             The true classes ``[n]``: names, or integers: the names or, where names are no integers, places.
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from extend.core.errors import DataError
 from extend.data import files
-from extend.data.images import SUFFIXES, is_picture
+from extend.data.decoding import SUFFIXES, is_picture
 
 HIDDEN = ("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir")
 """What operating systems leave behind, beside names that begin with a dot."""

@@ -54,6 +54,10 @@ class InputSpec(Protocol):
         """
         ...
 
+    def with_batch_axis(self, given: object) -> Batch:
+        """Return a single input as a batch of one, and anything else as it is."""
+        ...
+
     def prepare(self, batch: Batch) -> Batch:
         """Return a batch of checked inputs as the backbone takes it; pictures are normalised here."""
         ...
@@ -129,6 +133,9 @@ class Array:
             given = chosen_columns(given, self.columns, what)
         return converted(checked_shape(given, self.shape, self.dtype, what), self.dtype, what, missing=self.missing)
 
+    def with_batch_axis(self, given: object) -> Batch:
+        return with_batch_axis(given, self.shape)
+
     def prepare(self, batch: Batch) -> Batch:
         return batch
 
@@ -202,6 +209,14 @@ class Tree:
         if len({len(array) for array in checked}) > 1:
             raise DataError(f"{what}: the arrays have different lengths {[len(array) for array in checked]}")
         return jax.tree.unflatten(jax.tree.structure(self.structs(1)), checked)
+
+    def with_batch_axis(self, given: object) -> Batch:
+        arrays, wanted = jax.tree.leaves(given), self.leaves()
+        if len(arrays) != len(wanted):
+            return given
+        made = [leaf.with_batch_axis(array) for array, leaf in zip(arrays, wanted, strict=True)]
+        single = all(len(np.shape(one)) > len(np.shape(array)) for one, array in zip(made, arrays, strict=True))
+        return jax.tree.unflatten(jax.tree.structure(given), made) if single else given
 
     def prepare(self, batch: Batch) -> Batch:
         return self._built({name: part.prepare(batch[name]) for name, part in self.items()})
@@ -292,6 +307,17 @@ def checked_shape(given: object, shape: tuple[int, ...], dtype: np.dtype, what: 
         hint = "; add a leading axis for a single sample" if array.shape == shape else ""
         raise DataError(f"{what}: shape {list(array.shape)} given; expected [{wanted}]{hint}")
     return array
+
+
+def with_batch_axis(given: Any, shape: tuple[int, ...]) -> Batch:
+    """Return one array of this shape with a leading axis, and anything else as it is."""
+    if is_table(given):
+        return given
+    try:
+        array = given if hasattr(given, "ndim") else np.asarray(given)
+    except ValueError:  # Of different shapes, which the check refuses.
+        return given
+    return np.asanyarray(array)[None] if array.shape == shape else given
 
 
 def refuse_masked(given: object, what: str) -> None:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as Picture
 
 from extend.core.errors import DataError
 from extend.data import files
+from extend.data.decoding import size_of
 from extend.data.folders import Plan, pictures_in, plan
 from extend.data.input_spec import InputSpec
 from extend.data.samples import Progress, Samples, content_key, shown
-
-BROKEN = (OSError, SyntaxError, ValueError, Picture.DecompressionBombError)
-"""What Pillow raises for a file that it cannot decode."""
 
 
 def read_images(
@@ -65,7 +61,7 @@ def read_images(
     for file, content in shown(files.contents(found.path, found.label), len(order), progress, "reading pictures"):
         try:
             pictures[order[file]] = image.read(content)
-        except BROKEN as error:
+        except OSError as error:
             if not skip_broken:
                 raise DataError(
                     f"{path}: {file} cannot be read as an image ({error}); "
@@ -126,7 +122,7 @@ def pictures(paths: Sequence[Path], spec: InputSpec) -> Iterator[tuple[str, np.n
                 file = str(path / name) if several else str(path)
                 try:
                     yield file, image.read(content)
-                except BROKEN as error:
+                except OSError as error:
                     yield file, f"{file} cannot be read as an image ({error})"
         except DataError as error:
             yield str(path), str(error)
@@ -141,16 +137,15 @@ def sizes_of(path: str | os.PathLike[str], most: int) -> list[tuple[int, int]]:
     sizes = []
     for _, content in files.contents(found.path, some):
         try:
-            with Picture.open(io.BytesIO(content)) as picture:
-                sizes.append((picture.height, picture.width))
-        except BROKEN:
+            sizes.append(size_of(content))
+        except OSError:
             continue
     return sizes
 
 
 def _rows(path: Path, spec: InputSpec) -> Iterator[tuple[str, np.ndarray | str]]:
     try:
-        rows = spec.check(np.load(path, allow_pickle=False), str(path))
+        rows = spec.check(spec.with_batch_axis(np.load(path, allow_pickle=False)), str(path))
     except (OSError, ValueError, EOFError) as error:
         yield str(path), f"{path}: {error}" if str(path) not in str(error) else str(error)
         return

@@ -14,8 +14,9 @@ from extend.core.errors import DataError
 from extend.data.files import read_npz
 from extend.data.input_spec import InputSpec
 from extend.data.labels import mapping_names, read_labels
-from extend.data.pictures import read_images
+from extend.data.pictures import pictures, read_images
 from extend.data.samples import Progress, Samples, array_keys
+from extend.data.tables import TEXT
 
 
 def read(
@@ -73,6 +74,8 @@ def read(
         if any(isinstance(inputs, str | os.PathLike) for inputs in data.values()):
             return _named_folders(data, classes, spec, skip_broken, progress)
         parts = [spec.check(inputs, f"class {name!r}") for name, inputs in data.items()]
+        if len({tuple(leaf.dtype for leaf in jax.tree.leaves(part)) for part in parts}) > 1:  # 8 bits, and not.
+            parts = [spec.prepare(part) for part in parts]
         labels = np.repeat(np.arange(len(parts)), [_count(part) for part in parts])
         inputs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         return Samples(inputs, labels, classes, array_keys(inputs))
@@ -98,6 +101,8 @@ def _named_folders(
         else read({name: inputs}, spec)
         for name, inputs in zip(classes, data.values(), strict=True)
     ]
+    if len({tuple(part.dtypes) for part in parts}) > 1:
+        parts = [part.prepared(spec) for part in parts]
     return parts[0].concatenate(*parts[1:])
 
 
@@ -138,14 +143,70 @@ def read_into(
 def unlabelled(inputs: Any, spec: InputSpec) -> Samples:
     """Return checked inputs without labels, which are all 0.
 
+    Parameters
+    ----------
+    inputs
+        Inputs ``[n, *input shape]``, of which n may be 0; or a single one without the batch axis. Where inputs are
+        pictures, also Pillow's pictures, and paths: of pictures, of folders and archives of them (every picture in
+        them, in the order of their names), and of ``.npy`` files of arrays; one of these, or a list.
+    spec
+        What one input is.
+
     Raises
     ------
     DataError
-        Wrong shape or dtype, NaN or infinity, no samples.
+        Wrong shape or dtype, NaN or infinity, a file that cannot be read or is no picture.
+
+    Examples
+    --------
+    >>> from extend.data import Array
+    >>> unlabelled([1, 2, 3], Array((3,))).inputs.shape, unlabelled([], Array((3,))).inputs.shape
+    ((1, 3), (0, 3))
     """
-    checked = spec.check(inputs, "the inputs")
+    what = "the inputs"
+    listed = list(inputs) if _is_list_of_texts(inputs) else inputs
+    paths = listed if isinstance(listed, list | tuple) else [listed]
+    if paths and all(_is_path(part, spec) for part in paths):
+        checked = _from_files(paths, spec, what)
+    elif _is_empty(listed, spec):
+        checked = jax.tree.map(lambda one: np.zeros(one.shape, one.dtype), spec.structs(0, stored=True))
+    else:
+        checked = spec.check(spec.with_batch_axis(listed), what)
     count = _count(checked)
     return Samples(checked, np.zeros(count, np.int64), ("",), np.zeros(count, np.uint64))
+
+
+def _is_list_of_texts(given: Any) -> bool:
+    """Whether this is an array or a column of a table that holds texts, which may be paths."""
+    return getattr(given, "ndim", 0) == 1 and all(isinstance(one, str | os.PathLike) for one in given)
+
+
+def _is_path(given: Any, spec: InputSpec) -> bool:
+    """Whether this names a file: a path as such, and a text where inputs are pictures, or of an array file."""
+    if isinstance(given, str):
+        arrays = all(leaf.dtype != TEXT for leaf in spec.leaves())
+        return spec.as_image() is not None or (arrays and given.lower().endswith(".npy"))
+    return isinstance(given, os.PathLike)
+
+
+def _from_files(paths: Sequence[Any], spec: InputSpec, what: str) -> Any:
+    """The inputs that lie in files, folders and archives."""
+    found = []
+    for _, one in pictures([Path(path) for path in paths], spec):
+        if isinstance(one, str):
+            raise DataError(f"{what}: {one}")
+        found.append(one)
+    return np.stack(found)
+
+
+def _is_empty(given: Any, spec: InputSpec) -> bool:
+    """Whether this is a batch of no inputs: of the right shape, or an empty list."""
+    if isinstance(given, list | tuple) and not given:
+        return True
+    arrays, wanted = jax.tree.leaves(given), spec.leaves()
+    return len(arrays) == len(wanted) and all(
+        np.shape(array) in ((0,), (0, *part.shape)) for array, part in zip(arrays, wanted, strict=True)
+    )
 
 
 def _count(inputs: Any) -> int:

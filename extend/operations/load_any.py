@@ -12,7 +12,7 @@ from extend.backbone import FileBackbone, is_flax, memory_folder
 from extend.classifier import Classifier, serialise
 from extend.core import checkpoint
 from extend.core.errors import ArgumentError, CheckpointError, FormatError
-from extend.data import Progress, class_names, input_spec, spec_from_dict
+from extend.data import InputSpec, Progress, class_names, input_spec, spec_from_dict
 from extend.formats import framework_of, identify, identify_folder, is_model
 from extend.operations.foreign import Pixels, open_backbone, picture
 from extend.operations.wrap import wrap
@@ -57,15 +57,15 @@ def load(
     classes
         The names in the order of the head's columns; by default those in the file, or "0", "1", ...
     inputs
-        What one input is: `extend.Image`, `extend.Array`, or an example such as ``x[:1]``.
+        What one input is: `extend.Image`, `extend.Array`, or an example such as ``x[:1]``. Of a checkpoint of this
+        package only an `extend.Image` of other ``values`` may be given.
     pixels, size
         In place of `inputs`: inputs are pictures of the model's own size (or of this height and width), and how their
         pixels are scaled: "raw", "unit", "symmetric", "imagenet" or "caffe".
     head, call, variables
         The path of the head; how a Flax model is called; a Linen module's variables. See `extend.wrap`.
     prefix
-        Which of several copies of a Flax model's weights is meant: a part of the path before them, such as
-        "ema_params".
+        Which of several copies of a Flax model's weights is meant: a part of their path, such as "ema_params".
     key, output
         For PyTorch: where in the file the weights lie, such as ``"model_ema"``, if it holds several that fit; and which
         part of what the module returns are the scores, by its place or key, if that is not found by itself.
@@ -105,8 +105,12 @@ def load(
 def _read(path: Path, model: Any, told: Json, of_file: Json, of_flax: Json, progress: Progress | None) -> Classifier:
     """What lies at a path: the arguments of `load` that say what is there, what a file is, and what a Flax model is."""
     if checkpoint.is_ours(path):
-        _refuse(path, "a checkpoint of extend", told | of_file | of_flax | {"call": None})
-        return serialise.load(path, model, of_flax["call"])
+        _refuse(path, "a checkpoint of extend", told | of_file | of_flax | {"inputs": None, "call": None})
+        clf = serialise.load(path, model, of_flax["call"])
+        said = clf.backbone.inputs if told["inputs"] is None else input_spec(told["inputs"])
+        if not _same_but_for_values(said, clf.backbone.inputs):
+            _refuse(path, f"a checkpoint of extend, whose inputs are {clf.backbone.inputs}", {"inputs": said})
+        return _with_inputs(clf, said)
     if told["held_out"] is not None and told["data"] is None:
         raise ArgumentError("held_out= goes with data=, from which the memory is measured, and there is none")
     if is_model(path) and not _is_flax(path, model):
@@ -188,6 +192,21 @@ def folder_beside(path: Any) -> Path | None:
     return folder if folder is not None and checkpoint.is_ours(folder) else None
 
 
+def _same_but_for_values(one: InputSpec, two: InputSpec) -> bool:
+    """Whether both are the same but for what the floats of pictures are."""
+    images = one.as_image(), two.as_image()
+    if images[0] is None or images[1] is None:
+        return one == two
+    return replace(images[0], values=None) == replace(images[1], values=None)
+
+
+def _with_inputs(clf: Classifier, inputs: InputSpec) -> Classifier:
+    """The same classifier, told what its inputs are."""
+    if inputs == clf.backbone.inputs:
+        return clf
+    return replace(clf, backbone=replace(clf.backbone, inputs=inputs))  # type: ignore[type-var]  # All are dataclasses.
+
+
 def _refuse(path: Path, what: str, given: Mapping[str, Any]) -> None:
     """Refuse the first of these arguments that is not None."""
     if wrong := [name for name, value in given.items() if value is not None]:
@@ -214,11 +233,11 @@ def _from_file(
     said = (
         picture(opened.model, pixels, size) if pixels is not None else saved if inputs is None else input_spec(inputs)
     )
-    if said != saved:
+    if not _same_but_for_values(said, saved):
         raise ArgumentError(
             f"{beside} says that inputs are {saved}; {said} is given: move the folder away to begin anew"
         )
-    clf = _remembered(opened, beside, kept)
+    clf = _with_inputs(_remembered(opened, beside, kept), said)
     if data is None:
         return clf
     measured = wrap(clf.backbone, clf.classes, data, held_out=held_out, progress=progress)

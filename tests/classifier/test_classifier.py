@@ -144,7 +144,7 @@ def test_things_that_are_no_model(tmp_path: Path) -> None:
 
 
 def test_image_preprocessing_is_saved(tmp_path: Path) -> None:
-    image = extend.Image(8, 8, 3, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), resize="box")
+    image = extend.Image(8, 8, 3, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), resize="box", values="normalised")
     clf = extend.wrap(ResNet(3, depth=8, width=2, rngs=nnx.Rngs(1)), names(3), inputs=image)
     clf.save(tmp_path / "c")
     restored = extend.load(tmp_path / "c")
@@ -190,7 +190,7 @@ def test_a_file_cannot_name_code_to_import(tmp_path: Path, network: Classifier) 
             extend.load(tmp_path / "c")
 
 
-@pytest.mark.parametrize("x", [np.zeros((2, 4)), np.zeros(5), np.full((1, 5), np.nan), np.zeros((0, 5))])
+@pytest.mark.parametrize("x", [np.zeros((2, 4)), np.zeros(4), np.full((1, 5), np.nan), np.zeros((0, 4))])
 def test_bad_inputs_to_predict(network: Classifier, x: np.ndarray) -> None:
     with pytest.raises(ValueError, match="the inputs"):
         network.predict(x)

@@ -26,7 +26,7 @@ def test_pictures_and_arrays_mix() -> None:
     from extend.models import ResNet
 
     rng = np.random.default_rng(0)
-    image = extend.Image(8, 8, mean=(0.5,), std=(0.25,))
+    image = extend.Image(8, 8, mean=(0.5,), std=(0.25,), values="normalised")
     pictures = rng.integers(0, 255, (60, 8, 8, 3)).astype(np.uint8)
     model = ResNet(2, depth=8, width=4, rngs=nnx.Rngs(0))
     labels = np.repeat([0, 1], 30)
