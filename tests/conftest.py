@@ -17,6 +17,8 @@ from extend.classifier import Classifier
 from extend.data import Array
 from extend.models import MLP
 
+collect_ignore = ["data/keras2/make_keras2.py"]  # It runs where TensorFlow 2.15 is installed.
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """``@pytest.mark.needs("octave", "java", "weka.jar", ...)``: skipped where one is missing, failed in CI."""

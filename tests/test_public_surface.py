@@ -105,7 +105,6 @@ def test_what_is_no_data_is_refused(clf: Classifier, wrong: str) -> None:
     ("wrong", "inputs"),
     {
         "wrong shape": np.zeros((4, 7)),
-        "no batch axis": np.zeros(5),
         "text": ["a"],
         "None": None,
         "NaN": np.full((2, 5), np.nan),
