@@ -195,6 +195,27 @@ def test_configs_of_early_versions(tmp_path: Path) -> None:
         np.testing.assert_allclose(np.asarray(theirs(x)), expected, atol=1e-5)
 
 
+def test_names_with_slashes_are_read_and_written_back(tmp_path: Path) -> None:
+    """DenseNet has layers of such names, which Keras 3 does not allow."""
+    k, b, x = [normal(4, 5), normal(5, 6), normal(6, 3)], [normal(5), normal(6), normal(3)], normal(20, 4)
+    names = ("conv1/conv", "conv2/conv", "head")
+    parts = [
+        dense("conv1/conv", 5, "relu", batch_input_shape=[None, 4]),
+        dense("conv2/conv", 6, "relu"),
+        dense("head", 3),
+    ]
+    config = {"class_name": "Sequential", "config": {"name": "m", "layers": parts}}
+    weights = {name: [kernel, bias] for name, kernel, bias in zip(names, k, b, strict=True)}
+    clf = extend.load(write(tmp_path / "in.h5", config, weights))
+    hidden = np.maximum(np.maximum(x @ k[0] + b[0], 0) @ k[1] + b[1], 0)
+    np.testing.assert_allclose(clf.predict_proba(x), probabilities(hidden @ k[2] + b[2]), atol=1e-5)
+    extend.save(extend.add_classes(clf, {"new": x})[0], tmp_path / "out.h5")
+    with h5py.File(tmp_path / "out.h5") as file:
+        written = file["model_weights"].attrs["layer_names"]
+        assert [name.decode() if isinstance(name, bytes) else name for name in written] == list(names)
+    assert extend.load(tmp_path / "out.h5").classes[-1] == "new"
+
+
 def test_gru_without_reset_after_is_what_its_bias_says(tmp_path: Path) -> None:
     gru = {"class_name": "GRU", "config": {"name": "g", "units": 2, "batch_input_shape": [None, 3, 2],
                                            "recurrent_activation": "hard_sigmoid"}}  # fmt: skip

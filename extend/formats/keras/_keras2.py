@@ -76,7 +76,7 @@ def translate(config: Config, target: Target) -> Config:
     FormatError
         If a layer has an option, or is called in a way, that cannot be given to Keras 3; the message names the layer.
     """
-    config = _plain(config)
+    config = _without_slashes(_plain(config))
     kind = config.get("class_name")
     if kind not in MODELS:
         return config
@@ -99,6 +99,34 @@ def _plain(value: Any) -> Any:
     if value.get("class_name") in ("__tuple__", "TensorShape", "__numpy__") and "items" in value:
         return _plain(value["items"])
     return {key: _plain(part) for key, part in value.items()}
+
+
+def _without_slashes(config: Config) -> Config:
+    """The config with "_" for each "/" in names of layers, such as DenseNet's; Keras 3 allows none."""
+    known: set[str] = set()
+
+    def collect(value: Any) -> None:
+        if isinstance(value, dict) and isinstance(value.get("name"), str):
+            known.add(value["name"])
+        for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            collect(part)
+
+    collect(config)
+    renamed: dict[str, str] = {}
+    for name in sorted(name for name in known if "/" in name):
+        new = name.replace("/", "_")
+        while new in known or new in renamed.values():
+            new += "_"
+        renamed[name] = new
+
+    def rename(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: rename(part) for key, part in value.items()}
+        if isinstance(value, list):
+            return [rename(part) for part in value]
+        return renamed.get(value, value) if isinstance(value, str) else value
+
+    return rename(config) if renamed else config
 
 
 def _model(entry: Config, target: Target) -> Config:
