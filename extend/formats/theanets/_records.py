@@ -61,12 +61,14 @@ def array(value: Any) -> np.ndarray | None:
             fortran = order == "F"
         if isinstance(data, Made) and data.name == "_codecs.encode":
             data = data.args[0]
+        if not isinstance(data, str | bytes | bytearray):  # bytes() of a number would make as many zeros.
+            raise FormatError("its numbers are no bytes")
         raw = data.encode("latin-1") if isinstance(data, str) else bytes(data)
         kind = _dtype(dtype)
         if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
             raise FormatError("its shape is no tuple of whole numbers")
         return np.frombuffer(raw, kind).reshape(shape, order="F" if fortran else "C")
-    except (ValueError, TypeError, UnicodeError) as error:
+    except (ValueError, TypeError, IndexError, OverflowError, UnicodeError) as error:
         raise FormatError(f"an array is damaged: {error}") from error
 
 
