@@ -6,7 +6,7 @@
 Each format has ``tests/fuzz/<format>_seed.py`` with ``write(folder) -> list[Path]`` (small valid files) and
 ``open(path)`` (the function under test). Without ``--seed`` the seed is that of the environment's ``EXTEND_FUZZ_SEED``;
 else it is 7, or a new one where a time is given (``EXTEND_FUZZ_SECONDS`` or ``--seconds``). A worker process opens the
-files under a limit of 10 seconds each; a crash, a hang, another exception, or more than 1 GB beside what the libraries
+files under a limit of 40 seconds each, as other work may go on beside it; a crash, a hang, another exception, or more than 1 GB beside what the libraries
 take is reported with the number of the mutant, which ``--first`` makes again.
 """
 
@@ -34,7 +34,7 @@ from pathlib import Path
 
 import numpy as np
 
-SECONDS, BYTES, START, SEED = 10, 1 << 30, 300, 7
+SECONDS, BYTES, START, SEED = 40, 1 << 30, 300, 7
 """For one mutant; beside what the libraries take; for the libraries to be imported; where none is given."""
 
 
