@@ -6,8 +6,8 @@
 Each format has ``tests/fuzz/<format>_seed.py`` with ``write(folder) -> list[Path]`` (small valid files) and
 ``open(path)`` (the function under test). Without ``--seed`` the seed is that of the environment's ``EXTEND_FUZZ_SEED``;
 else it is 7, or a new one where a time is given (``EXTEND_FUZZ_SECONDS`` or ``--seconds``). A worker process opens the
-files under a limit of 40 seconds each, as other work may go on beside it; a crash, a hang, another exception, or more than 1 GB beside what the libraries
-take is reported with the number of the mutant, which ``--first`` makes again.
+files under a limit of 40 seconds each, as other work may go on beside it; a crash, a hang, another exception, or more
+than 1 GB beside what the libraries take is reported with the number of the mutant, which ``--first`` makes again.
 """
 
 from __future__ import annotations
