@@ -29,7 +29,7 @@ from extend.methods.ridge import Ridge
 
 STURDY = ("lda", "gaussian", "logistic", "blend", "nearest_mean", "ridge")
 """The methods in the order in which they are to be had where all classes that are known are told apart as well: on the
-digits, classes of one to twenty samples, a linear LDA comes within a point or two of the best, ridge loses up to 8."""
+digits, with new classes of 1 to 20 samples, LDA ends within 2.2 points of the best method, ridge within 10.1."""
 ENOUGH = 500
 """On so many rows without an error the first candidates end the search."""
 

@@ -79,8 +79,7 @@ def split_class(
     comparison = compare(clf, found)
     learnt = {part: found.recipe.learnt[part] for part in samples.classes if part in found.recipe.learnt}
     event = Event("split", samples.classes, found.recipe.method, len(samples), learnt, dict(found.recipe.settings))
-    history = (*(past for past in found.history[:-2] if past.action != "rename" or past.classes), event)
-    split = replace(found, history=history)
+    split = replace(found, history=(*found.history[:-2], event))
     report = Report(
         action="split",
         classes=samples.classes,
